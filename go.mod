@@ -1,0 +1,3 @@
+module github.com/hipflask/session
+
+go 1.26
