@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// CookieCodec makes a Codec from SecretKey and its fallbacks, in this order, and the cookie's name. It judges the keys.
+type CookieCodec func(keys []string, cookieName string) (Codec, error)
+
+// Codec keeps a whole session in a cookie. Implementations are safe for concurrent use and must not panic on any text.
+type Codec interface {
+	// Serializer is how the codec encodes values.
+	Serializer() Serializer
+
+	// Encode returns the cookie's value for rec: its Principal, Label, Handle, times and Data. The value consists of
+	// characters that a cookie may hold (RFC 6265, section 4.1.1).
+	Encode(rec store.Record) (string, error)
+
+	// Decode is the reverse. A value that gives no session is a [Reason]. Expiry is the Manager's to judge.
+	Decode(value string) (store.Record, error)
+}
+
+// decodeCookie returns the session of a cookie's value, or why there is none.
+func (m *Manager) decodeCookie(value string) (found, error) {
+	f := found{at: time.Now()}
+	if len(value) > maxCookie {
+		return f, ReasonMalformed
+	}
+	r, err := m.codec.Decode(value)
+	if err != nil {
+		return f, err
+	}
+	members, err := m.serializer.Split(r.Data)
+	if err != nil {
+		return f, ReasonUndecodable
+	}
+	if !time.Now().Before(r.ExpiresAt) {
+		return f, ReasonExpired
+	}
+	f.state, f.record, f.document = live, r, newDocument(members)
+	return f, nil
+}
+
+func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
+	f, err := m.decodeCookie(value)
+	if err != nil {
+		return nil, ErrEnded
+	}
+	s.set(f, value)
+	s.isNew = false
+	return s, nil
+}
+
+// saveCookie makes the cookie for the session, if it has to be sent. There is no store to meet others on.
+func (s *Session) saveCookie(context.Context) error {
+	s.mu.Lock()
+	had := s.state == live || s.ending != nil
+	c := &commit{
+		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
+		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
+	}
+	due := s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
+	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && s.ending == nil && !due
+	s.mu.Unlock()
+	if idle {
+		return s.Err()
+	}
+
+	var r store.Record
+	var d document
+	var err error
+	changed := true
+	switch {
+	case had && s.ending == nil && c.life == keep:
+		r, d, changed, err = c.build(c.base, c.document)
+	case had && s.ending == nil:
+		c.next.key = c.base.Key
+		if c.life == renew {
+			c.next.handle = c.base.Handle
+		}
+		r, d, err = c.successor()
+	default:
+		r, d, _, err = c.first()
+	}
+	empty := err == nil && r.Principal == "" && len((&changes{}).names(d)) == 0
+	var value string
+	if err == nil && !empty && (changed || due) {
+		value, err = s.m.sealCookie(r)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil:
+		s.err = err
+		s.m.failed(s.context(), r.Handle, err)
+	case empty && !had, !empty && value == "":
+	case s.sealed:
+		s.err = ErrTooLate
+		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Err: ErrTooLate})
+		s.changes, s.life = changes{seq: s.changes.seq}, keep
+	case empty:
+		s.keep(view{}, c, cookieChange{kind: cookieDelete})
+	default:
+		v := view{state: live, record: r, document: d, loadedAt: time.Now(), token: value}
+		s.keep(v, c, cookieChange{kind: cookieSet, value: value, persistent: s.m.persistentIn(d), expiresAt: s.m.deadline(&r)})
+	}
+	return s.err
+}
+
+// keep is what a cookie codec's save leaves. The caller holds mu.
+func (s *Session) keep(v view, c *commit, cookie cookieChange) {
+	if s.changes.seq == c.changes.seq {
+		v.changes = changes{seq: s.changes.seq}
+	} else {
+		v.changes = s.changes
+	}
+	switch {
+	case s.ending != nil:
+		s.event(Event{Kind: EventLogout, Handle: s.ending.Handle, Principal: s.endingFor})
+	case c.life == login:
+		s.event(Event{Kind: EventLogin, Handle: v.record.Handle, Principal: v.record.Principal})
+	case c.life == renew:
+		s.event(Event{Kind: EventRenewed, Handle: v.record.Handle, Principal: v.record.Principal})
+	case s.state == fresh:
+		s.event(Event{Kind: EventCreated, Handle: v.record.Handle})
+	}
+	s.view, s.cookie = v, cookie
+	s.life, s.principal, s.ending = keep, "", nil
+	if mends(s.err) {
+		s.err = nil
+	}
+}
+
+func (m *Manager) sealCookie(r store.Record) (string, error) {
+	value, err := m.codec.Encode(r)
+	if err != nil {
+		return "", err
+	}
+	if size := len(m.config.Cookie.Name) + len(value); size > maxCookie {
+		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
+	}
+	return value, nil
+}

@@ -1,0 +1,193 @@
+package session
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// Cookie names and shapes the session's cookie. It is always HttpOnly, and Secure unless Config.InsecureHTTP is set.
+type Cookie struct {
+	// Name: empty means "__Host-session"; "__Secure-session" with a Domain or another Path than "/"; "session" with
+	// Config.InsecureHTTP. Two Managers that meet in one request need two names.
+	Name string
+
+	// Domain lets subdomains see the cookie. Empty: this host only, the safe choice.
+	Domain string
+
+	// Path limits the cookie to a part of the host; it is no protection (RFC 6265, section 8.5). Empty: "/".
+	Path string
+
+	// SameSite: zero means Lax, or None with Partitioned. SameSiteNoneMode needs https.
+	SameSite http.SameSite
+
+	// Partitioned is for sessions within frames of other sites: one for each site (CHIPS). It needs https.
+	Partitioned bool
+
+	// Persistent makes new sessions outlive the browser, up to Lifetime, unless SetPersistent(false) is called. Default:
+	// they end with the browser, unless SetPersistent(true) is called ("remember me").
+	Persistent bool
+}
+
+const (
+	maxCookie    = 4096                 // name and value together (RFC 6265bis, section 5.6); browsers drop more
+	maxAttribute = 1024                 // Domain and Path; browsers ignore longer ones
+	maxMaxAge    = 400 * 24 * time.Hour // RFC 6265bis, section 5.5: browsers cut it to this
+	maxVerify    = 32                   // cookies of the session's name that are looked at; nobody honest has more than two
+	maxLoads     = 3                    // of those that verify
+)
+
+func (c *Cookie) check(insecure bool) (problems []error) {
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("session: Cookie."+format, args...))
+	}
+	if c.Path == "" {
+		c.Path = "/"
+	}
+	if c.Name == "" {
+		switch {
+		case insecure:
+			c.Name = "session"
+		case c.Domain == "" && c.Path == "/":
+			c.Name = "__Host-session"
+		default:
+			c.Name = "__Secure-session"
+		}
+	}
+	if c.SameSite == 0 {
+		c.SameSite = http.SameSiteLaxMode
+		if c.Partitioned {
+			c.SameSite = http.SameSiteNoneMode
+		}
+	}
+	// Go prints a cookie that breaks the rules of its prefix; a browser drops it (RFC 6265bis, section 4.1.3; it
+	// compares without regard to case).
+	switch name := strings.ToLower(c.Name); {
+	case strings.HasPrefix(name, "__host-"):
+		if insecure {
+			problem("Name %q needs https; leave it empty with InsecureHTTP", c.Name)
+		}
+		if c.Domain != "" || c.Path != "/" {
+			problem("Name %q allows no Domain and no Path but \"/\"; use the prefix __Secure-", c.Name)
+		}
+	case strings.HasPrefix(name, "__secure-"), strings.HasPrefix(name, "__http-"):
+		if insecure {
+			problem("Name %q needs https; leave it empty with InsecureHTTP", c.Name)
+		}
+	}
+	if !isToken(c.Name) || len(c.Name) > 256 {
+		problem("Name is not a cookie's name: 1 to 256 letters, digits and !#$%%&'*+-.^_`|~")
+	}
+	if len(c.Domain) > maxAttribute || strings.ContainsFunc(c.Domain, notInAttribute) || strings.ContainsAny(c.Domain, ":/ *") {
+		problem("Domain is not a host's name of at most %d bytes, without a scheme, port or path", maxAttribute)
+	} else if c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).String() == "x=" {
+		problem("Domain %q is not a valid domain", c.Domain)
+	}
+	if !strings.HasPrefix(c.Path, "/") || len(c.Path) > maxAttribute || strings.ContainsFunc(c.Path, notInAttribute) {
+		problem("Path does not begin with \"/\", is longer than %d bytes, or holds a character that a cookie can't", maxAttribute)
+	}
+	switch c.SameSite {
+	case http.SameSiteLaxMode, http.SameSiteStrictMode:
+	case http.SameSiteNoneMode:
+		if insecure {
+			problem("SameSite None (or Partitioned) needs https, browsers refuse it with InsecureHTTP")
+		}
+	default:
+		problem("SameSite %d is none of Lax, Strict and None; leave it zero for Lax", c.SameSite)
+	}
+	if c.Partitioned && insecure && c.SameSite != http.SameSiteNoneMode {
+		problem("Partitioned needs https, browsers refuse it with InsecureHTTP")
+	}
+	return problems
+}
+
+// isToken is RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func notInAttribute(r rune) bool { return r < ' ' || r > '~' || r == ';' }
+
+// httpCookie is the template for setting and deleting: a browser deletes only what has the same attributes.
+func (m *Manager) httpCookie(value string) *http.Cookie {
+	c := &m.config.Cookie
+	return &http.Cookie{
+		Name:        c.Name,
+		Value:       value,
+		Path:        c.Path,
+		Domain:      c.Domain,
+		Secure:      !m.config.InsecureHTTP,
+		HttpOnly:    true,
+		SameSite:    c.SameSite,
+		Partitioned: c.Partitioned,
+	}
+}
+
+func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
+	c := m.httpCookie(value)
+	if maxAge > 0 {
+		c.MaxAge = int(min(maxAge, maxMaxAge) / time.Second)
+		c.MaxAge = max(c.MaxAge, 1)
+	}
+	return c
+}
+
+func (m *Manager) deleteCookie() *http.Cookie {
+	c := m.httpCookie("")
+	c.MaxAge = -1
+	c.Expires = time.Unix(0, 0)
+	return c
+}
+
+// credentials returns what the request brings under the session's name, at most maxVerify texts.
+//
+// The cookie header is read here and not by net/http, which gives up on a request with more than 3000 cookies and copies
+// each of them. Only the exact name counts: browsers' prefixes are case-sensitive on the way back.
+func (m *Manager) credentials(r *http.Request) []string {
+	if m.config.BearerToken {
+		return bearer(r)
+	}
+	var found []string
+	name := m.config.Cookie.Name
+	for _, line := range r.Header["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			pair = textproto.TrimString(pair)
+			if len(pair) <= len(name) || pair[len(name)] != '=' || pair[:len(name)] != name {
+				continue
+			}
+			value := pair[len(name)+1:]
+			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			if value == "" {
+				continue
+			}
+			if found = append(found, value); len(found) == maxVerify {
+				return found
+			}
+		}
+	}
+	return found
+}
+
+// bearer is RFC 6750, section 2.1. Two Authorization headers are ambiguous, so neither counts.
+func bearer(r *http.Request) []string {
+	lines := r.Header["Authorization"]
+	if len(lines) != 1 {
+		return nil
+	}
+	scheme, token, ok := strings.Cut(lines[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return nil
+	}
+	return []string{textproto.TrimString(token)}
+}

@@ -1,0 +1,59 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// flashesKey is Flask's name for the list of flash messages (flask/helpers.py, flash).
+const flashesKey = "_flashes"
+
+// FlashMessage is a text for the next page that the client sees.
+type FlashMessage struct {
+	Category string
+	Message  string
+}
+
+// MarshalJSON gives Flask-Session's form, a pair with the category first.
+func (f FlashMessage) MarshalJSON() ([]byte, error) {
+	return json.Marshal([2]string{f.Category, f.Message})
+}
+
+// UnmarshalJSON reads that form.
+func (f *FlashMessage) UnmarshalJSON(data []byte) error {
+	var pair []string
+	if err := json.Unmarshal(data, &pair); err != nil || len(pair) != 2 {
+		return errors.New("session: not a flash message")
+	}
+	f.Category, f.Message = pair[0], pair[1]
+	return nil
+}
+
+// Flash keeps a message until Flashes is called, normally by the next page. The category is "message" if none is given,
+// as in Flask; only the first is used. Messages of overlapping requests are all kept.
+func (s *Session) Flash(message string, category ...string) {
+	f := FlashMessage{"message", message}
+	if len(category) > 0 {
+		f.Category = category[0]
+	}
+	Key[[]FlashMessage](flashesKey).Update(s, func(list []FlashMessage) []FlashMessage { return append(list, f) })
+}
+
+// Flashes returns the messages and removes them. Call it before the response's first byte: a template that calls it
+// further down costs a second save. A message that an overlapping request adds stays for the next call.
+func (s *Session) Flashes() []FlashMessage {
+	key := Key[[]FlashMessage](flashesKey)
+	list, _ := key.Get(s)
+	if len(list) == 0 {
+		return nil
+	}
+	s.update(flashesKey, func(data []byte, present bool) ([]byte, bool, error) {
+		var now []FlashMessage
+		if present && s.m.serializer.Unmarshal(data, &now) != nil || len(now) <= len(list) {
+			return nil, false, nil
+		}
+		rest, err := s.m.serializer.Marshal(now[len(list):])
+		return rest, true, err
+	})
+	return list
+}

@@ -1,0 +1,285 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+)
+
+// exchange is one request in one Handler.
+type exchange struct {
+	m     *Manager
+	outer *exchange // of the Handler around this one, of another Manager
+	ctx   requestContext
+	res   response
+	req   *http.Request // as the inner handler got it
+
+	mu        sync.Mutex // guards what follows until the response is committed
+	opened    bool
+	session   *Session // nil: not opened, or could not be loaded and From was not called
+	err       error    // why it could not be loaded
+	ambiguous bool     // several cookies were live
+}
+
+// requestContext carries an exchange. It stands in for two context.WithValue.
+type requestContext struct {
+	context.Context
+	x *exchange
+}
+
+type nearest struct{}
+
+func (c *requestContext) Value(key any) any {
+	if key == (nearest{}) || key == c.x.m {
+		return c.x
+	}
+	return c.Context.Value(key)
+}
+
+// Handler gives next and everything inside it a session: see From. It stores changes before the response's first byte,
+// and answers with ErrorHandler's answer instead if that fails.
+//
+// Put it inside of what logs, recovers and compresses, and outside of the router. Within another Handler of the same
+// Manager it does nothing; two Managers that meet need two cookie names, else the first request panics.
+func (m *Manager) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		outer, _ := ctx.Value(nearest{}).(*exchange)
+		for o := outer; o != nil; o = o.outer {
+			if o.m == m {
+				next.ServeHTTP(w, r)
+				return
+			}
+			if o.m.config.Cookie.Name == m.config.Cookie.Name {
+				panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q (or both BearerToken); give one of them another", m.config.Cookie.Name))
+			}
+		}
+		x := &exchange{m: m, outer: outer}
+		x.ctx = requestContext{ctx, x}
+		x.req = r.WithContext(&x.ctx)
+		x.res.start(x, w)
+		defer func() { r.Pattern = x.req.Pattern }() // for loggers around us
+		next.ServeHTTP(x.res.writer(), x.req)
+		x.res.finish()
+	})
+}
+
+// Preload runs next only if the session could be read, and answers as ErrorHandler does if not: for routes with side
+// effects that must not happen for a client who may be logged in or not. It goes inside Handler.
+func (m *Manager) Preload(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := m.exchange(r).open(); err != nil {
+			m.Error(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Error answers a request with Config.ErrorHandler's answer to err.
+func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
+	if m.config.ErrorHandler != nil {
+		m.config.ErrorHandler(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "Your session can't be reached at the moment. Please try again in a few seconds.", http.StatusServiceUnavailable)
+		return
+	}
+	http.Error(w, "Your session could not be saved.", http.StatusInternalServerError)
+}
+
+// From returns the request's session: of the innermost Handler around it, if there are several. The first call reads the
+// store, once.
+//
+// If that fails, the session has Err set, reads empty and ignores changes, and whatever is answered is replaced by
+// ErrorHandler's answer. So a handler needs no error handling to fail closed; but its side effects happen, unless
+// Preload keeps it from running, or Open lets it decide. From panics without a Handler around.
+func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
+
+// From is as the function From, for this Manager's session, where several are nested.
+func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
+
+func from(ctx context.Context, key any) *Session {
+	switch v := ctx.Value(key).(type) {
+	case *exchange:
+		return v.from()
+	case *Session:
+		return v
+	}
+	panic("session: From without a Handler: wrap the router with (*Manager).Handler")
+}
+
+// Open is as From, but returns what went wrong: either a session or an error, ErrUnavailable or that of the request's
+// context. The answer is the caller's then; Manager.Error gives the usual one.
+func Open(r *http.Request) (*Session, error) {
+	switch v := r.Context().Value(nearest{}).(type) {
+	case *exchange:
+		return v.open()
+	case *Session:
+		return v, nil
+	}
+	panic("session: Open without a Handler: wrap the router with (*Manager).Handler")
+}
+
+// FromContext returns the session of a context within a Handler, or of NewContext. It reads the store as From does.
+func FromContext(ctx context.Context) (*Session, bool) {
+	switch v := ctx.Value(nearest{}).(type) {
+	case *exchange:
+		return v.from(), true
+	case *Session:
+		return v, true
+	}
+	return nil, false
+}
+
+// NewContext returns a context in which From, Open and FromContext give s: for gRPC, jobs and tests. Nobody saves s then
+// but the caller.
+func NewContext(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(context.WithValue(ctx, nearest{}, s), s.m, s)
+}
+
+func (m *Manager) exchange(r *http.Request) *exchange {
+	x, ok := r.Context().Value(m).(*exchange)
+	if !ok {
+		panic("session: Preload without a Handler: it goes inside (*Manager).Handler")
+	}
+	return x
+}
+
+func (x *exchange) from() *Session {
+	s, err := x.open()
+	if err == nil {
+		return s
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.session == nil {
+		x.session = x.m.newSession()
+		x.session.ctx = x.ctx.Context
+		x.session.state, x.session.err = failed, err
+	}
+	return x.session
+}
+
+// open loads the session, once.
+func (x *exchange) open() (*Session, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.opened {
+		if x.err != nil {
+			return nil, x.err
+		}
+		return x.session, nil
+	}
+	x.opened = true
+	s := x.m.newSession()
+	s.ctx, s.isActive = x.ctx.Context, true
+	if x.err = x.load(s); x.err != nil {
+		if x.ctx.Err() == nil { // a load cut short by the client is no outage
+			x.m.failed(s.ctx, "", x.err)
+		}
+		return nil, x.err
+	}
+	x.session = s
+	return s, nil
+}
+
+func (x *exchange) load(s *Session) error {
+	ctx, cancel := x.m.bounded(s.ctx)
+	defer cancel()
+	f, token, reason, err := x.find(ctx)
+	switch {
+	case err != nil && x.ctx.Err() != nil:
+		return fmt.Errorf("session: load: %w", context.Cause(&x.ctx))
+	case err != nil:
+		return err
+	}
+	s.set(f, token)
+	s.isNew = f.state != live
+	s.sealed = x.res.committed
+	if reason != "" {
+		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: f.record.Handle, Principal: f.record.Principal})
+	}
+	if s.state == fresh && !x.ambiguous && x.m.config.Adopt != nil {
+		// A request whose context has the session itself: From within Adopt must not wait for this load.
+		r := x.req.WithContext(NewContext(&x.ctx, s))
+		if err := x.m.config.Adopt(r, s); err != nil {
+			return fmt.Errorf("session: Adopt: %w", err)
+		}
+	}
+	return nil
+}
+
+// find looks for the one live session among the request's cookies of our name. What is not signed by us costs no access
+// to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
+func (x *exchange) find(ctx context.Context) (best found, token string, reason Reason, err error) {
+	seen, lives := map[string]bool(nil), 0
+	texts := x.m.credentials(x.req)
+	for _, text := range texts {
+		f, key, why := x.m.recognize(text)
+		if why != nil {
+			reason = strongest(reason, why)
+			continue
+		}
+		if seen[key] {
+			continue
+		}
+		if len(seen) == maxLoads {
+			lives = maxLoads // too many to look at: ambiguous
+			break
+		}
+		if len(texts) > 1 {
+			if seen == nil {
+				seen = map[string]bool{}
+			}
+			seen[key] = true
+		}
+		if x.m.codec == nil {
+			if f, err = x.m.find(ctx, key); err != nil {
+				return found{}, "", "", err
+			}
+		}
+		if f.state == live {
+			lives++
+		}
+		if f.state == live && lives == 1 || lives == 0 && f.state == late || best.at.IsZero() {
+			best, token = f, text
+		}
+	}
+	switch {
+	case lives > 1:
+		x.ambiguous = true
+		return found{}, "", ReasonSeveral, nil
+	case lives == 1:
+		return best, token, "", nil
+	case best.reason != "":
+		reason = best.reason
+	}
+	return best, "", reason, nil
+}
+
+// recognize tells whether a cookie's value or a token is ours. With a codec that is the whole session; else it is the
+// key under which the store may have it.
+func (m *Manager) recognize(text string) (f found, key string, why error) {
+	if m.codec != nil {
+		f, why = m.decodeCookie(text)
+		return f, text, why
+	}
+	key, why = m.ids.Parse(text)
+	return f, key, why
+}
+
+// strongest prefers, of several refusals, the one that says more: what is merely malformed may be anything.
+func strongest(a Reason, err error) Reason {
+	b := ReasonMalformed
+	errors.As(err, &b)
+	if a == "" || a == ReasonMalformed {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,79 @@
+package session
+
+import "context"
+
+// Key is the typed name of a value in a session. Declare keys once, as constants:
+//
+//	const visits = session.Key[int]("visits")
+//
+// Values are encoded when they are set and decoded when they are read, as encoding/json does it; nothing needs to be
+// registered. A stored value of another type counts as absent and is an event, so a changed struct is no accident.
+type Key[T any] string
+
+// Get returns the value, and whether there is one.
+func (k Key[T]) Get(s *Session) (T, bool) {
+	var v T
+	if !s.read(string(k), &v) {
+		var zero T // a decoder can fail half way
+		return zero, false
+	}
+	return v, true
+}
+
+// Or returns the value, or fallback if there is none.
+func (k Key[T]) Or(s *Session, fallback T) T {
+	if v, ok := k.Get(s); ok {
+		return v
+	}
+	return fallback
+}
+
+// Set stores the value. It is encoded now. What can't be encoded sets Session.Err, and the request fails.
+func (k Key[T]) Set(s *Session, value T) { s.Set(string(k), value) }
+
+// Pop removes the value and returns it. See Take for values that may be used once.
+func (k Key[T]) Pop(s *Session) (T, bool) {
+	v, ok := k.Get(s)
+	s.Delete(string(k))
+	return v, ok
+}
+
+// Delete removes the value, if there is one.
+func (k Key[T]) Delete(s *Session) { s.Delete(string(k)) }
+
+// Update replaces the value by fn of it; without one, fn gets the zero value. It is atomic: if other requests change the
+// value meanwhile, fn runs again on theirs when the session is saved, inside the response's first Write. So fn has no
+// side effects, and calls nothing of the session but Get. Update returns what fn returned now; after a save that met
+// another request, Get returns what became of it.
+func (k Key[T]) Update(s *Session, fn func(T) T) T {
+	var result T
+	s.update(string(k), func(data []byte, present bool) ([]byte, bool, error) {
+		var v T
+		if present && !s.decode(string(k), "", data, &v) {
+			var zero T
+			v = zero
+		}
+		v = fn(v)
+		next, err := s.m.serializer.Marshal(v)
+		if err == nil {
+			result = v
+		}
+		return next, true, err
+	})
+	return result
+}
+
+// Take removes the value from the store at once and returns it: of any number of requests that try, exactly one gets
+// it. It is for values that may be used once, such as an OAuth state or a reset code. Besides Save, Reload and
+// RevokeOthers it is the only call on a Session that does I/O.
+//
+// Errors: ErrUnavailable: nothing happened. ErrUncertain: the value may be gone. ErrEnded: so is the session. With a
+// cookie codec there is no place where one could be first: errors.ErrUnsupported.
+func (k Key[T]) Take(ctx context.Context, s *Session) (T, bool, error) {
+	var v, zero T
+	data, ok, err := s.take(ctx, string(k))
+	if err != nil || !ok || !s.decode(string(k), "", data, &v) {
+		return zero, false, err
+	}
+	return v, true, nil
+}

@@ -1,0 +1,206 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// maxHops bounds the chain of tombstones that a load follows.
+const maxHops = 8
+
+// found is what a load saw.
+type found struct {
+	state    state
+	record   store.Record
+	document document
+	moved    bool
+	at       time.Time
+	reason   Reason // of everything but a live session
+}
+
+// find loads the session under key, by way of the tombstones that Renew left.
+func (m *Manager) find(ctx context.Context, key string) (found, error) {
+	f := found{at: time.Now()}
+	for range maxHops + 1 {
+		r, err := m.store.Load(ctx, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			f.reason = ReasonUnknown
+			return f, nil
+		case err != nil:
+			return f, unavailable("load", err)
+		}
+		f.record = r
+		switch r.Kind {
+		case store.Live:
+			members, err := m.serializer.Split(r.Data)
+			if err != nil {
+				m.discard(ctx, &r)
+				return found{at: f.at, reason: ReasonUndecodable}, nil
+			}
+			f.state, f.document = live, newDocument(members)
+			return f, nil
+		case store.Renewed:
+			key, f.moved = r.MovedTo, true
+		case store.Replaced:
+			f.state, f.reason = late, ReasonReplaced
+			return f, nil
+		case store.Ended:
+			f.state, f.reason = late, ReasonEnded
+			return f, nil
+		default:
+			m.discard(ctx, &r)
+			return found{at: f.at, reason: ReasonUndecodable}, nil
+		}
+	}
+	return f, unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+// discard ends a record that can't be decoded, so that it is reported once and is nobody's permanent failure.
+func (m *Manager) discard(ctx context.Context, r *store.Record) {
+	m.store.Replace(ctx, m.retired(r, store.Ended, ""), r.Version)
+	m.emit(ctx, Event{Kind: EventUndecodable, Handle: r.Handle, Principal: r.Principal,
+		Err: errors.New("session: the record can't be split into its values by Config.Serializer")})
+}
+
+// retired is the tombstone that takes r's place for the time of Grace.
+func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) store.Record {
+	now := time.Now()
+	return store.Record{
+		Key:        r.Key,
+		Version:    newVersion(),
+		Principal:  r.Principal,
+		CreatedAt:  r.CreatedAt,
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(m.config.Grace),
+		Kind:       kind,
+		MovedTo:    movedTo,
+		Handle:     r.Handle,
+	}
+}
+
+// bounded returns a context for one load or save. A save must not end because the client hung up.
+func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, m.config.StoreTimeout)
+}
+
+func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return m.bounded(context.WithoutCancel(ctx))
+}
+
+// newSession returns a session with nothing in the store.
+func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
+
+// set takes what a load found. The caller holds mu or has the session alone.
+func (s *Session) set(f found, token string) {
+	s.state, s.record, s.document = f.state, f.record, f.document
+	s.loadedAt, s.moved, s.token = f.at, f.moved, token
+	if f.state != live {
+		s.record, s.document, s.token = store.Record{}, nil, ""
+	}
+}
+
+// Load returns the session of a token, outside HTTP: in a WebSocket, a gRPC call, a job. "" gives a new session. The
+// time of its last activity does not move. Save stores changes.
+//
+// Errors: ErrEnded: the token is unknown, forged, or its session has ended; ErrUnavailable: the store failed.
+func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
+	s := m.newSession()
+	if token == "" {
+		return s, nil
+	}
+	if m.codec != nil {
+		return m.loadCookie(s, token)
+	}
+	key, err := m.ids.Parse(token)
+	if err != nil {
+		return nil, ErrEnded
+	}
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	f, err := m.find(ctx, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.state != live:
+		return nil, ErrEnded
+	}
+	s.set(f, token)
+	s.isNew = false
+	return s, nil
+}
+
+// Reload reads the session again and keeps changes that are not saved yet: for handlers that live long, such as a
+// WebSocket's, to notice a logout. The time of the last activity does not move.
+//
+// Errors: ErrEnded: logged out, revoked, replaced by a login, or expired; the session reads empty from then on.
+// ErrUnavailable: the store failed; the session stays as it was. A session that was never saved has nothing to reload:
+// nil.
+func (s *Session) Reload(ctx context.Context) error {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	state, key, principal := s.state, s.record.Key, s.record.Principal
+	s.mu.Unlock()
+	switch {
+	case state == late || state == spent:
+		return ErrEnded
+	case state != live || s.m.codec != nil:
+		return nil
+	}
+	ctx, cancel := s.m.bounded(ctx)
+	defer cancel()
+	f, err := s.m.find(ctx, key)
+	if err != nil {
+		return err
+	}
+	if f.state != live || f.record.Principal != principal {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.end()
+		return ErrEnded
+	}
+	s.mu.Lock()
+	moved := s.moved || f.moved
+	s.mu.Unlock()
+	return s.rebase(f.record, f.document, f.at, moved, 0)
+}
+
+// end makes the session one that has ended. The caller holds mu.
+func (s *Session) end() {
+	s.state, s.document, s.record, s.token = late, nil, store.Record{Handle: s.record.Handle}, ""
+	s.changes = changes{seq: s.changes.seq}
+	s.label = nil
+	if s.life == renew {
+		s.life = keep
+	}
+	if !replaces(s.err) {
+		s.err = ErrEnded
+	}
+}
+
+// rebase puts the session on a newer record, in which its changes up to seq are saved already.
+func (s *Session) rebase(r store.Record, d document, at time.Time, moved bool, seq uint64) error {
+	for {
+		s.mu.Lock()
+		snapshot := s.changes.clone()
+		s.mu.Unlock()
+		rest, err := snapshot.since(seq, d) // runs the caller's updaters, so without mu
+		s.mu.Lock()
+		if s.changes.seq != snapshot.seq {
+			s.mu.Unlock()
+			continue
+		}
+		defer s.mu.Unlock()
+		if err != nil {
+			return s.fail(err)
+		}
+		s.state, s.record, s.document, s.loadedAt, s.moved = live, r, d, at, moved
+		s.changes = rest
+		return nil
+	}
+}

@@ -1,0 +1,284 @@
+package session
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// response stands between the handler and the server's http.ResponseWriter: before the first byte leaves, by whichever
+// method, the session is saved.
+type response struct {
+	x         *exchange
+	w         http.ResponseWriter
+	before    http.Header // a copy of the header as it was before the handler; nil: empty
+	committed bool        // the header has been sent, or is about to be
+	hijacked  bool
+	replaced  error // the answer was replaced for this reason; what the handler writes goes nowhere
+}
+
+func (r *response) start(x *exchange, w http.ResponseWriter) {
+	r.x, r.w = x, w
+	if h := w.Header(); len(h) > 0 {
+		r.before = h.Clone()
+	}
+}
+
+func (r *response) Header() http.Header { return r.w.Header() }
+
+func (r *response) WriteHeader(code int) {
+	// 1xx are not the answer yet; 101 is (RFC 9110, section 15.2).
+	if code >= 100 && code <= 199 && code != http.StatusSwitchingProtocols {
+		r.w.WriteHeader(code)
+		return
+	}
+	if r.commit(false) == nil {
+		r.w.WriteHeader(code)
+	}
+}
+
+func (r *response) Write(b []byte) (int, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return r.w.Write(b)
+}
+
+func (r *response) WriteString(s string) (int, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return io.WriteString(r.w, s)
+}
+
+// Unwrap is for http.ResponseController, and goes no further than to what commits first.
+func (r *response) Unwrap() http.ResponseWriter { return controlled{r} }
+
+// commit saves the session and completes the header, once.
+func (r *response) commit(hijack bool) error {
+	if r.committed {
+		return r.replaced
+	}
+	x := r.x
+	x.mu.Lock()
+	r.committed = true // From in another goroutine may ask
+	s, opened := x.session, x.opened
+	x.mu.Unlock()
+	if !opened {
+		return nil
+	}
+	vary(r.w.Header(), x.m)
+	if s == nil {
+		return nil // Open failed, and the handler answers for it
+	}
+	cookie, err := s.seal(hijack)
+	if replaces(err) {
+		r.replace(err)
+		return err
+	}
+	x.sendCookie(r.w.Header(), cookie)
+	return nil
+}
+
+// seal is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
+func (s *Session) seal(hijack bool) (*http.Cookie, error) {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if hijack {
+		s.setSealed()
+	}
+	err := s.save(s.context())
+	s.setSealed()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cookie := s.m.cookie(s.cookie)
+	if cookie != nil && hijack {
+		s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
+		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrTooLate})
+		cookie = nil
+	}
+	s.cookie = cookieChange{}
+	return cookie, err
+}
+
+func (s *Session) setSealed() {
+	s.mu.Lock()
+	s.sealed = true
+	s.mu.Unlock()
+}
+
+// sendCookie puts the session's cookie into the header, the only one of that name (RFC 6265bis, section 4.1.1).
+func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
+	if cookie == nil && !x.ambiguous {
+		return
+	}
+	prefix := x.m.config.Cookie.Name + "="
+	if lines := h["Set-Cookie"]; lines != nil {
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
+	}
+	if cookie == nil {
+		cookie = x.m.deleteCookie()
+	}
+	if x.ambiguous && cookie.Domain != "" {
+		// The other cookie that this configuration could have set at another time: for the host alone.
+		host := x.m.deleteCookie()
+		host.Domain = ""
+		h.Add("Set-Cookie", host.String())
+	}
+	h.Add("Set-Cookie", cookie.String())
+	if !noStore(h) {
+		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
+	}
+	if !x.m.config.InsecureHTTP {
+		x.m.warnPlainHTTP(x.req)
+	}
+}
+
+// noStore reports whether the handler keeps the answer out of caches itself.
+func noStore(h http.Header) bool {
+	for _, v := range h["Cache-Control"] {
+		if strings.Contains(strings.ToLower(v), "no-store") {
+			return true
+		}
+	}
+	return false
+}
+
+// vary tells caches that the answer depends on who asks (Flask: CVE-2023-30861, CVE-2026-27205).
+func vary(h http.Header, m *Manager) {
+	name := "Cookie"
+	if m.config.BearerToken {
+		name = "Authorization"
+	}
+	for _, line := range h["Vary"] {
+		for field := range strings.SplitSeq(line, ",") {
+			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
+				return
+			}
+		}
+	}
+	h.Add("Vary", name)
+}
+
+// replace answers instead of the handler. Of the header only what stood there before the handler is left.
+func (r *response) replace(err error) {
+	r.replaced = err
+	h := r.w.Header()
+	clear(h)
+	maps.Copy(h, r.before)
+	vary(h, r.x.m)
+	w := &answer{ResponseWriter: r.w}
+	r.x.m.Error(w, r.x.req, err)
+	if !w.given { // net/http would say 200
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// answer notices whether there is one.
+type answer struct {
+	http.ResponseWriter
+	given bool
+}
+
+func (a *answer) WriteHeader(code int) {
+	a.given = a.given || code >= 200
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.given = true
+	return a.ResponseWriter.Write(b)
+}
+
+// finish is called when the handler has returned. What was changed after the first byte is saved now; if that can't be,
+// the connection is cut, so that nobody takes the answer for complete.
+func (r *response) finish() {
+	if !r.committed {
+		r.commit(false)
+		return
+	}
+	r.x.mu.Lock()
+	s := r.x.session
+	r.x.mu.Unlock()
+	if s == nil || r.replaced != nil {
+		return
+	}
+	s.setSealed() // it may have been opened after the first byte
+	if err := s.Save(s.context()); replaces(err) && !r.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (r *response) flush() error {
+	_, plain := capability[http.Flusher](r.w)
+	if _, ok := capability[interface{ FlushError() error }](r.w); !ok && !plain {
+		return http.ErrNotSupported // and the answer has not begun
+	}
+	if err := r.commit(false); err != nil {
+		return err
+	}
+	return http.NewResponseController(r.w).Flush()
+}
+
+func (r *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h, ok := capability[http.Hijacker](r.w)
+	if !ok {
+		return nil, nil, http.ErrNotSupported
+	}
+	if err := r.commit(true); err != nil {
+		return nil, nil, err
+	}
+	c, rw, err := h.Hijack()
+	r.hijacked = r.hijacked || err == nil
+	return c, rw, err
+}
+
+// capability finds what w can do the way http.ResponseController does.
+func capability[T any](w http.ResponseWriter) (T, bool) {
+	for {
+		if t, ok := w.(T); ok {
+			return t, true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			var none T
+			return none, false
+		}
+		w = u.Unwrap()
+	}
+}
+
+func (r *response) push(target string, opts *http.PushOptions) error {
+	p, ok := r.w.(http.Pusher)
+	if !ok {
+		return http.ErrNotSupported
+	}
+	return p.Push(target, opts)
+}
+
+func (r *response) readFrom(src io.Reader) (int64, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return r.w.(io.ReaderFrom).ReadFrom(src)
+}
+
+// controlled is what http.ResponseController finds: everything, and the server's own word for what it lacks.
+type controlled struct{ *response }
+
+func (c controlled) FlushError() error                            { return c.flush() }
+func (c controlled) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
+func (c controlled) EnableFullDuplex() error {
+	return http.NewResponseController(c.w).EnableFullDuplex()
+}
+func (c controlled) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(c.w).SetReadDeadline(t)
+}
+func (c controlled) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(c.w).SetWriteDeadline(t)
+}

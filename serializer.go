@@ -1,0 +1,271 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Member is one entry of a session's document: a name and its encoded value.
+type Member struct {
+	Name  string
+	Value []byte
+}
+
+// Serializer says how values and whole sessions are encoded. Values are encoded when they are set and decoded when
+// they are read; a document is split without decoding its values, so that a request pays for what it uses.
+//
+// Implementations are safe for concurrent use and must not panic on any bytes.
+type Serializer interface {
+	// Marshal encodes one value. Equal values have equal encodings. A value that can't be represented is an error that
+	// names its type, never the value.
+	Marshal(value any) ([]byte, error)
+
+	// Unmarshal decodes one value into what the pointer points to. Into an *any it puts a value that Marshal encodes to
+	// the same bytes again.
+	Unmarshal(data []byte, pointer any) error
+
+	// Split takes a document apart; no bytes make an empty one. The result may share memory with document.
+	Split(document []byte) ([]Member, error)
+
+	// Join puts a document together.
+	Join(members []Member) ([]byte, error)
+}
+
+// JSON is the default Serializer: a document is one JSON object. An untyped Get gives nil, bool, string, int64 (uint64
+// or json.Number where that is too small), float64, []any and map[string]any. Floats keep a point or an exponent (2.0),
+// so that they come back as floats, also within slices and maps; within a struct they are encoding/json's, since the
+// struct's own type tells them apart.
+var JSON Serializer = jsonSerializer{}
+
+type jsonSerializer struct{}
+
+func (jsonSerializer) Marshal(v any) ([]byte, error) { return appendJSON(nil, v, 0) }
+
+// maxDepth stops values that contain themselves.
+const maxDepth = 1000
+
+func appendJSON(b []byte, v any, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("session: a value is nested deeper than %d levels", maxDepth)
+	}
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
+	case string:
+		return appendString(b, v)
+	case float64:
+		return appendFloat(b, v, 64)
+	case json.Marshaler:
+		return appendStandard(b, v)
+	}
+	return appendReflected(b, reflect.ValueOf(v), depth)
+}
+
+// appendReflected walks slices and maps itself, for the sake of floats, and leaves the rest to encoding/json.
+func appendReflected(b []byte, v reflect.Value, depth int) ([]byte, error) {
+	switch t := v.Type(); {
+	case implementsMarshaler(t):
+	case t.Kind() == reflect.Float32:
+		return appendFloat(b, v.Float(), 32)
+	case t.Kind() == reflect.Float64:
+		return appendFloat(b, v.Float(), 64)
+	case t.Kind() == reflect.String:
+		return appendString(b, v.String())
+	case t.Kind() == reflect.Slice && !v.IsNil() && t.Elem().Kind() != reflect.Uint8, t.Kind() == reflect.Array:
+		var err error
+		b = append(b, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = appendJSON(b, v.Index(i).Interface(), depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, ']'), nil
+	case t.Kind() == reflect.Map && !v.IsNil() && t.Key().Kind() == reflect.String && !implementsMarshaler(t.Key()):
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		var err error
+		b = append(b, '{')
+		for i, k := range keys {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if b, err = appendString(b, k.String()); err != nil {
+				return nil, err
+			}
+			b = append(b, ':')
+			if b, err = appendJSON(b, v.MapIndex(k).Interface(), depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return append(b, '}'), nil
+	}
+	return appendStandard(b, v.Interface())
+}
+
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[interface{ MarshalText() ([]byte, error) }]()
+)
+
+func implementsMarshaler(t reflect.Type) bool {
+	return t.Implements(jsonMarshaler) || t.Implements(textMarshaler)
+}
+
+func appendStandard(b []byte, v any) ([]byte, error) {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		// encoding/json's texts can quote the value.
+		return nil, fmt.Errorf("session: a value of type %T can't be encoded as JSON", v)
+	}
+	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
+}
+
+var errUTF8 = errors.New("session: text is not valid UTF-8")
+
+func appendString(b []byte, s string) ([]byte, error) {
+	if !plain(s) {
+		if !utf8.ValidString(s) {
+			return nil, errUTF8
+		}
+		return appendStandard(b, s)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"'), nil
+}
+
+func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, errors.New("session: JSON has no NaN and no infinity")
+	}
+	n := len(b)
+	format := byte('f')
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	b = strconv.AppendFloat(b, f, format, -1, bits)
+	if !bytes.ContainsAny(b[n:], ".e") {
+		b = append(b, ".0"...)
+	}
+	return b, nil
+}
+
+func (jsonSerializer) Unmarshal(data []byte, pointer any) error {
+	switch p := pointer.(type) {
+	case *string:
+		if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' && plain(data[1:n-1]) {
+			*p = string(data[1 : n-1])
+			return nil
+		}
+	case *int:
+		if n, ok := smallInt(data); ok {
+			*p = n
+			return nil
+		}
+	case *any:
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		var v any
+		if err := d.Decode(&v); err != nil {
+			return err
+		}
+		if d.More() || d.InputOffset() != int64(len(data)) {
+			return errJSON
+		}
+		*p = numbers(v)
+		return nil
+	}
+	return json.Unmarshal(data, pointer)
+}
+
+// plain reports whether JSON has s between quotes as it is: ASCII with nothing to escape.
+func plain[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// smallInt reads what is plainly an integer of at most nine digits.
+func smallInt(data []byte) (n int, ok bool) {
+	if len(data) == 0 || len(data) > 9 || data[0] == '0' && len(data) > 1 {
+		return 0, false
+	}
+	for _, c := range data {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
+
+// numbers gives the json.Numbers within v the types that they were set with.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		text := v.String()
+		if strings.ContainsAny(text, ".eE") {
+			if f, err := v.Float64(); err == nil {
+				return f
+			}
+			return v
+		}
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+			return n
+		}
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = numbers(v[k])
+		}
+	}
+	return v
+}
+
+func (jsonSerializer) Join(members []Member) ([]byte, error) {
+	size := 2
+	for _, m := range members {
+		size += len(m.Name) + len(m.Value) + 4
+	}
+	b := append(make([]byte, 0, size), '{')
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = appendString(b, m.Name); err != nil {
+			return nil, err
+		}
+		b = append(b, ':')
+		b = append(b, m.Value...)
+	}
+	return append(b, '}'), nil
+}

@@ -1,0 +1,72 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// take removes key in the store at once, and returns its value if it was this call that removed it.
+func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, err error) {
+	if s.m.codec != nil {
+		return nil, false, fmt.Errorf("session: Take needs a Store: %w", errors.ErrUnsupported)
+	}
+	if err := checkName(key); err != nil {
+		return nil, false, fmt.Errorf("session: key %q can't be taken: %w", key, err)
+	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	if s.state == failed {
+		defer s.mu.Unlock()
+		return nil, false, s.err
+	}
+	data, ok = s.changes.get(s.document, key)
+	if !ok || s.state != live {
+		if ok && s.writable() {
+			s.changes.put(key, change{}) // never stored, so nobody else can have it
+		}
+		s.mu.Unlock()
+		return data, ok, nil
+	}
+	// What this request did to the key so far goes with it; other changes wait for the save.
+	own := changes{seq: s.changes.seq}
+	if pending, is := s.changes.byName[key]; is {
+		own.byName = map[string]change{key: pending}
+	} else if s.changes.cleared > 0 {
+		s.mu.Unlock()
+		return nil, false, nil
+	}
+	own.update(key, func(value []byte, present bool) ([]byte, bool, error) {
+		data, ok = value, present
+		return nil, false, nil
+	}, nil, false)
+	own.seq = s.changes.seq // nothing newer is part of it
+	c := &commit{
+		m: s.m, base: s.record, document: s.document, who: s.record.Principal, at: s.loadedAt,
+		changes: own, active: s.isActive, take: true, moved: s.moved,
+	}
+	handle := s.record.Handle
+	s.mu.Unlock()
+
+	ctx, cancel := s.m.detached(ctx)
+	defer cancel()
+	if err := c.locked(ctx); err != nil {
+		s.m.failed(s.context(), handle, err)
+		return nil, false, err
+	}
+	if c.dropped {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.event(Event{Kind: EventDropped, Handle: handle, Principal: s.record.Principal, Err: ErrEnded})
+		s.end()
+		return nil, false, ErrEnded
+	}
+	s.mu.Lock()
+	if s.changes.byName[key].seq <= own.seq {
+		delete(s.changes.byName, key)
+		s.changes.seq++
+	}
+	s.mu.Unlock()
+	return data, ok, s.rebase(c.base, c.document, c.at, c.moved, 0)
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// A handler asks its http.ResponseWriter by type assertion what more it can do, and must get the server's true answer.
+// In Go that takes a type for each set of methods. The sets here are those that servers and middleware have; of a rarer
+// one the handler gets the largest part that is here, and the rest through http.ResponseController, which finds
+// everything by way of Unwrap. Each type is one pointer, so that making it costs nothing.
+
+type (
+	flusher                   struct{ *response }
+	hijacker                  struct{ *response }
+	pusher                    struct{ *response } // http.TimeoutHandler
+	flushHijacker             struct{ flusher }
+	flushNotifier             struct{ flusher }
+	flushPusher               struct{ flusher }
+	flushNotifierPusher       struct{ flushNotifier } // net/http, HTTP/2
+	flushHijackReader         struct{ flushHijacker }
+	flushHijackNotifier       struct{ flushHijacker }
+	flushHijackNotifierReader struct{ flushHijackNotifier } // net/http, HTTP/1
+)
+
+func (r flusher) Flush()            { r.flush() }
+func (r flusher) FlushError() error { return r.flush() }
+
+func (r hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return r.hijack() }
+func (r flushHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return r.hijack() }
+
+func (r pusher) Push(target string, o *http.PushOptions) error              { return r.push(target, o) }
+func (r flushPusher) Push(target string, o *http.PushOptions) error         { return r.push(target, o) }
+func (r flushNotifierPusher) Push(target string, o *http.PushOptions) error { return r.push(target, o) }
+
+func (r flushNotifier) CloseNotify() <-chan bool       { return r.closeNotify() }
+func (r flushHijackNotifier) CloseNotify() <-chan bool { return r.closeNotify() }
+
+func (r flushHijackReader) ReadFrom(src io.Reader) (int64, error)         { return r.readFrom(src) }
+func (r flushHijackNotifierReader) ReadFrom(src io.Reader) (int64, error) { return r.readFrom(src) }
+
+func (r *response) closeNotify() <-chan bool {
+	return r.w.(http.CloseNotifier).CloseNotify() //lint:ignore SA1019 old handlers still ask for it
+}
+
+const (
+	canFlush = 1 << iota
+	canHijack
+	canNotify
+	canPush
+	canRead
+)
+
+// writer is what the handler gets.
+func (r *response) writer() http.ResponseWriter {
+	can := 0
+	if _, ok := r.w.(http.Flusher); ok {
+		can |= canFlush
+	}
+	if _, ok := r.w.(http.Hijacker); ok {
+		can |= canHijack
+	}
+	if _, ok := r.w.(http.CloseNotifier); ok { //lint:ignore SA1019 old handlers still ask for it
+		can |= canNotify
+	}
+	if _, ok := r.w.(http.Pusher); ok {
+		can |= canPush
+	}
+	if _, ok := r.w.(io.ReaderFrom); ok {
+		can |= canRead
+	}
+	has := func(set int) bool { return can&set == set }
+	f := flusher{r}
+	fh := flushHijacker{f}
+	switch {
+	case has(canFlush | canHijack | canNotify | canRead):
+		return flushHijackNotifierReader{flushHijackNotifier{fh}}
+	case has(canFlush | canHijack | canNotify):
+		return flushHijackNotifier{fh}
+	case has(canFlush | canHijack | canRead):
+		return flushHijackReader{fh}
+	case has(canFlush | canNotify | canPush):
+		return flushNotifierPusher{flushNotifier{f}}
+	case has(canFlush | canHijack):
+		return fh
+	case has(canFlush | canPush):
+		return flushPusher{f}
+	case has(canFlush | canNotify):
+		return flushNotifier{f}
+	case has(canFlush):
+		return f
+	case has(canHijack):
+		return hijacker{r}
+	case has(canPush):
+		return pusher{r}
+	}
+	return r
+}
