@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hipflask/session"
+)
+
+// maxName is longer than any name, and in bytes still within what a principal may have.
+const maxName = 60
+
+const visits = session.Key[int]("visits")
+
+//go:embed pages.html style.css
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "pages.html"))
+
+type app struct{ sessions *session.Manager }
+
+// newApp returns the whole application: protection against requests of other sites around sessions around the routes.
+func newApp(sessions *session.Manager) http.Handler {
+	a := app{sessions}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.home)
+	mux.HandleFunc("GET /login", a.form)
+	mux.HandleFunc("POST /login", a.login)
+	mux.HandleFunc("POST /logout", a.logout)
+	mux.HandleFunc("POST /sessions/end", a.end)
+	mux.HandleFunc("POST /sessions/end-others", a.endOthers)
+	mux.Handle("GET /style.css", http.FileServerFS(files))
+	return headers(http.NewCrossOriginProtection().Handler(sessions.Handler(mux)))
+}
+
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// page is what the templates show.
+type page struct {
+	Title    string
+	Flashes  []session.FlashMessage
+	Name     string // who is logged in, or what was typed
+	Visits   int
+	Sessions []session.Info
+	Current  string // the handle of this session
+	Problem  string // with what was typed
+}
+
+// home says who is logged in.
+func (a app) home(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	p := page{Title: "Home", Flashes: s.Flashes(), Name: s.Principal(), Current: s.Info().Handle}
+	if p.Name == "" {
+		a.show(w, http.StatusOK, "home", p)
+		return
+	}
+	p.Visits = visits.Update(s, func(n int) int { return n + 1 })
+	for info, err := range a.sessions.Sessions(r.Context(), p.Name) {
+		if err != nil {
+			a.sessions.Error(w, r, err)
+			return
+		}
+		p.Sessions = append(p.Sessions, info)
+	}
+	slices.SortFunc(p.Sessions, func(x, y session.Info) int { return y.LastSeenAt.Compare(x.LastSeenAt) })
+	a.show(w, http.StatusOK, "home", p)
+}
+
+func (a app) form(w http.ResponseWriter, r *http.Request) {
+	a.show(w, http.StatusOK, "login", page{Title: "Log in", Flashes: session.From(r).Flashes()})
+}
+
+// login takes any name, as the tutorials do: a real application checks a password here.
+func (a app) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	name := strings.TrimSpace(r.PostFormValue("username"))
+	problem := ""
+	switch {
+	case name == "":
+		problem = "Please enter a name."
+	case utf8.RuneCountInString(name) > maxName:
+		problem = "That name is too long. Please use at most 60 characters."
+		name = ""
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }):
+		problem = "That name has characters that can't be shown."
+		name = ""
+	}
+	if problem != "" {
+		a.show(w, http.StatusUnprocessableEntity, "login", page{Title: "Log in", Name: name, Problem: problem})
+		return
+	}
+	s := session.From(r)
+	s.Login(name)
+	s.SetPersistent(r.PostFormValue("remember") != "")
+	s.SetLabel(browser(r.UserAgent()))
+	s.Flash("Welcome, " + name + "!")
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (a app) logout(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	s.Logout()
+	s.Flash("You are logged out.")
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// end ends one of the visitor's own sessions.
+func (a app) end(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	if s.Principal() == "" {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return
+	}
+	handle := r.PostFormValue("handle")
+	if handle == s.Info().Handle {
+		a.logout(w, r)
+		return
+	}
+	switch err := a.sessions.Revoke(r.Context(), s.Principal(), handle); {
+	case err == nil:
+		s.Flash("That session is ended.")
+	case errors.Is(err, session.ErrEnded):
+		s.Flash("That session had ended already.")
+	default:
+		a.sessions.Error(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (a app) endOthers(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	if _, err := s.RevokeOthers(r.Context()); err != nil {
+		a.sessions.Error(w, r, err)
+		return
+	}
+	s.Flash("You are logged out everywhere else.")
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// show renders a page whole before its first byte: what it shows of the session is saved by then.
+func (a app) show(w http.ResponseWriter, status int, name string, p page) {
+	var body bytes.Buffer
+	if err := pages.ExecuteTemplate(&body, name, p); err != nil {
+		http.Error(w, "The page can't be shown.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store") // the back button after a logout shows nothing of it
+	w.WriteHeader(status)
+	body.WriteTo(w)
+}
+
+// browser makes a label of what a browser calls itself. The order counts: most of them name others too.
+func browser(userAgent string) string {
+	name := func(known ...string) string {
+		for i := 0; i < len(known); i += 2 {
+			if strings.Contains(userAgent, known[i]) {
+				return known[i+1]
+			}
+		}
+		return ""
+	}
+	program := name("Edg/", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
+	system := name("Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "Windows", "Windows", "Mac OS X", "macOS", "CrOS", "ChromeOS", "Linux", "Linux")
+	switch {
+	case program == "":
+		return "Unknown browser"
+	case system == "":
+		return program
+	}
+	return program + " on " + system
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hipflask/session"
+)
+
+// output collects what the program says and lets a test wait for its address.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	addr chan string
+}
+
+var listening = regexp.MustCompile(`open (http://\S+/)`)
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if found := listening.FindSubmatch(p); found != nil {
+		o.addr <- string(found[1])
+	}
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// start runs the program as main does, on a free port, and returns its address and a way to stop it.
+func start(t *testing.T, args ...string) (base string, out *output, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out = &output{addr: make(chan string, 1)}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out)
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	select {
+	case base = <-out.addr:
+	case err := <-ended:
+		cancel()
+		t.Fatalf("run ended with %v; it said: %s", err, out)
+	}
+	t.Cleanup(stop)
+	return base, out, stop
+}
+
+// visitor is a browser.
+type visitor struct {
+	t    *testing.T
+	base string
+	http.Client
+}
+
+func visit(t *testing.T, base string) *visitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{t, base, http.Client{Jar: jar}}
+}
+
+func (v *visitor) read(res *http.Response, err error) (int, string) {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+func (v *visitor) get(path string) (int, string) {
+	v.t.Helper()
+	return v.read(v.Get(v.base + path))
+}
+
+func (v *visitor) post(path string, form url.Values) (int, string) {
+	v.t.Helper()
+	return v.read(v.PostForm(v.base+path, form))
+}
+
+func (v *visitor) login(name string) {
+	v.t.Helper()
+	if _, body := v.post("login", url.Values{"username": {name}}); !strings.Contains(body, "Logged in as") {
+		v.t.Fatalf("login as %q shows %s", name, body)
+	}
+}
+
+func (v *visitor) sees(what string) {
+	v.t.Helper()
+	if _, body := v.get(""); !strings.Contains(body, what) {
+		v.t.Errorf("the page lacks %q: %s", what, body)
+	}
+}
+
+func TestLoginAndLogout(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:")
+	v := visit(t, base)
+	v.sees("You are not logged in")
+	if _, body := v.post("login", url.Values{"username": {" admin "}}); !strings.Contains(body, "Welcome, admin!") {
+		t.Errorf("no flash after the login: %s", body)
+	}
+	v.sees("Logged in as <strong>admin</strong>")
+	v.sees("You have been here 3 times")
+	if _, body := v.post("logout", nil); !strings.Contains(body, "You are logged out.") || !strings.Contains(body, "You are not logged in") {
+		t.Errorf("after the logout: %s", body)
+	}
+	v.sees("You are not logged in")
+}
+
+func TestBadNames(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:")
+	v := visit(t, base)
+	for name, problem := range map[string]string{
+		"":                                "Please enter a name",
+		"   ":                             "Please enter a name",
+		strings.Repeat("x", maxName+1):    "too long",
+		strings.Repeat("x", 100_000):      "Please enter a name", // more than the form may have
+		"a\x00b":                          "can&#39;t be shown",
+		"\xff\xfe":                        "can&#39;t be shown",
+		strings.Repeat("\U0001F36A", 200): "too long",
+	} {
+		status, body := v.post("login", url.Values{"username": {name}})
+		if status != http.StatusUnprocessableEntity || !strings.Contains(body, problem) {
+			t.Errorf("a name of %d bytes: got %d, want 422 and %q: %s", len(name), status, problem, body)
+		}
+	}
+	v.sees("You are not logged in")
+
+	v.login(strings.Repeat("\U0001F36A", maxName))
+	if _, body := v.post("login", url.Values{"username": {"<script>alert(1)</script>"}}); strings.Contains(body, "<script>") {
+		t.Errorf("the name is not escaped: %s", body)
+	}
+}
+
+func TestOtherSitesCannotLogOut(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:")
+	v := visit(t, base)
+	v.login("ann")
+	r, err := http.NewRequestWithContext(t.Context(), "POST", base+"logout", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	if status, _ := v.read(v.Do(r)); status != http.StatusForbidden {
+		t.Errorf("a logout from another site: got %d, want 403", status)
+	}
+	if status, _ := v.get("logout"); status != http.StatusMethodNotAllowed {
+		t.Errorf("GET /logout: got %d, want 405", status)
+	}
+	v.sees("Logged in as")
+}
+
+func TestEndSessions(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:")
+	here, there, third, other := visit(t, base), visit(t, base), visit(t, base), visit(t, base)
+	here.login("ann")
+	there.login("ann")
+	third.login("ann")
+	other.login("bob")
+	handles := regexp.MustCompile(`name="handle" value="([^"]+)"`)
+	_, page := other.get("")
+	bobs := handles.FindStringSubmatch(page)[1]
+	if _, body := here.post("sessions/end", url.Values{"handle": {bobs}}); !strings.Contains(body, "had ended already") {
+		t.Errorf("ending another user's session: %s", body)
+	}
+	other.sees("Logged in as")
+
+	_, page = there.get("")
+	own := regexp.MustCompile(`this one</span>(?s:.*?)value="([^"]+)"`).FindStringSubmatch(page)[1]
+	if _, body := here.post("sessions/end", url.Values{"handle": {own}}); !strings.Contains(body, "That session is ended") {
+		t.Errorf("ending another session of one's own: %s", body)
+	}
+	there.sees("You are not logged in")
+	third.sees("Logged in as")
+	here.post("sessions/end-others", nil)
+	third.sees("You are not logged in")
+	here.sees("Logged in as")
+}
+
+func TestRestartKeepsLogin(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sessions")
+	base, out, stop := start(t, "-store", "file:"+dir)
+	if !strings.Contains(out.String(), "secret_key") {
+		t.Errorf("it does not say where it keeps the key it made: %s", out)
+	}
+	info, err := os.Stat(filepath.Join(dir, "secret_key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); runtime.GOOS != "windows" && got != 0o600 {
+		t.Errorf("the key's file: got mode %o, want 600", got)
+	}
+	v := visit(t, base)
+	v.login("ann")
+	cookies := v.Jar.Cookies(parse(t, base))
+	stop()
+
+	base, out, _ = start(t, "-store", "file:"+dir)
+	if strings.Contains(out.String(), "made one") {
+		t.Errorf("the restart made another key: %s", out)
+	}
+	v = visit(t, base)
+	v.Jar.SetCookies(parse(t, base), cookies)
+	v.sees("Logged in as <strong>ann</strong>")
+}
+
+func parse(t *testing.T, base string) *url.URL {
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestBadArguments(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for want, args := range map[string][]string{
+		"choose another port with -addr": {"-addr", taken.Addr().String()},
+		"neither memory: nor file:DIR":   {"-addr", "127.0.0.1:0", "-store", "floppy:"},
+		"SecretKey has 5 bytes":          {"-addr", "127.0.0.1:0", "-store", "memory:", "-secret-key", "short"},
+		"unexpected argument":            {"-addr", "127.0.0.1:0", "extra"},
+	} {
+		err := run(t.Context(), args, func(string) string { return "" }, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want an error with %q", args, err, want)
+		}
+	}
+}
+
+func TestSecretKeyFromEnvironment(t *testing.T) {
+	t.Parallel()
+	config := session.Config{}
+	dir := filepath.Join(t.TempDir(), "sessions")
+	closeStore, err := open(&config, "file:"+dir, "a-key-of-more-than-16-bytes", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore()
+	if _, err := os.Stat(filepath.Join(dir, "secret_key")); err == nil {
+		t.Error("a given key was written to a file")
+	}
+}
+
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	for agent, want := range map[string]string{
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox on Linux",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0":               "Edge on Windows",
+		"Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":                            "Chrome on Android",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1": "Safari on iPhone",
+		"curl/8.0": "curl",
+		"":         "Unknown browser",
+	} {
+		if got := browser(agent); got != want {
+			t.Errorf("browser(%q): got %q, want %q", agent, got, want)
+		}
+	}
+}
