@@ -133,8 +133,7 @@ func (m *Manager) httpCookie(value string) *http.Cookie {
 func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 	c := m.httpCookie(value)
 	if maxAge > 0 {
-		c.MaxAge = int(min(maxAge, maxMaxAge) / time.Second)
-		c.MaxAge = max(c.MaxAge, 1)
+		c.MaxAge = int((min(maxAge, maxMaxAge) + time.Second - 1) / time.Second)
 	}
 	return c
 }
