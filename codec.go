@@ -58,13 +58,14 @@ func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
 // saveCookie makes the cookie for the session, if it has to be sent. There is no store to meet others on.
 func (s *Session) saveCookie(context.Context) error {
 	s.mu.Lock()
-	had := s.state == live || s.ending != nil
+	ended := s.ending != nil
+	had := s.state == live || ended
 	c := &commit{
 		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
 		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
 	}
 	due := s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
-	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && s.ending == nil && !due
+	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && !ended && !due
 	s.mu.Unlock()
 	if idle {
 		return s.Err()
@@ -75,9 +76,9 @@ func (s *Session) saveCookie(context.Context) error {
 	var err error
 	changed := true
 	switch {
-	case had && s.ending == nil && c.life == keep:
+	case had && !ended && c.life == keep:
 		r, d, changed, err = c.build(c.base, c.document)
-	case had && s.ending == nil:
+	case had && !ended:
 		c.next.key = c.base.Key
 		if c.life == renew {
 			c.next.handle = c.base.Handle
@@ -102,7 +103,7 @@ func (s *Session) saveCookie(context.Context) error {
 	case s.sealed:
 		s.err = ErrTooLate
 		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Err: ErrTooLate})
-		s.changes, s.life = changes{seq: s.changes.seq}, keep
+		s.changes, s.life, s.ending = changes{seq: s.changes.seq}, keep, nil
 	case empty:
 		s.keep(view{}, c, cookieChange{kind: cookieDelete})
 	default:

@@ -69,14 +69,14 @@ func (m *Manager) discard(ctx context.Context, r *store.Record) {
 
 // retired is the tombstone that takes r's place for the time of Grace.
 func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) store.Record {
-	now := time.Now()
+	t := now()
 	return store.Record{
 		Key:        r.Key,
 		Version:    newVersion(),
 		Principal:  r.Principal,
 		CreatedAt:  r.CreatedAt,
-		LastSeenAt: now,
-		ExpiresAt:  now.Add(m.config.Grace),
+		LastSeenAt: t,
+		ExpiresAt:  t.Add(m.config.Grace),
 		Kind:       kind,
 		MovedTo:    movedTo,
 		Handle:     r.Handle,

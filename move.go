@@ -200,7 +200,7 @@ func (c *commit) lost(ctx context.Context, n *store.Record, absent bool) error {
 // changes follow it.
 func (c *commit) yield(ctx context.Context, n *store.Record) error {
 	c.m.store.Delete(ctx, n.Key)
-	c.life, c.unsure = keep, false
+	c.life, c.unsure, c.moved = keep, false, true
 	if c.changes.empty() && c.label == nil {
 		return nil
 	}
