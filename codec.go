@@ -39,7 +39,7 @@ func (m *Manager) decodeCookie(value string) (found, error) {
 		return f, ReasonUndecodable
 	}
 	if !time.Now().Before(r.ExpiresAt) {
-		return f, ReasonExpired
+		return f, m.expired(&r)
 	}
 	f.state, f.record, f.document = live, r, newDocument(members)
 	return f, nil

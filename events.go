@@ -31,8 +31,9 @@ type Reason string
 const (
 	ReasonMalformed   Reason = "malformed"   // not of the form that we send
 	ReasonSignature   Reason = "signature"   // signed or encrypted by none of our keys, or for another cookie, or changed
-	ReasonUnknown     Reason = "unknown"     // ours, but not in the store: expired, evicted, or ended longer ago than Grace
-	ReasonExpired     Reason = "expired"     // a cookie codec's session that is past its time
+	ReasonIdle        Reason = "idle"        // expired: longer without a request than IdleTimeout
+	ReasonLifetime    Reason = "lifetime"    // expired: older than Lifetime
+	ReasonUnknown     Reason = "unknown"     // ours, but no longer in the store: expired, evicted, or ended longer ago than Grace
 	ReasonEnded       Reason = "ended"       // logged out or revoked
 	ReasonReplaced    Reason = "replaced"    // a login took its place, under another ID
 	ReasonSeveral     Reason = "several"     // more than one live session in one request's cookies

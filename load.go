@@ -30,6 +30,9 @@ func (m *Manager) find(ctx context.Context, key string) (found, error) {
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			f.reason = ReasonUnknown
+			if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
+				f.record, f.reason = expired.Record, m.expired(&expired.Record)
+			}
 			return f, nil
 		case err != nil:
 			return f, unavailable("load", err)
@@ -58,6 +61,19 @@ func (m *Manager) find(ctx context.Context, key string) (found, error) {
 		}
 	}
 	return f, unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+// expired says which of the two times ran out, or whose tombstone did.
+func (m *Manager) expired(r *store.Record) Reason {
+	switch {
+	case r.Kind == store.Ended:
+		return ReasonEnded
+	case r.Kind != store.Live:
+		return ReasonReplaced
+	case r.ExpiresAt.Before(m.deadline(r)):
+		return ReasonIdle
+	}
+	return ReasonLifetime
 }
 
 // discard ends a record that can't be decoded, so that it is reported once and is nobody's permanent failure.

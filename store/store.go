@@ -48,6 +48,18 @@ var (
 	ErrConflict = errors.New("store: version conflict")
 )
 
+// ExpiredError is an ErrNotFound that knows more: Load may return it for a record that has expired and was not removed
+// yet. It is for operators, who want to know why a visitor lost the login; nothing else depends on it.
+type ExpiredError struct {
+	Record Record // without Data
+}
+
+// Error says that the record has expired.
+func (e *ExpiredError) Error() string { return "store: record expired" }
+
+// Unwrap makes it an [ErrNotFound].
+func (e *ExpiredError) Unwrap() error { return ErrNotFound }
+
 // The longest texts of a record, in bytes.
 const (
 	MaxKey       = 128
@@ -98,7 +110,7 @@ type Record struct {
 // Store keeps records. See the package documentation for the rules that hold for every method.
 type Store interface {
 	// Load returns the record under key, tombstones included.
-	// ErrNotFound: absent or expired.
+	// ErrNotFound: absent or expired; an [ExpiredError] where that is still known.
 	Load(ctx context.Context, key string) (Record, error)
 
 	// Create stores rec under rec.Key if nothing is there; an expired record counts as nothing.
