@@ -125,7 +125,11 @@ func (c *Config) check() error {
 		case *d > 0 && *d < time.Millisecond:
 			problem("%s %v is shorter than 1ms; write a unit, such as 30*time.Minute", name, *d)
 		case *d > forever:
-			problem("%s %v is longer than 50 years; a negative value means none", name, *d)
+			wayOut := "shorten it"
+			if negative {
+				wayOut = "a negative value means none"
+			}
+			problem("%s %v is longer than 50 years; %s", name, *d, wayOut)
 		}
 	}
 	idleGiven := c.IdleTimeout > 0
@@ -144,7 +148,7 @@ func (c *Config) check() error {
 		problem("IdleTimeout %v is longer than Lifetime %v; shorten it, or leave it zero", c.IdleTimeout, c.Lifetime)
 	}
 	c.IdleTimeout = min(c.IdleTimeout, c.Lifetime)
-	if c.Grace < c.StoreTimeout {
+	if c.Grace >= 0 && c.Grace < c.StoreTimeout {
 		problem("Grace %v is shorter than StoreTimeout %v; a save could outlive the tombstones that it needs", c.Grace, c.StoreTimeout)
 	}
 	if c.MaxBytes < 0 {

@@ -82,7 +82,7 @@ func (c *Cookie) check(insecure bool) (problems []error) {
 	}
 	if len(c.Domain) > maxAttribute || strings.ContainsFunc(c.Domain, notInAttribute) || strings.ContainsAny(c.Domain, ":/ *") {
 		problem("Domain is not a host's name of at most %d bytes, without a scheme, port or path", maxAttribute)
-	} else if c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).String() == "x=" {
+	} else if c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).Valid() != nil {
 		problem("Domain %q is not a valid domain", c.Domain)
 	}
 	if !strings.HasPrefix(c.Path, "/") || len(c.Path) > maxAttribute || strings.ContainsFunc(c.Path, notInAttribute) {

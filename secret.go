@@ -73,6 +73,7 @@ var published = func() map[string]bool {
 		"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf", // Flask's quickstart and tutorial
 		"_5#y2L\"F4Q8z\n\\xec]/", "_5#y2L\"F4Q8z\n\xec]/", "5y2lf4q8zxec", // Flask's quickstart
 		"\x02\x01thisismyscretkey\x01\x02\\e\\y\\y\\h", "thisISaSECRET_1234", "YOUR_OWN_RANDOM_GENERATED_SECRET_KEY", // Superset
+		"CHANGE_ME_TO_A_COMPLEX_RANDOM_SECRET", "TEST_NON_DEV_SECRET", // Superset, from the list of CVE-2023-27524
 		"any random string", "any_random_string_here", "a really really really really long secret key", "some random string",
 		"super secret key", "supersecretkey12", "your-secret-key-here", "your secret key here", "mysupersecretkey",
 		"my-super-secret-key", "change this secret key", "change-me-please", "changemechangeme", "changemeinproduction",
