@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -89,8 +90,9 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 }
 
 func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
+	// The decoder skips line ends, even a strict one.
 	message, err := base64url.DecodeString(value)
-	if err != nil || len(message) < headBytes || message[0] != cookieVersion {
+	if err != nil || strings.ContainsAny(value, "\r\n") || len(message) < headBytes || message[0] != cookieVersion {
 		return r, ReasonMalformed
 	}
 	for i := range c.keys {
