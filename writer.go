@@ -21,6 +21,7 @@ type (
 	flushPusher               struct{ flusher }
 	flushNotifierPusher       struct{ flushNotifier } // net/http, HTTP/2
 	flushHijackReader         struct{ flushHijacker }
+	flushHijackPusher         struct{ flushHijacker } // chi's and echo's compression
 	flushHijackNotifier       struct{ flushHijacker }
 	flushHijackNotifierReader struct{ flushHijackNotifier } // net/http, HTTP/1
 )
@@ -33,6 +34,7 @@ func (r flushHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return r.
 
 func (r pusher) Push(target string, o *http.PushOptions) error              { return r.push(target, o) }
 func (r flushPusher) Push(target string, o *http.PushOptions) error         { return r.push(target, o) }
+func (r flushHijackPusher) Push(target string, o *http.PushOptions) error   { return r.push(target, o) }
 func (r flushNotifierPusher) Push(target string, o *http.PushOptions) error { return r.push(target, o) }
 
 func (r flushNotifier) CloseNotify() <-chan bool       { return r.closeNotify() }
@@ -81,6 +83,8 @@ func (r *response) writer() http.ResponseWriter {
 		return flushHijackNotifier{fh}
 	case has(canFlush | canHijack | canRead):
 		return flushHijackReader{fh}
+	case has(canFlush | canHijack | canPush):
+		return flushHijackPusher{fh}
 	case has(canFlush | canNotify | canPush):
 		return flushNotifierPusher{flushNotifier{f}}
 	case has(canFlush | canHijack):
