@@ -190,14 +190,10 @@ func (s *Session) tooLate() bool {
 	needs := s.choose()
 	s.sealed = true
 	if needs {
-		key := ""
-		for name := range s.changes.byName {
-			key = name
-		}
 		if !replaces(s.err) {
 			s.err = ErrTooLate
 		}
-		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Key: key, Err: ErrTooLate})
+		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Key: s.changes.someName(), Err: ErrTooLate})
 		s.changes, s.label = changes{seq: s.changes.seq}, nil
 		s.life, s.principal, s.next = keep, "", identity{}
 	}
@@ -224,9 +220,7 @@ func (s *Session) finish(c *commit, err error) error {
 		s.end()
 		return ErrEnded
 	case c.crossed:
-		s.state, s.record = spent, c.base
-		s.changes = changes{seq: s.changes.seq}
-		return nil
+		s.state, s.record = spent, c.base // what the client saw before stays its view; the principal's values are not shown
 	}
 	if s.label == c.label {
 		s.label = nil
