@@ -64,7 +64,7 @@ func (s *Session) saveCookie(context.Context) error {
 		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
 		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
 	}
-	due := s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
+	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
 	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && !ended && !due
 	s.mu.Unlock()
 	if idle {
@@ -93,7 +93,16 @@ func (s *Session) saveCookie(context.Context) error {
 		value, err = s.m.sealCookie(r)
 	}
 
-	s.mu.Lock()
+	var rest changes
+	if err == nil && (value != "" || empty && had) {
+		after := d
+		if empty {
+			after = nil
+		}
+		rest, err = s.changedSince(c.changes.seq, after)
+	} else {
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	switch {
 	case err != nil:
@@ -102,12 +111,12 @@ func (s *Session) saveCookie(context.Context) error {
 	case empty && !had, !empty && value == "":
 	case s.sealed:
 		s.err = ErrTooLate
-		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Err: ErrTooLate})
+		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.someName(), Err: ErrTooLate})
 		s.changes, s.life, s.ending = changes{seq: s.changes.seq}, keep, nil
 	case empty:
-		s.keep(view{}, c, cookieChange{kind: cookieDelete})
+		s.keep(view{changes: rest}, c, cookieChange{kind: cookieDelete})
 	default:
-		v := view{state: live, record: r, document: d, loadedAt: time.Now(), token: value}
+		v := view{state: live, record: r, document: d, loadedAt: time.Now(), token: value, changes: rest}
 		s.keep(v, c, cookieChange{kind: cookieSet, value: value, persistent: s.m.persistentIn(d), expiresAt: s.m.deadline(&r)})
 	}
 	return s.err
@@ -115,10 +124,8 @@ func (s *Session) saveCookie(context.Context) error {
 
 // keep is what a cookie codec's save leaves. The caller holds mu.
 func (s *Session) keep(v view, c *commit, cookie cookieChange) {
-	if s.changes.seq == c.changes.seq {
-		v.changes = changes{seq: s.changes.seq}
-	} else {
-		v.changes = s.changes
+	if s.label != c.label {
+		v.label = s.label
 	}
 	switch {
 	case s.ending != nil:

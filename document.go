@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -91,6 +92,11 @@ func (c *changes) clear() {
 }
 
 func (c *changes) empty() bool { return c.cleared == 0 && len(c.byName) == 0 }
+
+// someName returns a name that was changed, for messages; "" if none was.
+func (c *changes) someName() string {
+	return slices.Max(append(slices.Collect(maps.Keys(c.byName)), ""))
+}
 
 // exactlyOnce reports whether applying the changes a second time would do harm.
 func (c *changes) exactlyOnce() bool {

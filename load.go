@@ -201,22 +201,27 @@ func (s *Session) end() {
 
 // rebase puts the session on a newer record, in which its changes up to seq are saved already.
 func (s *Session) rebase(r store.Record, d document, at time.Time, moved bool, seq uint64) error {
+	rest, err := s.changedSince(seq, d)
+	defer s.mu.Unlock()
+	if err != nil {
+		return s.fail(err)
+	}
+	s.state, s.record, s.document, s.loadedAt, s.moved = live, r, d, at, moved
+	s.changes = rest
+	return nil
+}
+
+// changedSince takes mu, and returns what is left of the session's changes when those up to seq are in d.
+func (s *Session) changedSince(seq uint64, d document) (changes, error) {
 	for {
 		s.mu.Lock()
 		snapshot := s.changes.clone()
 		s.mu.Unlock()
 		rest, err := snapshot.since(seq, d) // runs the caller's updaters, so without mu
 		s.mu.Lock()
-		if s.changes.seq != snapshot.seq {
-			s.mu.Unlock()
-			continue
+		if s.changes.seq == snapshot.seq {
+			return rest, err
 		}
-		defer s.mu.Unlock()
-		if err != nil {
-			return s.fail(err)
-		}
-		s.state, s.record, s.document, s.loadedAt, s.moved = live, r, d, at, moved
-		s.changes = rest
-		return nil
+		s.mu.Unlock()
 	}
 }

@@ -1,0 +1,87 @@
+package session_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hipflask/session"
+)
+
+// A session that is only read after the first byte asks for nothing that is too late, though its idle timeout would be
+// due to move.
+func TestCodecReadAfterHeader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, encrypted)
+		cookie := b.cookie(t, setPlain)
+		time.Sleep(2 * time.Hour)
+		b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+			w.Write([]byte("first byte"))
+			s := session.From(r)
+			if _, ok := s.Get("color"); !ok {
+				t.Error("the session is not there")
+			}
+			if err := s.Save(r.Context()); err != nil || s.Err() != nil {
+				t.Errorf("got %v and %v from a session that was only read", err, s.Err())
+			}
+		})
+		equal(t, "events", b.events.took(), []string{})
+		b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+			w.Write([]byte("first byte"))
+			s := session.From(r)
+			s.Set("color", "red")
+			if err := s.Save(r.Context()); !errors.Is(err, session.ErrTooLate) {
+				t.Errorf("got %v, want %v", err, session.ErrTooLate)
+			}
+		})
+		b.events.mu.Lock()
+		if e := b.events.events; len(e) != 1 || e[0].Kind != session.EventTooLate || e[0].Key != "color" {
+			t.Errorf("got events %v, want one that the change of color was too late", e)
+		}
+		b.events.mu.Unlock()
+	})
+}
+
+// What other goroutines of the request change while a save is under way is kept, once.
+func TestChangeWhileSaving(t *testing.T) {
+	t.Parallel()
+	for kind, option := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, option)
+			count := session.Key[int]("count")
+			s := mustLoad(t, b, "")
+			runs, saving, changed := 0, make(chan bool), make(chan bool)
+			count.Update(s, func(n int) int {
+				if runs++; runs == 2 { // within Save
+					saving <- true
+					<-changed
+				}
+				return n + 1
+			})
+			go func() {
+				<-saving
+				count.Update(s, func(n int) int { return n + 10 })
+				s.Set("color", "green")
+				s.SetLabel("Firefox")
+				changed <- true
+			}()
+			for range 2 {
+				if err := s.Save(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for where, s := range map[string]*session.Session{"here": s, "as a client has it": mustLoad(t, b, s.Token())} {
+				if n := count.Or(s, 0); n != 11 {
+					t.Errorf("%s: got a count of %d, want 1 and 10 added once each", where, n)
+				}
+				if v, _ := s.Get("color"); v != "green" || s.Info().Label != "Firefox" {
+					t.Errorf("%s: got %v and label %q, want green and Firefox", where, v, s.Info().Label)
+				}
+			}
+		})
+	}
+}
