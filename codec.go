@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -22,6 +23,27 @@ type Codec interface {
 
 	// Decode is the reverse. A value that gives no session is a [Reason]. Expiry is the Manager's to judge.
 	Decode(value string) (store.Record, error)
+}
+
+// CookiePolicy is what a Codec implements to follow the rules of another framework, whose cookies it shares.
+type CookiePolicy interface {
+	// Lifetime is asked once, by New, with Config.Lifetime, zero if that is not set. It returns how long a session lives
+	// from its last change, and after how much of that the cookie of a persistent session is renewed. IdleTimeout does
+	// not apply then.
+	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
+
+	// Login returns the values that a Login of principal sets.
+	Login(principal string) map[string]any
+
+	// CheckCookie refuses a cookie that must not be sent.
+	CheckCookie(*http.Cookie) error
+}
+
+// follow lets the codec's framework decide about times.
+func (m *Manager) follow(p CookiePolicy, configured time.Duration) {
+	m.policy = p
+	m.config.Lifetime, m.touchInterval = p.Lifetime(configured)
+	m.config.IdleTimeout = m.config.Lifetime
 }
 
 // decodeCookie returns the session of a cookie's value, or why there is none.
@@ -64,7 +86,8 @@ func (s *Session) saveCookie(context.Context) error {
 		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
 		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
 	}
-	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
+	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval &&
+		(s.m.policy == nil || s.isPersistent())
 	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && !ended && !due
 	s.mu.Unlock()
 	if idle {
@@ -90,7 +113,7 @@ func (s *Session) saveCookie(context.Context) error {
 	empty := err == nil && r.Principal == "" && len((&changes{}).names(d)) == 0
 	var value string
 	if err == nil && !empty && (changed || due) {
-		value, err = s.m.sealCookie(r)
+		value, err = s.m.sealCookie(&r, s.m.persistentIn(d))
 	}
 
 	var rest changes
@@ -144,13 +167,20 @@ func (s *Session) keep(v view, c *commit, cookie cookieChange) {
 	}
 }
 
-func (m *Manager) sealCookie(r store.Record) (string, error) {
-	value, err := m.codec.Encode(r)
+func (m *Manager) sealCookie(r *store.Record, persistent bool) (string, error) {
+	if m.policy != nil { // its sessions count their life from here
+		r.CreatedAt, r.LastSeenAt = now(), now()
+		r.ExpiresAt = m.deadline(r)
+	}
+	value, err := m.codec.Encode(*r)
 	if err != nil {
 		return "", err
 	}
 	if size := len(m.config.Cookie.Name) + len(value); size > maxCookie {
 		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
 	}
-	return value, nil
+	if m.policy != nil {
+		err = m.policy.CheckCookie(m.cookie(cookieChange{kind: cookieSet, value: value, persistent: persistent, expiresAt: m.deadline(r)}))
+	}
+	return value, err
 }

@@ -33,6 +33,7 @@ const (
 	ReasonSignature   Reason = "signature"   // signed or encrypted by none of our keys, or for another cookie, or changed
 	ReasonIdle        Reason = "idle"        // expired: longer without a request than IdleTimeout
 	ReasonLifetime    Reason = "lifetime"    // expired: older than Lifetime
+	ReasonFuture      Reason = "future"      // a cookie codec's session from a clock that is ahead of ours
 	ReasonUnknown     Reason = "unknown"     // ours, but no longer in the store: expired, evicted, or ended longer ago than Grace
 	ReasonEnded       Reason = "ended"       // logged out or revoked
 	ReasonReplaced    Reason = "replaced"    // a login took its place, under another ID

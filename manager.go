@@ -17,9 +17,10 @@ import (
 // Managers, in one or many processes, may share a store.
 type Manager struct {
 	config        Config
-	store         store.Store // nil with a codec
-	codec         Codec       // nil with a store
-	ids           IDFormat    // nil with a codec
+	store         store.Store  // nil with a codec
+	codec         Codec        // nil with a store
+	policy        CookiePolicy // nil, or the codec
+	ids           IDFormat     // nil with a codec
 	serializer    Serializer
 	permanentTrue []byte // what SetPersistent(true) stores
 	touchInterval time.Duration
@@ -37,6 +38,7 @@ type Manager struct {
 // New checks the configuration and returns a Manager, or an error that names all problems at once. It opens the default
 // store if none is given; it sends nothing over a network. Close the Manager when the program ends.
 func New(config Config) (*Manager, error) {
+	lifetimeGiven := config.Lifetime != 0
 	err := config.check()
 	m := &Manager{config: config, store: config.Store, serializer: config.Serializer, locks: newKeyLocks()}
 	m.log.logger = config.Logger
@@ -61,6 +63,13 @@ func New(config Config) (*Manager, error) {
 	// The idle timeout is moved by a write, so not by every request; a minute is as fine as a list of sessions needs,
 	// unless the timeout is short itself.
 	m.touchInterval = max(config.IdleTimeout/20, min(time.Minute, config.IdleTimeout/4))
+	if p, ok := m.codec.(CookiePolicy); ok {
+		configured := config.Lifetime
+		if !lifetimeGiven {
+			configured = 0
+		}
+		m.follow(p, configured)
+	}
 	if m.codec == nil && m.store == nil {
 		if m.owned, err = openDefaultStore(config.keys()); err != nil {
 			return nil, err

@@ -289,6 +289,17 @@ func (s *Session) Login(principal string) {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
 	}
 	s.life, s.principal, s.next = login, principal, identity{}
+	if s.m.policy == nil {
+		return
+	}
+	for name, value := range s.m.policy.Login(principal) {
+		data, err := s.m.serializer.Marshal(value)
+		if err != nil {
+			s.fail(fmt.Errorf("session: Login: %w", err))
+			return
+		}
+		s.changes.put(name, change{value: data, present: true})
+	}
 }
 
 // Logout ends the session in the store, so that no request in flight can bring it back, and tells the browser to forget

@@ -1,0 +1,130 @@
+package flask
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"net/http"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/store"
+)
+
+// Cookie is the session.CookieCodec of Flask's signed session cookie, SecureCookieSessionInterface of Flask 3.1, with
+// Flask's defaults. See Options for others.
+//
+// Config.Lifetime is PERMANENT_SESSION_LIFETIME: how old a cookie may be, counted from its last change, for permanent
+// sessions and others alike; zero: 31 days. IdleTimeout does not apply. SetPersistent is Flask's session.permanent; the
+// cookie of a permanent session is renewed from time to time while it is used. Login and Principal are Flask-Login's
+// logged-in user.
+//
+// Short and published keys are taken as they are: they are the other application's. An empty one is refused.
+func Cookie(keys []string, cookieName string) (session.Codec, error) {
+	return Options{}.Cookie(keys, cookieName)
+}
+
+// Options are for Flask applications that changed their session interface. The zero value is Flask's own.
+type Options struct {
+	// Salt is SecureCookieSessionInterface.salt. Empty: "cookie-session".
+	Salt string
+
+	// Digest is its digest_method. Nil: SHA-1.
+	Digest func() hash.Hash
+
+	// Tags are those that were registered beside Flask's.
+	Tags []Tag
+
+	// Leeway is how far ahead of ours the clock of whoever signed a cookie may be. Zero, as in Flask: not a second, so
+	// that hosts with different clocks drop each other's fresh cookies.
+	Leeway time.Duration
+
+	// MaxInflated bounds a decompressed session in bytes. Zero: 1 MiB.
+	MaxInflated int
+}
+
+// Cookie is a session.CookieCodec.
+func (o Options) Cookie(keys []string, cookieName string) (session.Codec, error) {
+	if o.Salt == "" {
+		o.Salt = "cookie-session"
+	}
+	if o.Leeway < 0 || o.MaxInflated < 0 {
+		return nil, errors.New("flask: Options.Leeway and Options.MaxInflated can't be negative")
+	}
+	signer, err := NewSigner(o.Salt, keys, DeriveHMAC, o.Digest, o.MaxInflated)
+	if err != nil {
+		return nil, err
+	}
+	return &codec{signer: signer, serializer: NewTaggedJSON(o.Tags...), leeway: o.Leeway, lifetime: defaultLifetime}, nil
+}
+
+const (
+	defaultLifetime = 31 * 24 * time.Hour // PERMANENT_SESSION_LIFETIME
+	maxCookieLine   = 4093                // MAX_COOKIE_SIZE, of the whole Set-Cookie value
+)
+
+type codec struct {
+	signer     *Signer
+	serializer session.Serializer
+	leeway     time.Duration
+	lifetime   time.Duration
+}
+
+func (c *codec) Serializer() session.Serializer { return c.serializer }
+
+// Lifetime implements session.CookiePolicy: a permanent session's cookie is renewed after a twentieth of its life.
+func (c *codec) Lifetime(configured time.Duration) (lifetime, refresh time.Duration) {
+	if configured != 0 {
+		c.lifetime = configured
+	}
+	return c.lifetime, c.lifetime / 20
+}
+
+// Login implements session.CookiePolicy (flask_login/utils.py, login_user). The _id that Flask-Login compares depends on
+// the request: see LoginID.
+func (c *codec) Login(principal string) map[string]any {
+	return map[string]any{userKey: principal, freshKey: true}
+}
+
+// CheckCookie implements session.CookiePolicy: what Flask warns of is an error here, before anything is sent.
+func (c *codec) CheckCookie(cookie *http.Cookie) error {
+	if size := len(cookie.String()); size > maxCookieLine {
+		return fmt.Errorf("%w: the cookie has %d bytes, Flask's MAX_COOKIE_SIZE is %d", session.ErrTooLarge, size, maxCookieLine)
+	}
+	return nil
+}
+
+func (c *codec) Encode(r store.Record) (string, error) {
+	return c.signer.Sign(r.Data, time.Now()), nil
+}
+
+func (c *codec) Decode(value string) (store.Record, error) { return c.decode(value, time.Now()) }
+
+func (c *codec) decode(value string, now time.Time) (store.Record, error) {
+	payload, at, err := c.signer.Unsign(value)
+	if err != nil {
+		return store.Record{}, err
+	}
+	// Whole seconds, as itsdangerous counts (timed.py, unsign).
+	age := time.Duration(now.Unix()-at.Unix()) * time.Second
+	switch {
+	case age < -c.leeway:
+		return store.Record{}, session.ReasonFuture
+	case age > c.lifetime.Truncate(time.Second):
+		return store.Record{}, session.ReasonLifetime
+	}
+	members, err := c.serializer.Split(payload)
+	if err != nil {
+		return store.Record{}, session.ReasonUndecodable
+	}
+	r := store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}
+	for _, m := range members {
+		if m.Name == userKey {
+			var user string
+			if c.serializer.Unmarshal(m.Value, &user) == nil && len(user) <= store.MaxPrincipal {
+				r.Principal = user
+			}
+		}
+	}
+	return r, nil
+}

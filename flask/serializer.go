@@ -1,0 +1,179 @@
+package flask
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hipflask/session"
+)
+
+// TaggedJSON is Flask's serializer of session cookies, also used by some applications in server-side stores. An untyped
+// Get gives nil, bool, string, int64 (*big.Int where that is too small), float64 (NaN and infinities included, since
+// Python has them), []any, map[string]any, Tuple, []byte, Markup, UUID and time.Time (UTC, whole seconds); Set writes
+// each back as the same Python value. Other types are written by their kind or their JSON form.
+//
+// What Flask can't hold is an error when it is set: text that is not UTF-8, times outside the years 100 to 9999 (so the
+// zero time.Time), functions, channels, complex numbers, maps with other keys than text, and more than 300 levels.
+var TaggedJSON session.Serializer = NewTaggedJSON()
+
+// NewTaggedJSON returns a serializer that knows more tags than Flask's own.
+func NewTaggedJSON(tags ...Tag) session.Serializer { return &taggedJSON{tags} }
+
+type taggedJSON struct{ tags []Tag }
+
+func (s *taggedJSON) Marshal(value any) ([]byte, error) {
+	e := encoder{tags: s.tags}
+	return e.value(nil, value)
+}
+
+func (s *taggedJSON) Unmarshal(data []byte, pointer any) error {
+	if !utf8.Valid(data) {
+		return errForm
+	}
+	p := parser{data: data, tags: s.tags}
+	v, err := p.whole()
+	if err != nil {
+		return err
+	}
+	return assign(v, pointer)
+}
+
+var errType = errors.New("flask: the value has another type")
+
+// assign puts v where pointer points to, if it is of that type, or can be by its JSON form.
+func assign(v, pointer any) error {
+	ok := false
+	switch p := pointer.(type) {
+	case *any:
+		*p, ok = v, true
+	case *string:
+		if m, is := v.(Markup); is {
+			v = string(m)
+		}
+		*p, ok = v.(string)
+	case *bool:
+		*p, ok = v.(bool)
+	case *float64:
+		if *p, ok = v.(float64); !ok {
+			i, is := v.(int64)
+			*p, ok = float64(i), is
+		}
+	case *int64:
+		*p, ok = v.(int64)
+	case *[]byte:
+		*p, ok = v.([]byte)
+	case *time.Time:
+		*p, ok = v.(time.Time)
+	case *Tuple:
+		*p, ok = v.(Tuple)
+	case *Markup:
+		*p, ok = v.(Markup)
+	case *UUID:
+		*p, ok = v.(UUID)
+	case **big.Int:
+		if *p, ok = v.(*big.Int); !ok {
+			i, is := v.(int64)
+			*p, ok = big.NewInt(i), is
+		}
+	case *map[string]any:
+		*p, ok = v.(map[string]any)
+	case *[]any:
+		*p, ok = v.([]any)
+	default:
+		form, err := json.Marshal(jsonForm(v))
+		if err != nil {
+			return errType
+		}
+		return json.Unmarshal(form, pointer)
+	}
+	if !ok {
+		return errType
+	}
+	return nil
+}
+
+// jsonForm takes the tags away.
+func jsonForm(v any) any {
+	switch v := v.(type) {
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = jsonForm(v[i])
+		}
+		return list
+	case Tuple:
+		return jsonForm([]any(v))
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for k := range v {
+			object[k] = jsonForm(v[k])
+		}
+		return object
+	case Markup:
+		return string(v)
+	case UUID:
+		return v.String()
+	case []byte:
+		return base64.StdEncoding.EncodeToString(v)
+	}
+	return v
+}
+
+// Split checks the whole document, tags included, as Flask does when it loads a session.
+func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
+	if len(document) == 0 {
+		return nil, nil
+	}
+	p := parser{data: document, tags: s.tags}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	members, err := session.JSON.Split(document)
+	if err != nil {
+		return nil, errForm
+	}
+	if len(members) != 1 || !isTag(s.tags, members[0].Name) {
+		return members, nil
+	}
+	if members[0].Name != tagDict {
+		return nil, errForm // the whole is no dict
+	}
+	inner, err := session.JSON.Split(members[0].Value)
+	if err != nil || len(inner) != 1 {
+		return nil, errForm
+	}
+	inner[0].Name = inner[0].Name[:len(inner[0].Name)-len("__")]
+	return inner, nil
+}
+
+func (s *taggedJSON) Join(members []session.Member) ([]byte, error) {
+	if len(members) == 1 && isTag(s.tags, members[0].Name) {
+		inner, err := joinPlain([]session.Member{{Name: members[0].Name + "__", Value: members[0].Value}})
+		if err != nil {
+			return nil, err
+		}
+		return joinPlain([]session.Member{{Name: tagDict, Value: inner}})
+	}
+	return joinPlain(members)
+}
+
+func joinPlain(members []session.Member) ([]byte, error) {
+	b := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = appendText(b, m.Name); err != nil {
+			return nil, fmt.Errorf("flask: a session's key: %w", err)
+		}
+		b = append(b, ':')
+		b = append(b, m.Value...)
+	}
+	return append(b, '}'), nil
+}

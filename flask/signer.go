@@ -1,0 +1,184 @@
+package flask
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto/fips140"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hipflask/session"
+)
+
+// Derivation says how a signer's key is made of the secret and the salt (itsdangerous, Signer.derive_key).
+type Derivation uint8
+
+const (
+	DeriveHMAC   Derivation = iota // HMAC of the salt under the secret: Flask's session cookie
+	DeriveConcat                   // hash of salt, "signer" and secret: itsdangerous's default, Flask-WTF
+)
+
+// Signer makes and checks what itsdangerous's URLSafeTimedSerializer does: PAYLOAD.TIMESTAMP.SIGNATURE. It is safe for
+// concurrent use.
+type Signer struct {
+	macs        []*sync.Pool // the first signs
+	maxInflated int
+}
+
+// defaultMaxInflated bounds a decompressed payload. A cookie of 4096 bytes could become 4 MB.
+const defaultMaxInflated = 1 << 20
+
+// maxTimestamp is the last second of the year 9999, beyond which Python fails.
+const maxTimestamp = 253402300799
+
+var b64 = base64.RawURLEncoding.Strict()
+
+// NewSigner returns a signer for a salt. The first key signs, all verify. digest is nil for SHA-1, as Flask and its
+// extensions have it; under GODEBUG=fips140=only that is an error. maxInflated bounds a payload in bytes; zero: 1 MiB.
+func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Hash, maxInflated int) (*Signer, error) {
+	if digest == nil {
+		if fips140.Enforced() {
+			return nil, errors.New("flask: Flask signs with HMAC-SHA1, which GODEBUG=fips140=only forbids; set a SHA-2 digest on both sides")
+		}
+		digest = sha1.New
+	}
+	if maxInflated <= 0 {
+		maxInflated = defaultMaxInflated
+	}
+	s := &Signer{maxInflated: maxInflated}
+	for i, k := range keys {
+		if k == "" {
+			name := "SecretKey"
+			if i > 0 {
+				name = fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
+			}
+			return nil, fmt.Errorf("flask: %s is empty; it is the Flask application's SECRET_KEY", name)
+		}
+		var key []byte
+		if how == DeriveConcat {
+			h := digest()
+			io.WriteString(h, salt+"signer"+k)
+			key = h.Sum(nil)
+		} else {
+			h := hmac.New(digest, []byte(k))
+			io.WriteString(h, salt)
+			key = h.Sum(nil)
+		}
+		s.macs = append(s.macs, &sync.Pool{New: func() any { return hmac.New(digest, key) }})
+	}
+	return s, nil
+}
+
+func mac(pool *sync.Pool, message string) []byte {
+	h := pool.Get().(hash.Hash)
+	h.Reset()
+	io.WriteString(h, message)
+	sum := h.Sum(nil)
+	pool.Put(h)
+	return sum
+}
+
+// Sign returns payload with the time, in whole seconds, and the signature of both.
+func (s *Signer) Sign(payload []byte, at time.Time) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(max(at.Unix(), 0)))
+	text := pack(payload) + "." + b64.EncodeToString(bytes.TrimLeft(b[:], "\x00"))
+	return text + "." + b64.EncodeToString(mac(s.macs[0], text))
+}
+
+// Unsign returns the payload and the time that it was signed at. How old it may be is the caller's to judge. The error
+// is a session.Reason: malformed, signature, or undecodable.
+func (s *Signer) Unsign(value string) (payload []byte, at time.Time, err error) {
+	dot := strings.LastIndexByte(value, '.')
+	if dot < 0 {
+		return nil, at, session.ReasonMalformed
+	}
+	signed := value[:dot]
+	sum, err := b64.DecodeString(value[dot+1:])
+	if err != nil || strings.ContainsAny(value[dot+1:], "\r\n") {
+		return nil, at, session.ReasonMalformed
+	}
+	if !s.verify(signed, sum) {
+		return nil, at, session.ReasonSignature
+	}
+	dot = strings.LastIndexByte(signed, '.')
+	if dot < 0 {
+		return nil, at, session.ReasonUndecodable
+	}
+	stamp, err := b64.DecodeString(signed[dot+1:])
+	if err != nil || len(stamp) > 8 {
+		return nil, at, session.ReasonUndecodable
+	}
+	var b [8]byte
+	copy(b[8-len(stamp):], stamp)
+	seconds := binary.BigEndian.Uint64(b[:])
+	if seconds > maxTimestamp {
+		return nil, at, session.ReasonUndecodable
+	}
+	if payload, err = s.unpack(signed[:dot]); err != nil {
+		return nil, at, session.ReasonUndecodable
+	}
+	return payload, time.Unix(int64(seconds), 0), nil
+}
+
+func (s *Signer) verify(signed string, sum []byte) bool {
+	for _, m := range s.macs {
+		if hmac.Equal(mac(m, signed), sum) {
+			return true
+		}
+	}
+	return false
+}
+
+// pack encodes a payload, compressed if that saves two bytes or more (itsdangerous, url_safe.py).
+func pack(payload []byte) string {
+	w := deflaters.Get().(*deflater)
+	defer deflaters.Put(w)
+	w.buf.Reset()
+	w.zlib.Reset(&w.buf)
+	w.zlib.Write(payload) // into memory
+	w.zlib.Close()
+	if w.buf.Len() < len(payload)-1 {
+		return "." + b64.EncodeToString(w.buf.Bytes())
+	}
+	return b64.EncodeToString(payload)
+}
+
+type deflater struct {
+	buf  bytes.Buffer
+	zlib *zlib.Writer
+}
+
+var deflaters = sync.Pool{New: func() any { return &deflater{zlib: zlib.NewWriter(io.Discard)} }}
+
+var errPayload = errors.New("flask: the payload can't be decoded")
+
+func (s *Signer) unpack(text string) ([]byte, error) {
+	text, compressed := strings.CutPrefix(text, ".")
+	payload, err := b64.DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, errPayload
+	}
+	if !compressed {
+		return payload, nil
+	}
+	src := bytes.NewReader(payload)
+	r, err := zlib.NewReader(src)
+	if err != nil {
+		return nil, errPayload
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, int64(s.maxInflated)+1))
+	if err != nil || len(plain) > s.maxInflated || src.Len() > 0 {
+		return nil, errPayload
+	}
+	return plain, nil
+}
