@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // response stands between the handler and the server's http.ResponseWriter: before the first byte leaves, by whichever
@@ -56,8 +55,21 @@ func (r *response) WriteString(s string) (int, error) {
 	return io.WriteString(r.w, s)
 }
 
-// Unwrap is for http.ResponseController, and goes no further than to what commits first.
-func (r *response) Unwrap() http.ResponseWriter { return controlled{r} }
+// Unwrap is for http.ResponseController and others who look for what a writer can do further down. They find what is
+// there, in a form that commits first, and nothing below that.
+func (r *response) Unwrap() http.ResponseWriter {
+	_, hijacks := capability[http.Hijacker](r.w)
+	c := controlled{r}
+	switch flushes := r.flushes(); {
+	case flushes && hijacks:
+		return controlledFlushHijacker{controlledFlusher{c}}
+	case flushes:
+		return controlledFlusher{c}
+	case hijacks:
+		return controlledHijacker{c}
+	}
+	return c
+}
 
 // commit saves the session and completes the header, once.
 func (r *response) commit(hijack bool) error {
@@ -214,9 +226,16 @@ func (r *response) finish() {
 	}
 }
 
+func (r *response) flushes() bool {
+	if _, ok := capability[http.Flusher](r.w); ok {
+		return true
+	}
+	_, ok := capability[interface{ FlushError() error }](r.w)
+	return ok
+}
+
 func (r *response) flush() error {
-	_, plain := capability[http.Flusher](r.w)
-	if _, ok := capability[interface{ FlushError() error }](r.w); !ok && !plain {
+	if !r.flushes() {
 		return http.ErrNotSupported // and the answer has not begun
 	}
 	if err := r.commit(false); err != nil {
@@ -266,19 +285,4 @@ func (r *response) readFrom(src io.Reader) (int64, error) {
 		return 0, err
 	}
 	return r.w.(io.ReaderFrom).ReadFrom(src)
-}
-
-// controlled is what http.ResponseController finds: everything, and the server's own word for what it lacks.
-type controlled struct{ *response }
-
-func (c controlled) FlushError() error                            { return c.flush() }
-func (c controlled) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.hijack() }
-func (c controlled) EnableFullDuplex() error {
-	return http.NewResponseController(c.w).EnableFullDuplex()
-}
-func (c controlled) SetReadDeadline(t time.Time) error {
-	return http.NewResponseController(c.w).SetReadDeadline(t)
-}
-func (c controlled) SetWriteDeadline(t time.Time) error {
-	return http.NewResponseController(c.w).SetWriteDeadline(t)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // A handler asks its http.ResponseWriter by type assertion what more it can do, and must get the server's true answer.
@@ -102,3 +103,33 @@ func (r *response) writer() http.ResponseWriter {
 	}
 	return r
 }
+
+// What Unwrap leads to has no Unwrap itself: whoever looks further would get past what commits.
+type (
+	controlled              struct{ r *response }
+	controlledFlusher       struct{ controlled }
+	controlledHijacker      struct{ controlled }
+	controlledFlushHijacker struct{ controlledFlusher }
+)
+
+func (c controlled) Header() http.Header         { return c.r.Header() }
+func (c controlled) Write(b []byte) (int, error) { return c.r.Write(b) }
+func (c controlled) WriteHeader(code int)        { c.r.WriteHeader(code) }
+
+func (c controlled) EnableFullDuplex() error {
+	return http.NewResponseController(c.r.w).EnableFullDuplex()
+}
+
+func (c controlled) SetReadDeadline(t time.Time) error {
+	return http.NewResponseController(c.r.w).SetReadDeadline(t)
+}
+
+func (c controlled) SetWriteDeadline(t time.Time) error {
+	return http.NewResponseController(c.r.w).SetWriteDeadline(t)
+}
+
+func (c controlledFlusher) Flush()            { c.r.flush() }
+func (c controlledFlusher) FlushError() error { return c.r.flush() }
+
+func (c controlledHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return c.r.hijack() }
+func (c controlledFlushHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return c.r.hijack() }

@@ -3,9 +3,11 @@ module github.com/hipflask/session/edges
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/handlers v1.5.2
+	github.com/gorilla/websocket v1.5.3
 	github.com/hipflask/session v0.0.0
 	github.com/klauspost/compress v1.17.6
 	github.com/labstack/echo/v5 v5.4.4

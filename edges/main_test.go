@@ -212,3 +212,8 @@ func (v *visitor) unavailable(r response) {
 		v.t.Errorf("a failed answer sets %d cookies, want none", len(c))
 	}
 }
+
+func readAll(res *http.Response) (string, error) {
+	body, err := io.ReadAll(res.Body)
+	return string(body), err
+}
