@@ -2,9 +2,12 @@ package session_test
 
 import (
 	"bufio"
+	"bytes"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"github.com/hipflask/session"
@@ -100,5 +103,48 @@ func TestUnsupportedCommitsNothing(t *testing.T) {
 	h.ServeHTTP(bare{w}, httptest.NewRequest("GET", "/", nil))
 	if got := len(w.Result().Cookies()); got != 2 {
 		t.Errorf("got %d cookies, want 2", got)
+	}
+}
+
+// net/http removes the temporary files of an upload, by the request that it made. Ours is a copy.
+func TestUploadedFilesAreRemoved(t *testing.T) {
+	t.Parallel()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "photo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Write(make([]byte, 1000))
+	form.Close()
+
+	var name string
+	srv := httptest.NewServer(sessiontest.New(t).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil { // bytes in memory; the rest goes to files
+			t.Error(err)
+			return
+		}
+		file, err := r.MultipartForm.File["file"][0].Open()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer file.Close()
+		if f, ok := file.(*os.File); ok {
+			name = f.Name()
+		}
+	})))
+	res, err := srv.Client().Post(srv.URL, form.FormDataContentType(), &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	srv.Close() // waits for the request's end
+	if name == "" {
+		t.Fatal("the upload went to no file")
+	}
+	if _, err := os.Stat(name); !os.IsNotExist(err) {
+		os.Remove(name)
+		t.Errorf("the uploaded file is still there: %v", err)
 	}
 }

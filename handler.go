@@ -60,7 +60,12 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		x.ctx = requestContext{ctx, x}
 		x.req = r.WithContext(&x.ctx)
 		x.res.start(x, w)
-		defer func() { r.Pattern = x.req.Pattern }() // for loggers around us
+		defer func() {
+			r.Pattern = x.req.Pattern // for loggers around us
+			if r.MultipartForm == nil {
+				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
+			}
+		}()
 		next.ServeHTTP(x.res.writer(), x.req)
 		x.res.finish()
 	})
