@@ -29,7 +29,7 @@ type Serializer interface {
 	Marshal(value any) ([]byte, error)
 
 	// Unmarshal decodes one value into what the pointer points to. Into an *any it puts a value that Marshal encodes to
-	// the same bytes again.
+	// the same again, but for the order of members.
 	Unmarshal(data []byte, pointer any) error
 
 	// Split takes a document apart; no bytes make an empty one. The result may share memory with document.
@@ -69,7 +69,7 @@ func appendJSON(b []byte, v any, depth int) ([]byte, error) {
 		return appendString(b, v)
 	case float64:
 		return appendFloat(b, v, 64)
-	case json.Marshaler:
+	case json.Marshaler, json.Number:
 		return appendStandard(b, v)
 	}
 	return appendReflected(b, reflect.ValueOf(v), depth)
@@ -182,19 +182,41 @@ func (jsonSerializer) Unmarshal(data []byte, pointer any) error {
 			return nil
 		}
 	case *any:
-		d := json.NewDecoder(bytes.NewReader(data))
-		d.UseNumber()
-		var v any
-		if err := d.Decode(&v); err != nil {
-			return err
+		v, err := decodeAny(data)
+		if err == nil {
+			*p = v
 		}
-		if d.More() || d.InputOffset() != int64(len(data)) {
-			return errJSON
+		return err
+	case *[]any:
+		if v, err := decodeAny(data); err == nil {
+			if list, ok := v.([]any); ok {
+				*p = list
+				return nil
+			}
 		}
-		*p = numbers(v)
-		return nil
+	case *map[string]any:
+		if v, err := decodeAny(data); err == nil {
+			if object, ok := v.(map[string]any); ok {
+				*p = object
+				return nil
+			}
+		}
 	}
 	return json.Unmarshal(data, pointer)
+}
+
+// decodeAny is encoding/json's way into an any, but integers stay integers.
+func decodeAny(data []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if d.InputOffset() != int64(len(data)) {
+		return nil, errJSON
+	}
+	return numbers(v), nil
 }
 
 // plain reports whether JSON has s between quotes as it is: ASCII with nothing to escape.
