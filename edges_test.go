@@ -148,3 +148,50 @@ func TestUploadedFilesAreRemoved(t *testing.T) {
 		t.Errorf("the uploaded file is still there: %v", err)
 	}
 }
+
+// httputil.ReverseProxy panics with http.ErrAbortHandler when it can't write. What replaced its answer must reach the
+// client all the same. Any other panic is the application's and goes on.
+func TestReplacedAnswerSurvivesAbort(t *testing.T) {
+	t.Parallel()
+	spy := newSpy()
+	m := sessiontest.New(t, func(c *session.Config) { c.Store = spy })
+	spy.fail(down(), nil)
+	for value, want := range map[any]any{http.ErrAbortHandler: nil, "a bug": "a bug", nil: nil} {
+		h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			session.From(r)
+			if _, err := w.Write([]byte("x")); err != nil && value != nil {
+				panic(value)
+			}
+		}))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(&http.Cookie{Name: "session", Value: tokenOf(t, m, spy)})
+		w := httptest.NewRecorder()
+		got := func() (v any) {
+			defer func() { v = recover() }()
+			h.ServeHTTP(w, r)
+			return nil
+		}()
+		if got != want {
+			t.Errorf("panic(%v): got %v further out, want %v", value, got, want)
+		}
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("panic(%v): got %d, want 503", value, w.Code)
+		}
+	}
+}
+
+// tokenOf returns the token of a session that is stored while the store works.
+func tokenOf(t *testing.T, m *session.Manager, spy *spyStore) string {
+	t.Helper()
+	spy.fail(nil, nil)
+	defer spy.fail(down(), nil)
+	s, err := m.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Set("n", 1)
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s.Token()
+}

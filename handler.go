@@ -65,6 +65,14 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			if r.MultipartForm == nil {
 				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
 			}
+			if x.res.replaced == nil {
+				return
+			}
+			// An answer that took another's place is whole, though the handler may give up, as httputil.ReverseProxy
+			// does when it can't write.
+			if v := recover(); v != nil && v != http.ErrAbortHandler {
+				panic(v)
+			}
 		}()
 		next.ServeHTTP(x.res.writer(), x.req)
 		x.res.finish()
