@@ -154,15 +154,17 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 // WebSocket's, to notice a logout. The time of the last activity does not move.
 //
 // Errors: ErrEnded: logged out, revoked, replaced by a login, or expired; the session reads empty from then on.
-// ErrUnavailable: the store failed; the session stays as it was. A session that was never saved has nothing to reload:
+// ErrUnavailable: the store failed; the session stays as it was. ErrUncertain: so did a save before. A session that was never saved has nothing to reload:
 // nil.
 func (s *Session) Reload(ctx context.Context) error {
 	s.io.Lock()
 	defer s.io.Unlock()
 	s.mu.Lock()
-	state, key, principal := s.state, s.record.Key, s.record.Principal
+	state, key, principal, unsure := s.state, s.record.Key, s.record.Principal, s.unsure
 	s.mu.Unlock()
 	switch {
+	case unsure:
+		return s.Err()
 	case state == late || state == spent:
 		return ErrEnded
 	case state != live || s.m.codec != nil:

@@ -48,7 +48,8 @@ var errBusy = errors.New("too many other writers")
 // Manager.Cookie has it. Saving goes on when ctx is cancelled, for at most Config.StoreTimeout.
 //
 // Errors: ErrEnded: the session has ended, and the changes with it. ErrUnavailable: nothing was stored, call Save again
-// if you like. ErrUncertain: it may have been stored. ErrTooLate, ErrTooLarge, and values that can't be encoded: as Err.
+// if you like. ErrUncertain: it may have been stored; this Session stores nothing more, and the request ends in that
+// error (outside a request, Load it again). ErrTooLate, ErrTooLarge, and values that can't be encoded: as Err.
 func (s *Session) Save(ctx context.Context) error {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -166,11 +167,12 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	return true, nil
 }
 
-// hopeless returns the error that no save can mend: the session was not read, or a value could not be encoded.
+// hopeless returns the error that no save can mend: the session was not read, a value could not be encoded, or the
+// changes may be stored already: another save could apply an Update twice.
 func (s *Session) hopeless() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == failed || replaces(s.err) && !mends(s.err) {
+	if s.state == failed || s.unsure || replaces(s.err) && !mends(s.err) {
 		return s.err
 	}
 	return nil
@@ -212,6 +214,7 @@ func (s *Session) finish(c *commit, err error) error {
 	switch {
 	case err != nil:
 		s.next = identity{} // nobody has that ID; another try takes a fresh one
+		s.unsure = errors.Is(err, ErrUncertain)
 		s.err = err
 		s.m.failed(s.context(), c.base.Handle, err)
 		return err

@@ -32,6 +32,7 @@ type Session struct {
 	isNew    bool
 	isActive bool // belongs to a request, which counts for the idle timeout
 	sealed   bool // the response's header has been sent: no cookie can be
+	unsure   bool // a save ended in ErrUncertain: what was changed may be stored
 	err      error
 
 	life      life
@@ -325,9 +326,10 @@ func (s *Session) reset() {
 	seq := s.changes.seq + 1 // so that a save under way does not take what follows for its own
 	s.view = view{changes: changes{seq: seq}}
 	s.life, s.principal, s.next = keep, "", identity{}
-	if s.err == ErrEnded {
+	if s.err == ErrEnded || s.unsure {
 		s.err = nil
 	}
+	s.unsure = false
 }
 
 // Renew gives the session a new ID. Values, principal, handle and Lifetime stay; requests in flight keep their changes.

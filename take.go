@@ -17,7 +17,7 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	s.io.Lock()
 	defer s.io.Unlock()
 	s.mu.Lock()
-	if s.state == failed {
+	if s.state == failed || s.unsure {
 		defer s.mu.Unlock()
 		return nil, false, s.err
 	}

@@ -1,0 +1,100 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/memstore"
+)
+
+// lossyStore applies the next Replace, but loses its answer, and can't be reached for the Load that would tell.
+type lossyStore struct {
+	store.Store
+	replaces, loads int
+}
+
+var errLost = errors.New("connection reset")
+
+func (l *lossyStore) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	err := l.Store.Replace(ctx, rec, version)
+	if l.replaces > 0 {
+		l.replaces--
+		l.loads = 1
+		return errLost
+	}
+	return err
+}
+
+func (l *lossyStore) Load(ctx context.Context, key string) (store.Record, error) {
+	if l.loads > 0 {
+		l.loads--
+		return store.Record{}, errLost
+	}
+	return l.Store.Load(ctx, key)
+}
+
+// TestNothingIsSavedAfterAnUncertainSave: the changes may be stored, so another save could apply an Update twice.
+func TestNothingIsSavedAfterAnUncertainSave(t *testing.T) {
+	t.Parallel()
+	count := session.Key[int]("count")
+	lossy := &lossyStore{Store: memstore.New(nil)}
+	m := sessiontest.New(t, func(c *session.Config) { c.Store = lossy })
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { count.Set(s, 0) })
+	lossy.replaces = 1
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		count.Update(s, func(n int) int { return n + 1 })
+		for _, again := range []func(context.Context) error{s.Save, s.Save, s.Reload} {
+			if err := again(r.Context()); !errors.Is(err, session.ErrUncertain) {
+				t.Errorf("got %v, want ErrUncertain", err)
+			}
+		}
+		if _, _, err := count.Take(r.Context(), s); !errors.Is(err, session.ErrUncertain) {
+			t.Errorf("Take: got %v, want ErrUncertain", err)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})).ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("got status %d, want 503", w.Code)
+	}
+	s, err := m.Load(t.Context(), r.Cookies()[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := count.Or(s, -1); got != 1 {
+		t.Errorf("got count %d after one Update, want 1", got)
+	}
+}
+
+// TestLogoutAfterAnUncertainSave: ending a session twice does no harm, so that still works.
+func TestLogoutAfterAnUncertainSave(t *testing.T) {
+	t.Parallel()
+	count := session.Key[int]("count")
+	lossy := &lossyStore{Store: memstore.New(nil)}
+	m := sessiontest.New(t, func(c *session.Config) { c.Store = lossy })
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+	lossy.replaces = 1
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		count.Set(s, 1)
+		if err := s.Save(r.Context()); !errors.Is(err, session.ErrUncertain) {
+			t.Errorf("got %v, want ErrUncertain", err)
+		}
+		s.Logout()
+		w.WriteHeader(http.StatusNoContent)
+	})).ServeHTTP(w, r)
+	if w.Code != http.StatusNoContent {
+		t.Errorf("got status %d, want 204", w.Code)
+	}
+	if _, err := m.Load(t.Context(), r.Cookies()[0].Value); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("after the logout: got %v, want ErrEnded", err)
+	}
+}
