@@ -83,7 +83,8 @@ func (m *Manager) discard(ctx context.Context, r *store.Record) {
 		Err: errors.New("session: the record can't be split into its values by Config.Serializer")})
 }
 
-// retired is the tombstone that takes r's place for the time of Grace.
+// retired is the tombstone that takes r's place. It outlives Grace by StoreTimeout, since a slow store may count from
+// before the moment at which it applies the write: a request that loaded the session until then has to meet it.
 func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) store.Record {
 	t := now()
 	return store.Record{
@@ -92,7 +93,7 @@ func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) stor
 		Principal:  r.Principal,
 		CreatedAt:  r.CreatedAt,
 		LastSeenAt: t,
-		ExpiresAt:  t.Add(m.config.Grace),
+		ExpiresAt:  t.Add(m.config.Grace + m.config.StoreTimeout),
 		Kind:       kind,
 		MovedTo:    movedTo,
 		Handle:     r.Handle,
