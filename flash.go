@@ -47,13 +47,14 @@ func (s *Session) Flashes() []FlashMessage {
 	if len(list) == 0 {
 		return nil
 	}
-	s.update(flashesKey, func(data []byte, present bool) ([]byte, bool, error) {
+	rest := func(data []byte, present bool) ([]byte, bool, error) {
 		var now []FlashMessage
 		if present && s.m.serializer.Unmarshal(data, &now) != nil || len(now) <= len(list) {
 			return nil, false, nil
 		}
 		rest, err := s.m.serializer.Marshal(now[len(list):])
 		return rest, true, err
-	})
+	}
+	s.update(flashesKey, rest, rest)
 	return list
 }

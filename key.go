@@ -47,7 +47,14 @@ func (k Key[T]) Delete(s *Session) { s.Delete(string(k)) }
 // another request, Get returns what became of it.
 func (k Key[T]) Update(s *Session, fn func(T) T) T {
 	var result T
-	s.update(string(k), func(data []byte, present bool) ([]byte, bool, error) {
+	s.update(string(k), k.updater(s, fn, &result), k.updater(s, fn, nil))
+	return result
+}
+
+// updater is fn on encoded values. Its result is only for the caller of Update: a save of another goroutine may run fn
+// again when Update has returned.
+func (k Key[T]) updater(s *Session, fn func(T) T, result *T) updater {
+	return func(data []byte, present bool) ([]byte, bool, error) {
 		var v T
 		if present && !s.decode(string(k), "", data, &v) {
 			var zero T
@@ -55,12 +62,11 @@ func (k Key[T]) Update(s *Session, fn func(T) T) T {
 		}
 		v = fn(v)
 		next, err := s.m.serializer.Marshal(v)
-		if err == nil {
-			result = v
+		if err == nil && result != nil {
+			*result = v
 		}
 		return next, true, err
-	})
-	return result
+	}
 }
 
 // Take removes the value from the store at once and returns it: of any number of requests that try, exactly one gets

@@ -113,7 +113,7 @@ func (s *Session) Set(key string, value any) {
 		err = checkName(key)
 	}
 	if err != nil {
-		s.fail(fmt.Errorf("session: key %q can't be set: %w", key, err))
+		s.refuse(fmt.Errorf("session: key %q can't be set: %w", key, err))
 		return
 	}
 	if s.writable() {
@@ -137,7 +137,7 @@ func (s *Session) Delete(key string) {
 		return
 	}
 	if err := checkName(key); err != nil {
-		s.fail(fmt.Errorf("session: key %q can't be deleted: %w", key, err))
+		s.refuse(fmt.Errorf("session: key %q can't be deleted: %w", key, err))
 	} else if s.writable() {
 		s.changes.put(key, change{})
 	}
@@ -193,12 +193,13 @@ func (s *Session) decode(key, handle string, data []byte, pointer any) bool {
 	return true
 }
 
-// update runs fn on the value of key, without a lock, and again if another goroutine changed it meanwhile.
-func (s *Session) update(key string, fn updater) error {
+// update runs now on the value of key, without a lock, and again if another goroutine changed it meanwhile. A save that
+// meets another request runs again instead.
+func (s *Session) update(key string, now, again updater) error {
 	if err := checkName(key); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.fail(fmt.Errorf("session: key %q can't be updated: %w", key, err))
+		return s.refuse(fmt.Errorf("session: key %q can't be updated: %w", key, err))
 	}
 	for {
 		s.mu.Lock()
@@ -210,7 +211,7 @@ func (s *Session) update(key string, fn updater) error {
 		seq, version := s.changes.seq, s.record.Version
 		s.mu.Unlock()
 
-		next, keep, err := fn(value, present)
+		next, keep, err := now(value, present)
 
 		s.mu.Lock()
 		switch {
@@ -218,9 +219,9 @@ func (s *Session) update(key string, fn updater) error {
 			s.mu.Unlock()
 			continue
 		case err != nil:
-			err = s.fail(fmt.Errorf("session: key %q can't be updated: %w", key, err))
+			err = s.refuse(fmt.Errorf("session: key %q can't be updated: %w", key, err))
 		default:
-			s.changes.update(key, fn, next, keep)
+			s.changes.update(key, again, next, keep)
 		}
 		s.mu.Unlock()
 		return err
@@ -266,6 +267,14 @@ func (s *Session) fail(err error) error {
 	return err
 }
 
+// refuse is fail for what the program passed, and reports it: no save will. The caller holds mu.
+func (s *Session) refuse(err error) error {
+	if !replaces(s.err) {
+		s.m.failed(s.context(), s.record.Handle, err)
+	}
+	return s.fail(err)
+}
+
 // Login makes the session that of a principal, a user's ID or name of 1 to 256 bytes. It gets a new ID and handle
 // (ASVS 5.0, 7.2.4) and a new Lifetime. The values are kept; but if somebody else was logged in, they are cleared first.
 // It works whatever became of the session meanwhile. Another principal than such a text sets Err, and the request fails.
@@ -278,7 +287,7 @@ func (s *Session) Login(principal string) {
 		return
 	}
 	if principal == "" || len(principal) > store.MaxPrincipal || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
-		s.fail(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
+		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
 		return
 	}
 	if was := s.currentPrincipal(); was != "" && was != principal || s.state == spent {
@@ -296,7 +305,7 @@ func (s *Session) Login(principal string) {
 	for name, value := range s.m.policy.Login(principal) {
 		data, err := s.m.serializer.Marshal(value)
 		if err != nil {
-			s.fail(fmt.Errorf("session: Login: %w", err))
+			s.refuse(fmt.Errorf("session: Login: %w", err))
 			return
 		}
 		s.changes.put(name, change{value: data, present: true})
@@ -394,7 +403,7 @@ func (s *Session) SetPersistent(persistent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.fail(err)
+		s.refuse(err)
 		return
 	}
 	if s.isPersistent() != persistent && s.writable() {
