@@ -83,7 +83,7 @@ func (c *codec) Lifetime(configured time.Duration) (lifetime, refresh time.Durat
 // Login implements session.CookiePolicy (flask_login/utils.py, login_user). The _id that Flask-Login compares depends on
 // the request: see LoginID.
 func (c *codec) Login(principal string) map[string]any {
-	return map[string]any{userKey: principal, freshKey: true}
+	return map[string]any{userKey: principal, Fresh: true}
 }
 
 // CheckCookie implements session.CookiePolicy: what Flask warns of is an error here, before anything is sent.

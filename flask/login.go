@@ -5,35 +5,73 @@ import (
 	"encoding/hex"
 	"net"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 )
 
-// Flask-Login's keys in the session (flask_login/login_manager.py).
+// Flask-Login's keys in the session (flask_login/login_manager.py). The user is the session's Principal.
 const (
-	userKey  = "_user_id" // text, also for numbers
-	freshKey = "_fresh"
-	idKey    = "_id"
-)
+	userKey = "_user_id" // text, also for numbers
 
-// Keys of Flask-Login that an application may want to read or set. The user is the session's Principal.
-const (
 	// Fresh says whether the user logged in with a password in this session, and not by a remember-me cookie.
-	Fresh = freshKey
-	// ID is the text that Flask-Login compares with LoginID of each request, to notice a stolen cookie.
-	ID = idKey
+	Fresh = "_fresh"
+	// ID is what Flask-Login compares with LoginID of each request, to notice a stolen cookie.
+	ID = "_id"
 )
 
-// LoginID is what Flask-Login keeps as _id: a hash of the client's address and User-Agent. Set it after Login, with the
-// address that the Flask application sees (behind a proxy, its ProxyFix):
+// LoginID is what Flask-Login 0.6 keeps as _id: a hash of the client's address and User-Agent. Set it after Login:
 //
 //	s.Login("42")
-//	s.Set(flask.ID, flask.LoginID(remoteAddr, r))
+//	s.Set(flask.ID, flask.LoginID(r))
 //
 // Without it, or with another one, Flask-Login takes the login for not fresh, or, with session protection "strong",
-// logs the user out.
-func LoginID(remoteAddr string, r *http.Request) string {
-	if host, _, err := net.SplitHostPort(remoteAddr); err == nil {
-		remoteAddr = host
+// logs the user out. As in Flask-Login, the address is the first of X-Forwarded-For, if there is that header: let the
+// proxy in front of both applications set it.
+func LoginID(r *http.Request) string {
+	address := r.RemoteAddr
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
 	}
-	sum := sha512.Sum512([]byte(remoteAddr + "|" + r.UserAgent()))
+	if lines := r.Header.Values("X-Forwarded-For"); len(lines) > 0 {
+		address, _, _ = strings.Cut(strings.Join(lines, ","), ",")
+		address = strings.TrimSpace(address)
+	}
+	agent := "None"
+	if lines := r.Header.Values("User-Agent"); len(lines) > 0 {
+		agent = bytesRepr(lines[0])
+	}
+	// flask_login/utils.py, _create_identifier: both are bytes, and an f-string shows those by their repr.
+	sum := sha512.Sum512([]byte(bytesRepr(address) + "|" + agent))
 	return hex.EncodeToString(sum[:])
+}
+
+// bytesRepr is Python's repr of a header that was decoded as Latin-1 (WSGI) and encoded as UTF-8.
+func bytesRepr(header string) string {
+	var utf []byte
+	for _, c := range []byte(header) {
+		utf = utf8.AppendRune(utf, rune(c))
+	}
+	quote := byte('\'')
+	if strings.Contains(header, "'") && !strings.Contains(header, `"`) {
+		quote = '"'
+	}
+	b := []byte{'b', quote}
+	for _, c := range utf {
+		switch {
+		case c == quote || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\t':
+			b = append(b, `\t`...)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c == '\r':
+			b = append(b, `\r`...)
+		case c < ' ' || c >= 0x7f:
+			b = append(b, '\\', 'x')
+			b = hex.AppendEncode(b, []byte{c})
+		default:
+			b = append(b, c)
+		}
+	}
+	return string(append(b, quote))
 }

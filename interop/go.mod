@@ -1,0 +1,7 @@
+module github.com/hipflask/session/interop
+
+go 1.26.0
+
+require github.com/hipflask/session v0.0.0
+
+require golang.org/x/sys v0.49.0 // indirect

@@ -1,0 +1,120 @@
+package interop
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// python is the interpreter of a virtual environment with exactly what requirements.txt says.
+var python string
+
+func TestMain(m *testing.M) {
+	var err error
+	if python, err = environment(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// environment makes .venv, once for each content of requirements.txt.
+func environment() (string, error) {
+	wanted, err := os.ReadFile("requirements.txt")
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(wanted)
+	stamp := hex.EncodeToString(sum[:])
+	bin := filepath.Join(".venv", "bin", "python")
+	if runtime.GOOS == "windows" {
+		bin = filepath.Join(".venv", "Scripts", "python.exe")
+	}
+	done := filepath.Join(".venv", "requirements")
+	if made, err := os.ReadFile(done); err == nil && string(made) == stamp {
+		return bin, nil
+	}
+	for _, args := range [][]string{
+		{"python3", "-m", "venv", "--clear", ".venv"},
+		{bin, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", "requirements.txt"},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%q: %v: %s", args, err, out)
+		}
+	}
+	return bin, os.WriteFile(done, []byte(stamp), 0o600)
+}
+
+// child is a Python process that lives as long as its test.
+type child struct {
+	t   *testing.T
+	in  *json.Encoder
+	out *bufio.Reader
+}
+
+func start(t *testing.T, env []string, args ...string) *child {
+	t.Helper()
+	cmd := exec.Command(python, args...)
+	cmd.Env = append(os.Environ(), append(env, "PYTHONUNBUFFERED=1")...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := &tail{}
+	cmd.Stderr = logs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said: %s", args[0], logs.text)
+		}
+	})
+	return &child{t, json.NewEncoder(in), bufio.NewReaderSize(out, 1<<20)}
+}
+
+// tail keeps the end of what a process says.
+type tail struct{ text []byte }
+
+func (l *tail) Write(p []byte) (int, error) {
+	l.text = append(l.text, p...)
+	l.text = l.text[max(0, len(l.text)-4096):]
+	return len(p), nil
+}
+
+func (c *child) line() []byte {
+	c.t.Helper()
+	line, err := c.out.ReadBytes('\n')
+	if err != nil && err != io.EOF || len(line) == 0 {
+		c.t.Fatalf("the Python process ended: %v", err)
+	}
+	return line
+}
+
+type answer struct{ Cookie, Text *string }
+
+func (c *child) ask(request map[string]any) (a answer) {
+	c.t.Helper()
+	if err := c.in.Encode(request); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := json.Unmarshal(c.line(), &a); err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
