@@ -1,0 +1,350 @@
+package flask_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/flask"
+)
+
+const secret = "dev" // short, but the other application's
+
+func newManager(t *testing.T, options ...func(*session.Config)) *session.Manager {
+	t.Helper()
+	c := session.Config{SecretKey: secret, CookieCodec: flask.Cookie, Cookie: session.Cookie{Name: "session"}}
+	for _, o := range options {
+		o(&c)
+	}
+	m, err := session.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// serve sends one request and returns the answer and the cookie that the browser has then.
+func serve(m *session.Manager, cookie string, f func(http.ResponseWriter, *http.Request)) (*http.Response, string) {
+	r := httptest.NewRequest("GET", "https://example.com/", nil)
+	if cookie != "" {
+		r.Header.Set("Cookie", "session="+cookie)
+	}
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(f)).ServeHTTP(w, r)
+	res := w.Result()
+	for _, c := range res.Cookies() {
+		cookie = c.Value
+	}
+	return res, cookie
+}
+
+func change(f func(*session.Session)) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) { f(session.From(r)) }
+}
+
+func signer(t *testing.T) *flask.Signer {
+	t.Helper()
+	s, err := flask.NewSigner("cookie-session", []string{secret}, flask.DeriveHMAC, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func payload(t *testing.T, cookie string) string {
+	t.Helper()
+	p, _, err := signer(t).Unsign(cookie)
+	if err != nil {
+		t.Fatalf("the cookie %q can't be read: %v", cookie, err)
+	}
+	return string(p)
+}
+
+// roundTrip sets a value with one request and reads it with the next, typed and untyped.
+func roundTrip[T any](t *testing.T, m *session.Manager, value T, wantText string, wantUntyped any) {
+	t.Helper()
+	key := session.Key[T]("k")
+	_, cookie := serve(m, "", change(func(s *session.Session) { key.Set(s, value) }))
+	if got, want := payload(t, cookie), `{"k":`+wantText+`}`; got != want {
+		t.Errorf("%T: got %s, want %s", value, got, want)
+	}
+	_, again := serve(m, cookie, change(func(s *session.Session) {
+		if got, ok := key.Get(s); !ok || !reflect.DeepEqual(got, value) {
+			t.Errorf("%T: typed: got %#v, %v; want %#v", value, got, ok, value)
+		}
+		got, ok := s.Get("k")
+		if !ok || !reflect.DeepEqual(got, wantUntyped) {
+			t.Errorf("%T: untyped: got %#v, %v; want %#v", value, got, ok, wantUntyped)
+		}
+		s.Set("k", got)
+		s.Set("other", true)
+	}))
+	if got, want := payload(t, again), `{"k":`+wantText+`,"other":true}`; got != want {
+		t.Errorf("%T: what Get gave was written back as %s, want %s", value, got, want)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	type user struct {
+		Name string `json:"name"`
+		Age  int    `json:"age"`
+	}
+	at := time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC)
+	huge := new(big.Int).Lsh(big.NewInt(1), 100)
+	roundTrip(t, m, "é", `"\u00e9"`, "é")
+	roundTrip(t, m, 7, `7`, int64(7))
+	roundTrip(t, m, 2.0, `2.0`, 2.0)
+	roundTrip(t, m, true, `true`, true)
+	roundTrip(t, m, []byte{0, 255}, `{" b":"AP8="}`, []byte{0, 255})
+	roundTrip(t, m, at, `{" d":"Thu, 29 Feb 2024 23:59:59 GMT"}`, at)
+	roundTrip(t, m, []string{"a", "b"}, `["a","b"]`, []any{"a", "b"})
+	roundTrip(t, m, map[string]int{"a": 1}, `{"a":1}`, map[string]any{"a": int64(1)})
+	roundTrip(t, m, user{"Ann", 42}, `{"age":42,"name":"Ann"}`, map[string]any{"age": int64(42), "name": "Ann"})
+	roundTrip(t, m, flask.Tuple{int64(1), "x"}, `{" t":[1,"x"]}`, flask.Tuple{int64(1), "x"})
+	roundTrip(t, m, flask.Markup("<b>"), `{" m":"<b>"}`, flask.Markup("<b>"))
+	roundTrip(t, m, flask.UUID{1}, `{" u":"01000000000000000000000000000000"}`, flask.UUID{1})
+	roundTrip(t, m, huge, huge.String(), huge)
+}
+
+func TestRefusedWhenSet(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	for name, value := range map[string]any{"zero time": time.Time{}, "not UTF-8": "\xff", "channel": make(chan int)} {
+		var err error
+		res, cookie := serve(m, "", func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r)
+			s.Set("k", value)
+			err = s.Err()
+			fmt.Fprint(w, "fine")
+		})
+		if err == nil || !strings.Contains(err.Error(), `"k"`) || res.StatusCode != http.StatusInternalServerError || cookie != "" {
+			t.Errorf("%s: got Err %v, status %d; want an error that names the key, and 500", name, err, res.StatusCode)
+		}
+	}
+}
+
+// TestNamesLikeTags: a session of one value whose name is a tag is escaped as a whole.
+func TestNamesLikeTags(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	_, cookie := serve(m, "", change(func(s *session.Session) { s.Set(" t", 1) }))
+	if got, want := payload(t, cookie), `{" di":{" t__":1}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	serve(m, cookie, change(func(s *session.Session) {
+		if got, _ := s.Get(" t"); got != int64(1) {
+			t.Errorf("got %v, want 1", got)
+		}
+	}))
+}
+
+func TestAttributesAndDeletion(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	res, cookie := serve(m, "", change(func(s *session.Session) { s.Set("a", 1) }))
+	line := res.Header.Get("Set-Cookie")
+	if want := "session=" + cookie + "; Path=/; HttpOnly; Secure; SameSite=Lax"; line != want {
+		t.Errorf("got %q, want %q", line, want)
+	}
+	if res.Header.Get("Vary") != "Cookie" {
+		t.Errorf("got Vary %q, want Cookie", res.Header.Get("Vary"))
+	}
+	res, _ = serve(m, cookie, change(func(s *session.Session) { s.Delete("a") }))
+	if line := res.Header.Get("Set-Cookie"); !strings.HasPrefix(line, "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax") {
+		t.Errorf("an emptied session: got %q, want a deletion", line)
+	}
+	res, _ = serve(m, cookie, change(func(s *session.Session) { s.Logout() }))
+	if line := res.Header.Get("Set-Cookie"); !strings.HasPrefix(line, "session=; ") {
+		t.Errorf("a logout: got %q, want a deletion", line)
+	}
+	res, _ = serve(m, cookie, change(func(s *session.Session) { s.Set("a", 1) }))
+	if line := res.Header.Get("Set-Cookie"); line != "" {
+		t.Errorf("nothing changed: got %q, want no cookie", line)
+	}
+}
+
+// TestMaxCookieSize is Flask's MAX_COOKIE_SIZE, 4093 bytes of the whole line, on both sides.
+func TestMaxCookieSize(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	// Text that can't be compressed, so that the size grows with it.
+	random := func(n int) string {
+		var b strings.Builder
+		for b.Len() < n {
+			b.WriteString(session.NewSecretKey())
+		}
+		return b.String()[:n]
+	}
+	text := random(4000)
+	fits, breaks := 0, 0
+	for n := 2000; n < 4000; n++ {
+		var got error
+		res, _ := serve(m, "", func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r)
+			s.Set("k", text[:n])
+			fmt.Fprint(w, "fine")
+			got = s.Err()
+		})
+		size := len(res.Header.Get("Set-Cookie"))
+		switch {
+		case got == nil && size <= 4093:
+			fits = max(fits, size)
+		case errors.Is(got, session.ErrTooLarge) && size == 0 && res.StatusCode == http.StatusInternalServerError:
+			breaks++
+		default:
+			t.Fatalf("%d bytes of text: got %v, a cookie of %d bytes, status %d", n, got, size, res.StatusCode)
+		}
+		if breaks > 3 {
+			break
+		}
+	}
+	if fits < 4090 || breaks == 0 {
+		t.Errorf("the largest cookie sent has %d bytes, want 4090 to 4093, and larger ones refused (%d were)", fits, breaks)
+	}
+}
+
+func TestLifetime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t)
+		_, cookie := serve(m, "", change(func(s *session.Session) { s.Set("a", 1) }))
+		has := func() (ok bool) {
+			serve(m, cookie, change(func(s *session.Session) { _, ok = s.Get("a") }))
+			return ok
+		}
+		time.Sleep(31*24*time.Hour - time.Second) // fake time
+		if !has() {
+			t.Error("gone before PERMANENT_SESSION_LIFETIME")
+		}
+		time.Sleep(3 * time.Second)
+		if has() {
+			t.Error("still there after PERMANENT_SESSION_LIFETIME")
+		}
+	})
+}
+
+// TestRefresh: the cookie of a permanent session is renewed while it is used, that of another is not.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, permanent := range []bool{true, false} {
+			m := newManager(t, func(c *session.Config) { c.Lifetime = 20 * time.Hour })
+			_, cookie := serve(m, "", change(func(s *session.Session) { s.Set("a", 1); s.SetPersistent(permanent) }))
+			read := func() (ok, renewed bool) {
+				before := cookie
+				_, cookie = serve(m, cookie, change(func(s *session.Session) { _, ok = s.Get("a") }))
+				return ok, cookie != before
+			}
+			time.Sleep(59 * time.Minute)
+			if ok, renewed := read(); !ok || renewed {
+				t.Errorf("permanent=%v, after 59 min: got ok=%v renewed=%v, want true, false", permanent, ok, renewed)
+			}
+			alive := 0
+			for range 40 {
+				time.Sleep(time.Hour)
+				if ok, _ := read(); ok {
+					alive++
+				}
+			}
+			if want := map[bool]int{true: 40, false: 19}[permanent]; alive != want {
+				t.Errorf("permanent=%v: alive for %d hours of use, want %d", permanent, alive, want)
+			}
+		}
+	})
+}
+
+// TestSignedButUnreadable: Flask answers 500 until the cookie is gone; here it is an empty session and an event.
+func TestSignedButUnreadable(t *testing.T) {
+	t.Parallel()
+	sign := signer(t)
+	bomb := sign.Sign([]byte(`{"a":"`+strings.Repeat("x", 2<<20)+`"}`), time.Now())
+	for name, cookie := range map[string]string{
+		"no JSON": sign.Sign([]byte("nonsense"), time.Now()), "a list": sign.Sign([]byte("[1]"), time.Now()),
+		"a bad tag": sign.Sign([]byte(`{"a":{" b":"%%"}}`), time.Now()), "inflates to 2 MB": bomb,
+	} {
+		var got []session.Event
+		m := newManager(t, func(c *session.Config) {
+			c.OnEvent = func(_ context.Context, e session.Event) { got = append(got, e) }
+		})
+		res, _ := serve(m, cookie, func(w http.ResponseWriter, r *http.Request) {
+			if n := session.From(r).Len(); n != 0 {
+				t.Errorf("%s: got %d values, want none", name, n)
+			}
+		})
+		if res.StatusCode != 200 || len(got) != 1 || got[0].Kind != session.EventRejected || got[0].Reason != session.ReasonUndecodable {
+			t.Errorf("%s: got status %d and events %+v; want 200 and one that says undecodable", name, res.StatusCode, got)
+		}
+	}
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	_, cookie := serve(newManager(t), "", change(func(s *session.Session) { s.Login("ann") }))
+	rotated := newManager(t, func(c *session.Config) { c.SecretKey, c.SecretKeyFallbacks = "new", []string{"older", secret} })
+	_, changed := serve(rotated, cookie, change(func(s *session.Session) {
+		if s.Principal() != "ann" {
+			t.Errorf("a cookie of the old key: got principal %q, want ann", s.Principal())
+		}
+		s.Set("a", 1)
+	}))
+	only := newManager(t, func(c *session.Config) { c.SecretKey = "new" })
+	for _, c := range []struct{ cookie, want string }{{cookie, ""}, {changed, "ann"}} {
+		serve(only, c.cookie, change(func(s *session.Session) {
+			if got := s.Principal(); got != c.want {
+				t.Errorf("with the new key alone: got principal %q, want %q", got, c.want)
+			}
+		}))
+	}
+}
+
+func TestLoginIsFlaskLogins(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	_, cookie := serve(m, "", change(func(s *session.Session) { s.Set("cart", 1); s.Login("42") }))
+	if got, want := payload(t, cookie), `{"_fresh":true,"_user_id":"42","cart":1}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	_, cookie = serve(m, cookie, change(func(s *session.Session) { s.Login("43") }))
+	if got, want := payload(t, cookie), `{"_fresh":true,"_user_id":"43"}`; got != want {
+		t.Errorf("somebody else: got %s, want %s", got, want)
+	}
+}
+
+func TestBadConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]session.Config{
+		"SecretKey is empty":             {CookieCodec: flask.Cookie},
+		"SecretKeyFallbacks[0] is empty": {SecretKey: secret, SecretKeyFallbacks: []string{""}, CookieCodec: flask.Cookie},
+		"can't be negative":              {SecretKey: secret, CookieCodec: flask.Options{Leeway: -1}.Cookie},
+	} {
+		if m, err := session.New(c); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want an error with %q", err, name)
+			if m != nil {
+				m.Close()
+			}
+		}
+	}
+}
+
+func TestNoTake(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	_, cookie := serve(m, "", change(func(s *session.Session) { s.Set("a", "x") }))
+	serve(m, cookie, func(w http.ResponseWriter, r *http.Request) {
+		if _, _, err := session.Key[string]("a").Take(r.Context(), session.From(r)); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("Take: got %v, want errors.ErrUnsupported", err)
+		}
+	})
+}
