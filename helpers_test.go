@@ -122,6 +122,16 @@ func down(ops ...string) func(string) error {
 	}
 }
 
+// downAfter lets n calls pass and fails all that follow.
+func downAfter(n int) func(string) error {
+	return func(string) error {
+		if n--; n < 0 {
+			return errDown
+		}
+		return nil
+	}
+}
+
 // eventLog is an OnEvent that remembers.
 type eventLog struct {
 	mu     sync.Mutex
@@ -178,6 +188,13 @@ func newBench(t testing.TB, options ...func(*session.Config)) *bench {
 
 // encrypted is an option of newBench.
 func encrypted(c *session.Config) { c.Store, c.CookieCodec = nil, session.EncryptedCookie }
+
+// logTo is an option of newBench.
+func logTo(w io.Writer) func(*session.Config) {
+	return func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(w, nil)) }
+}
+
+var epoch = time.Unix(0, 0)
 
 // get serves one request with a Cookie header, none if that is empty.
 func (b *bench) get(t testing.TB, cookies string, handler http.HandlerFunc) *http.Response {
