@@ -34,7 +34,7 @@ type basket struct {
 func roundTrip[T any](t *testing.T, value T) {
 	t.Run(fmt.Sprintf("%T", value), func(t *testing.T) {
 		t.Parallel()
-		m, c, key := server(t), newClient(t), session.Key[T]("key")
+		m, c, key := server(t), newVisitor(t), session.Key[T]("key")
 		c.do(m, func(s *session.Session) {
 			key.Set(s, value)
 			if got, ok := key.Get(s); !ok || !reflect.DeepEqual(got, value) {
@@ -73,7 +73,7 @@ func TestTypedValuesComeBack(t *testing.T) {
 
 func TestUntypedValuesHaveJSONTypes(t *testing.T) {
 	t.Parallel()
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	type name string
 	for i, v := range []struct{ set, want any }{
 		{nil, nil},
@@ -113,7 +113,7 @@ func TestUntypedValuesHaveJSONTypes(t *testing.T) {
 
 func TestDictionary(t *testing.T) {
 	t.Parallel()
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	color, size := session.Key[string]("color"), session.Key[int]("size")
 	steps := []struct {
 		name string
@@ -164,7 +164,7 @@ func TestChangedTypesAreAbsent(t *testing.T) {
 	t.Parallel()
 	var events eventLog
 	m := server(t, func(c *session.Config) { c.OnEvent = events.add })
-	c := newClient(t)
+	c := newVisitor(t)
 	before := session.Key[map[string]string]("value")
 	c.do(m, func(s *session.Session) { before.Set(s, map[string]string{"Number": "seven"}); s.Set("other", 1) })
 	events.took()
@@ -198,7 +198,7 @@ func TestEventsOfChangedTypesNameTheKey(t *testing.T) {
 			}
 		}
 	})
-	c := newClient(t)
+	c := newVisitor(t)
 	var handle string
 	c.do(m, func(s *session.Session) { s.Set("pin", "hunter2"); handle = s.Info().Handle })
 	c.do(m, func(s *session.Session) { session.Key[int]("pin").Get(s) })
@@ -210,7 +210,7 @@ func TestEventsOfChangedTypesNameTheKey(t *testing.T) {
 // Values are copies: what the program does to its own afterwards is not seen.
 func TestValuesAreNotAliased(t *testing.T) {
 	t.Parallel()
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	key := session.Key[*basket]("basket")
 	c.do(m, func(s *session.Session) {
 		b := &basket{Items: []string{"tea"}, Prices: map[string]float64{"tea": 2}}
@@ -245,7 +245,7 @@ func TestValuesAreNotAliased(t *testing.T) {
 func TestGoroutinesOfOneRequest(t *testing.T) {
 	t.Parallel()
 	const n = 32
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	total := session.Key[int]("total")
 	c.do(m, func(s *session.Session) { s.Set("before", 1) })
 	c.do(m, func(s *session.Session) {
@@ -303,7 +303,7 @@ func TestUnencodableValues(t *testing.T) {
 			m := server(t, func(c *session.Config) {
 				c.Logger, c.OnEvent = slog.New(slog.NewTextHandler(&log, nil)), events.add
 			})
-			c := newClient(t)
+			c := newVisitor(t)
 			c.do(m, func(s *session.Session) { s.Set("before", 1) })
 			events.took()
 			res := c.try(m, func(s *session.Session) {
@@ -333,10 +333,10 @@ func TestRefusedNames(t *testing.T) {
 			"Set":    func(s *session.Session) { s.Set(name, true) },
 			"Update": func(s *session.Session) { session.Key[bool](name).Update(s, func(bool) bool { return true }) },
 		} {
-			res := newClient(t).try(m, change)
+			res := newVisitor(t).try(m, change)
 			check(t, fmt.Sprintf("%s of %q", call, name), res.StatusCode, http.StatusInternalServerError)
 		}
-		newClient(t).do(m, func(s *session.Session) {
+		newVisitor(t).do(m, func(s *session.Session) {
 			if _, _, err := session.Key[bool](name).Take(t.Context(), s); err == nil {
 				t.Errorf("Take of %q: got no error", name)
 			}
@@ -347,12 +347,12 @@ func TestRefusedNames(t *testing.T) {
 // After the handler has returned, the session can still be used and saved by a goroutine that it started.
 func TestSessionAfterTheHandler(t *testing.T) {
 	t.Parallel()
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	c.do(m, func(s *session.Session) { s.Set("n", 1) })
 	var kept *session.Session
 	c.do(m, func(s *session.Session) { kept = s })
 	for i := range 50 { // other requests get sessions of their own
-		newClient(t).do(m, func(s *session.Session) { s.Set("n", -i) })
+		newVisitor(t).do(m, func(s *session.Session) { s.Set("n", -i) })
 	}
 	kept.Set("later", true)
 	is(t, "Save", kept.Save(t.Context()), nil)
@@ -361,7 +361,7 @@ func TestSessionAfterTheHandler(t *testing.T) {
 
 func TestNamesOfAnyKind(t *testing.T) {
 	t.Parallel()
-	m, c := server(t), newClient(t)
+	m, c := server(t), newVisitor(t)
 	names := []string{"", " ", "\"", "\\", "\x00", "\n", "a.b", "ключ", "\U0001F36A", "<script>", "\u2028", strings.Repeat("k", 5000), "__proto__"}
 	c.do(m, func(s *session.Session) {
 		for i, n := range names {

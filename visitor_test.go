@@ -19,7 +19,8 @@ func servers(t testing.TB, n int, options ...func(*session.Config)) []*session.M
 	shared := memstore.New(nil)
 	list := make([]*session.Manager, n)
 	for i := range list {
-		c := session.Config{SecretKey: secret, Store: shared, InsecureHTTP: true, Logger: slog.New(slog.DiscardHandler)}
+		c := session.Config{SecretKey: secret, Store: shared, InsecureHTTP: true, Logger: slog.New(slog.DiscardHandler),
+			SweepInterval: -1} // a bubble's years are short, but full of minutes
 		for _, o := range options {
 			o(&c)
 		}
@@ -38,24 +39,24 @@ func server(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	return servers(t, 1, options...)[0]
 }
 
-// A client is a browser with one cookie, which it takes from answers.
-type client struct {
+// A visitor is a browser with one cookie, which it takes from answers.
+type visitor struct {
 	t      testing.TB
 	mu     sync.Mutex
 	cookie *http.Cookie // nil: none
 }
 
-func newClient(t testing.TB) *client { return &client{t: t} }
+func newVisitor(t testing.TB) *visitor { return &visitor{t: t} }
 
 // copy is the same browser's cookie in other hands, or in a request that is already under way.
-func (c *client) copy() *client {
+func (c *visitor) copy() *visitor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &client{t: c.t, cookie: c.cookie}
+	return &visitor{t: c.t, cookie: c.cookie}
 }
 
 // value is the cookie's, "" without one.
-func (c *client) value() string {
+func (c *visitor) value() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cookie == nil {
@@ -64,9 +65,18 @@ func (c *client) value() string {
 	return c.cookie.Value
 }
 
-// A visit is a request of a client, which can be held up in its handler.
+// request returns one with the visitor's cookie.
+func (c *visitor) request() *http.Request {
+	r := httptest.NewRequestWithContext(c.t.Context(), "GET", "/", nil)
+	if sent := c.copy().cookie; sent != nil {
+		r.AddCookie(sent)
+	}
+	return r
+}
+
+// A visit is a request of a visitor, which can be held up in its handler.
 type visit struct {
-	c       *client
+	c       *visitor
 	r       *http.Request
 	w       *httptest.ResponseRecorder
 	out     http.ResponseWriter // the handler's
@@ -78,14 +88,11 @@ type visit struct {
 	thrown  any // what the Handler panicked with
 }
 
-// start sends a request with the client's cookie. It returns when the handler pauses or has ended.
-func (c *client) start(m *session.Manager, handle func(v *visit, s *session.Session)) *visit {
+// start sends a request with the visitor's cookie. It returns when the handler pauses or has ended.
+func (c *visitor) start(m *session.Manager, handle func(v *visit, s *session.Session)) *visit {
 	v := &visit{c: c, w: httptest.NewRecorder(),
 		entered: make(chan struct{}), resumed: make(chan struct{}), ended: make(chan struct{})}
-	r := httptest.NewRequestWithContext(c.t.Context(), "GET", "/", nil)
-	if sent := c.copy().cookie; sent != nil {
-		r.AddCookie(sent)
-	}
+	r := c.request()
 	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.r, v.out = r, w
 		handle(v, session.From(r))
@@ -106,7 +113,7 @@ func (v *visit) pause() {
 	<-v.resumed
 }
 
-// finish lets the handler go on and gives its answer to the client.
+// finish lets the handler go on and gives its answer to the visitor.
 func (v *visit) finish() *http.Response {
 	v.resume.Do(func() { close(v.resumed) })
 	<-v.ended
@@ -123,7 +130,7 @@ func (v *visit) finish() *http.Response {
 }
 
 // try is a request from beginning to end.
-func (c *client) try(m *session.Manager, handle func(s *session.Session)) *http.Response {
+func (c *visitor) try(m *session.Manager, handle func(s *session.Session)) *http.Response {
 	c.t.Helper()
 	v := c.start(m, func(_ *visit, s *session.Session) { handle(s) })
 	res := v.finish()
@@ -134,7 +141,7 @@ func (c *client) try(m *session.Manager, handle func(s *session.Session)) *http.
 }
 
 // do is a request that has to work.
-func (c *client) do(m *session.Manager, handle func(s *session.Session)) *http.Response {
+func (c *visitor) do(m *session.Manager, handle func(s *session.Session)) *http.Response {
 	c.t.Helper()
 	res := c.try(m, handle)
 	if res.StatusCode != http.StatusOK {
@@ -143,8 +150,8 @@ func (c *client) do(m *session.Manager, handle func(s *session.Session)) *http.R
 	return res
 }
 
-// sees returns what a request of the client finds: the principal and all values.
-func (c *client) sees(m *session.Manager) (all string) {
+// sees returns what a request of the visitor finds: the principal and all values.
+func (c *visitor) sees(m *session.Manager) (all string) {
 	c.t.Helper()
 	c.copy().do(m, func(s *session.Session) { all = contents(s) })
 	return all
@@ -163,8 +170,8 @@ func contents(s *session.Session) string {
 // nothing is what contents prints of an empty session.
 const nothing = ": []"
 
-// want reports unless each server shows the client these contents.
-func (c *client) want(ms []*session.Manager, what, want string) {
+// want reports unless each server shows the visitor these contents.
+func (c *visitor) want(ms []*session.Manager, what, want string) {
 	c.t.Helper()
 	for _, m := range ms {
 		if got := c.sees(m); got != want {
@@ -174,7 +181,7 @@ func (c *client) want(ms []*session.Manager, what, want string) {
 }
 
 // overlap sends n requests that have all read the session before any goes on, and lets them go on at once.
-func (c *client) overlap(ms []*session.Manager, n int, handle func(i int, s *session.Session)) []*http.Response {
+func (c *visitor) overlap(ms []*session.Manager, n int, handle func(i int, s *session.Session)) []*http.Response {
 	visits := make([]*visit, n)
 	for i := range visits {
 		visits[i] = c.start(ms[i%len(ms)], func(v *visit, s *session.Session) {
