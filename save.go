@@ -107,7 +107,7 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 		step = (*commit).touch
 	default:
 		s.life = life
-		return nil, nil, s.err
+		return nil, nil, s.lasting()
 	}
 	if life != keep {
 		s.choose()
@@ -178,6 +178,15 @@ func (s *Session) hopeless() error {
 	return nil
 }
 
+// lasting returns the error that holds for this save too. What an earlier one dropped as too late is not its concern.
+// The caller holds mu.
+func (s *Session) lasting() error {
+	if s.err == ErrTooLate {
+		return nil
+	}
+	return s.err
+}
+
 // mends reports whether err is over when a later save succeeds.
 func mends(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || errors.Is(err, ErrTooLarge)
@@ -236,7 +245,7 @@ func (s *Session) finish(c *commit, err error) error {
 	} else if s.life == c.life || s.life == renew {
 		s.life, s.next = keep, identity{}
 	}
-	return s.err
+	return s.lasting()
 }
 
 // created is the end of a save under a new ID: the decision about the cookie, after the last step on the store. The
