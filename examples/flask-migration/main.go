@@ -48,10 +48,11 @@ func run(ctx context.Context, addr, python string) error {
 	if key == "" {
 		key = session.NewSecretKey() // both sides get it; logins end with this process
 	}
-	backend, err := startFlask(ctx, python, key)
+	backend, stopFlask, err := startFlask(python, key)
 	if err != nil {
 		return err
 	}
+	defer stopFlask()
 	sessions, err := session.New(session.Config{
 		SecretKey:    key,
 		CookieCodec:  flask.Cookie,
@@ -125,23 +126,32 @@ func logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// startFlask runs the Flask application until ctx ends, and returns where it listens.
-func startFlask(ctx context.Context, python, key string) (*url.URL, error) {
-	cmd := exec.CommandContext(ctx, python, "-c", flaskApp)
+// startFlask runs the Flask application, and returns where it listens and what ends it.
+func startFlask(python, key string) (backend *url.URL, stop func(), err error) {
+	cmd := exec.Command(python, "-c", flaskApp)
 	cmd.Env = append(os.Environ(), "SECRET_KEY="+key)
 	var trouble strings.Builder
 	cmd.Stderr = &trouble
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("can't start the Flask application: %w", err)
+		return nil, nil, fmt.Errorf("can't start the Flask application: %w", err)
+	}
+	stop = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
 	}
 	port, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		cmd.Wait()
-		return nil, fmt.Errorf("the Flask application ended: %s\nit needs: %s -m pip install flask flask-login", trouble.String(), python)
+		return nil, nil, fmt.Errorf("the Flask application ended: %s\nit needs: %s -m pip install flask flask-login", trouble.String(), python)
 	}
-	return url.Parse("http://127.0.0.1:" + strings.TrimSpace(port))
+	backend, err = url.Parse("http://127.0.0.1:" + strings.TrimSpace(port))
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return backend, stop, nil
 }
