@@ -252,6 +252,9 @@ func (s *Session) finish(c *commit, err error) error {
 // caller holds mu.
 func (s *Session) created(c *commit) {
 	s.moved, s.token = false, c.next.token
+	if s.err == ErrEnded {
+		s.err = nil // there is a session again
+	}
 	s.cookie = cookieChange{kind: cookieSet, value: c.next.token, persistent: s.isPersistent(), expiresAt: s.m.deadline(&c.base)}
 	if s.next == c.next {
 		s.life, s.principal, s.next = keep, "", identity{}
