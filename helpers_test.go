@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -193,6 +194,8 @@ func encrypted(c *session.Config) { c.Store, c.CookieCodec = nil, session.Encryp
 func logTo(w io.Writer) func(*session.Config) {
 	return func(c *session.Config) { c.Logger = slog.New(slog.NewTextHandler(w, nil)) }
 }
+
+var discardLog = log.New(io.Discard, "", 0)
 
 var epoch = time.Unix(0, 0)
 

@@ -109,18 +109,21 @@ func (s *Session) seal(hijack bool) (*http.Cookie, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cookie := s.m.cookie(s.cookie)
-	if cookie != nil && hijack {
-		s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
-		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrTooLate})
+	if hijack {
+		if cookie != nil && s.cookie.kind == cookieSet {
+			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
+			s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrTooLate})
+		}
 		cookie = nil
 	}
 	s.cookie = cookieChange{}
 	return cookie, err
 }
 
+// setSealed says that no cookie can be sent from now on. A bearer token needs none: the handler sends it.
 func (s *Session) setSealed() {
 	s.mu.Lock()
-	s.sealed = true
+	s.sealed = !s.m.config.BearerToken
 	s.mu.Unlock()
 }
 

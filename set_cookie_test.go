@@ -288,3 +288,24 @@ func TestBearerToken(t *testing.T) {
 	}
 	equal(t, "store", b.store.took(), nil)
 }
+
+// A bearer token needs no header: the handler can send it in the answer's body, or over a socket.
+func TestBearerTokenAfterFirstByte(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *session.Config) { c.BearerToken = true })
+	for name, begin := range map[string]http.HandlerFunc{
+		"opened before": func(w http.ResponseWriter, r *http.Request) { session.From(r); w.WriteHeader(http.StatusOK) },
+		"opened after":  func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) },
+	} {
+		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) {
+			begin(w, r)
+			s := session.From(r)
+			s.Login("ann")
+			w.Write([]byte(s.Token()))
+		})
+		if s, err := b.Load(t.Context(), body(t, res)); err != nil || s.Principal() != "ann" {
+			t.Errorf("%s: got %v, want the token in the body to be ann's", name, err)
+		}
+		equal(t, name, b.events.took(), []string{"login"})
+	}
+}
