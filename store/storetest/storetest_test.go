@@ -31,3 +31,8 @@ func TestRunPassesAStoreThatDeclaresItsLimits(t *testing.T) {
 	m.maxData = 100_000
 	Run(t, func(testing.TB) store.Store { return struct{ store.Store }{&tiny{m}} }, NoIndex(), OwnExpiry(), MaxData(m.maxData))
 }
+
+// BenchmarkTiny keeps Bench from rotting; what it measures is no store that anybody runs.
+func BenchmarkTiny(b *testing.B) {
+	Bench(b, func(testing.TB) store.Store { return &tiny{newMedium()} })
+}
