@@ -1,0 +1,96 @@
+// Command oauth logs users in by an OAuth 2.0 provider: the authorization code flow with PKCE (RFC 6749, RFC 7636;
+// RFC 9700 for what is best today). What it shows is the callback: of many requests with one code exactly one wins.
+//
+//	export SECRET_KEY=$(openssl rand -hex 32) CLIENT_ID=... CLIENT_SECRET=...
+//	go run ./examples/oauth https://github.com/login/oauth/authorize https://github.com/login/oauth/access_token https://api.github.com/user
+package main
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+
+	"github.com/hipflask/session"
+)
+
+func main() {
+	if len(os.Args) != 4 {
+		log.Fatal("usage: oauth AUTHORIZE-URL TOKEN-URL USER-URL")
+	}
+	sessions, err := session.New(session.Config{
+		SecretKey:    os.Getenv("SECRET_KEY"),
+		InsecureHTTP: true, // it listens on 127.0.0.1
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sessions.Close()
+	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions, provider{
+		authorizeURL: os.Args[1],
+		tokenURL:     os.Args[2],
+		userURL:      os.Args[3],
+		callbackURL:  "http://127.0.0.1:8080/callback",
+		clientID:     os.Getenv("CLIENT_ID"),
+		secret:       os.Getenv("CLIENT_SECRET"),
+	})))
+}
+
+// attempt is a login that has begun. A second one, in another tab, takes its place.
+type attempt struct {
+	State    string // comes back with the code
+	Verifier string // proves to the provider that it is us who began
+}
+
+const pending = session.Key[attempt]("oauth")
+
+type app struct{ provider provider }
+
+func newApp(sessions *session.Manager, p provider) http.Handler {
+	a := app{p}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.home)
+	mux.HandleFunc("GET /login", a.login)
+	mux.HandleFunc("GET /callback", a.callback)
+	return sessions.Handler(mux)
+}
+
+func (a app) home(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "Hello %s", session.From(r).Principal())
+}
+
+// login sends the browser to the provider. The attempt is stored before the redirect leaves.
+func (a app) login(w http.ResponseWriter, r *http.Request) {
+	try := attempt{State: session.NewSecretKey(), Verifier: session.NewSecretKey()}
+	pending.Set(session.From(r), try)
+	http.Redirect(w, r, a.provider.authorize(try), http.StatusSeeOther)
+}
+
+// callback is where the provider sends the browser back to. A browser may ask twice (a double click, a reload), and
+// somebody may send a victim here with a code of his own: the state has to be that of this browser, and Take gives it to
+// one request alone.
+func (a app) callback(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	state := r.FormValue("state")
+	if begun, ok := pending.Get(s); !ok || begun.State != state {
+		http.Error(w, "This login was not begun here, or it is over.", http.StatusBadRequest)
+		return
+	}
+	try, won, err := pending.Take(r.Context(), s)
+	switch {
+	case err != nil:
+		http.Error(w, "Please try again.", http.StatusServiceUnavailable)
+		return
+	case !won || try.State != state:
+		http.Error(w, "This login is over, or another one has begun.", http.StatusBadRequest)
+		return
+	}
+	name, err := a.provider.user(r.Context(), r.FormValue("code"), try)
+	if err != nil {
+		log.Printf("oauth: %v", err)
+		http.Error(w, "The provider did not let you in.", http.StatusForbidden)
+		return
+	}
+	s.Login(name)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
