@@ -179,6 +179,8 @@ func (x *exchange) from() *Session {
 	return x.session
 }
 
+var errNotLoaded = errors.New("session: the session was not loaded, because of a panic")
+
 // open loads the session, once.
 func (x *exchange) open() (*Session, error) {
 	x.mu.Lock()
@@ -189,7 +191,7 @@ func (x *exchange) open() (*Session, error) {
 		}
 		return x.session, nil
 	}
-	x.opened = true
+	x.opened, x.err = true, errNotLoaded // until it is: the store or Adopt may panic
 	s := x.m.newSession()
 	s.ctx, s.isActive = x.ctx.Context, true
 	if x.err = x.load(s); x.err != nil {
@@ -214,7 +216,7 @@ func (x *exchange) load(s *Session) error {
 	}
 	s.set(f, token)
 	s.isNew = f.state != live
-	s.sealed = x.res.committed && !x.m.config.BearerToken
+	s.sealed = x.res.committed
 	if reason != "" {
 		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: f.record.Handle, Principal: f.record.Principal})
 	}

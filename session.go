@@ -193,6 +193,10 @@ func (s *Session) decode(key, handle string, data []byte, pointer any) bool {
 	return true
 }
 
+// maxRuns bounds the runs of an Update against the other goroutines of the request. It is reached only by a function
+// that changes the session itself.
+const maxRuns = 10_000
+
 // update runs now on the value of key, without a lock, and again if another goroutine changed it meanwhile. A save that
 // meets another request runs again instead.
 func (s *Session) update(key string, now, again updater) error {
@@ -201,7 +205,7 @@ func (s *Session) update(key string, now, again updater) error {
 		defer s.mu.Unlock()
 		return s.refuse(fmt.Errorf("session: key %q can't be updated: %w", key, err))
 	}
-	for {
+	for range maxRuns {
 		s.mu.Lock()
 		if !s.writable() {
 			s.mu.Unlock()
@@ -226,6 +230,10 @@ func (s *Session) update(key string, now, again updater) error {
 		s.mu.Unlock()
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuse(fmt.Errorf("session: key %q can't be updated: the session changed in each of %d runs of the function, "+
+		"which may call nothing of the session but Get", key, maxRuns))
 }
 
 // writable reports whether changes can be taken. The caller holds mu.
@@ -293,8 +301,7 @@ func (s *Session) Login(principal string) {
 	if was := s.currentPrincipal(); was != "" && was != principal || s.state == spent {
 		s.changes.clear()
 		delete(s.changes.byName, permanentKey)
-		none := ""
-		s.document, s.label = nil, &none
+		s.document, s.label = nil, nil
 	}
 	if s.err == ErrEnded {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
@@ -452,10 +459,7 @@ func (s *Session) Token() string {
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var i Info // without times, while a login waits for its save
-	if s.life != login {
-		i = info(&s.record)
-	}
+	i := info(&s.record)
 	if s.choose() {
 		i.Handle = s.next.handle
 	}
