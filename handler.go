@@ -216,7 +216,7 @@ func (x *exchange) load(s *Session) error {
 	}
 	s.set(f, token)
 	s.isNew = f.state != live
-	s.sealed = x.res.committed
+	s.sealed = x.res.committed && !x.m.config.BearerToken
 	if reason != "" {
 		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: f.record.Handle, Principal: f.record.Principal})
 	}

@@ -301,7 +301,8 @@ func (s *Session) Login(principal string) {
 	if was := s.currentPrincipal(); was != "" && was != principal || s.state == spent {
 		s.changes.clear()
 		delete(s.changes.byName, permanentKey)
-		s.document, s.label = nil, nil
+		none := ""
+		s.document, s.label = nil, &none
 	}
 	if s.err == ErrEnded {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
@@ -459,7 +460,10 @@ func (s *Session) Token() string {
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := info(&s.record)
+	var i Info // without times, while a login waits for its save
+	if s.life != login {
+		i = info(&s.record)
+	}
 	if s.choose() {
 		i.Handle = s.next.handle
 	}
