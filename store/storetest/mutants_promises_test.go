@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 
 	"github.com/hipflask/session/store"
@@ -39,10 +40,24 @@ var promiseMutants = []mutant{{
 		}}
 	},
 }, {
-	name: "promises: forgets where a session went",
-	caught: []string{"P2LateLogout", "P3RenewalKeepsWrites", "P3LoginAmongWrites", "P4Outage", "P4WritesFail",
-		"P2RevokeAllAmongRenewals"},
-	open: writing(func(rec *store.Record) { rec.MovedTo = "" }),
+	name:   "promises: forgets where a session went",
+	caught: []string{"P2LateLogout", "P3RenewalKeepsWrites", "P3LoginAmongWrites", "P4Outage", "P4WritesFail"},
+	open:   writing(func(rec *store.Record) { rec.MovedTo = "" }),
+}, {
+	name: "promises: lists one device of a user", caught: []string{"P2RevokeAllAmongRenewals"},
+	open: func(s *tiny) store.Store {
+		return &mutated{tiny: s, list: func(ctx context.Context, principal string, all bool) iter.Seq2[store.Record, error] {
+			if all {
+				return s.All(ctx)
+			}
+			return func(yield func(store.Record, error) bool) {
+				for r, err := range s.Principal(ctx, principal) {
+					yield(r, err)
+					return
+				}
+			}
+		}}
+	},
 }, {
 	name: "promises: has no tombstones", caught: []string{"P2LogoutIsFinal", "P2LoginAfterTheEnd", "P3ParallelRenewals", "P10BadRecordIsOneSession"},
 	open: writing(func(rec *store.Record) { rec.Kind = store.Live }),
