@@ -264,6 +264,32 @@ func TestNativeAnswers(t *testing.T) {
 	}
 }
 
+// echo's error handler answers after its middleware has returned: too late for the session, unless that is around echo.
+func TestEchoErrorHandler(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[string]int{"middleware": 1, "outside": 2} {
+		s := newSetup(t)
+		e := newEcho()
+		e.HTTPErrorHandler = func(c *echo.Context, _ error) {
+			n := visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })
+			c.String(http.StatusTeapot, fmt.Sprint(n))
+		}
+		e.GET("/", func(c *echo.Context) error {
+			visits.Set(session.From(c.Request()), 1)
+			return echo.ErrBadRequest
+		})
+		h := http.Handler(e)
+		if where == "outside" {
+			h = s.Handler(e)
+		} else {
+			e.Use(echo.WrapMiddleware(s.Handler))
+		}
+		v := visit(t, "HTTP/1.1", h)
+		v.want(v.get("/"), http.StatusTeapot, "2")
+		v.storedVisits(s, want)
+	}
+}
+
 // Loggers around the Handler see which route it was.
 func TestPattern(t *testing.T) {
 	t.Parallel()

@@ -221,6 +221,7 @@ func TestSocketNeedsCookie(t *testing.T) {
 			if v.cookie() != "" || s.stored() != 0 {
 				t.Errorf("got %d stored sessions, want none and no cookie", s.stored())
 			}
+			v.say(c, "change", "ok")
 			v.say(c, "save", session.ErrTooLate.Error())
 		}
 		c.close()

@@ -56,7 +56,7 @@ func login(w http.ResponseWriter, r *http.Request) {
 	s.Login(in.User)
 	s.SetLabel(r.UserAgent())
 	w.Header().Set("Cache-Control", "no-store")
-	write(w, http.StatusOK, map[string]any{"token": s.Token(), "expires": s.Info().ExpiresAt})
+	write(w, http.StatusOK, map[string]any{"token": s.Token()})
 }
 
 // passwordIs stands for a look into the table of users, which has slow hashes such as argon2id's.

@@ -105,6 +105,7 @@ func chat(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
+	changed := false
 	looks := time.NewTicker(look)
 	defer looks.Stop()
 	for {
@@ -113,13 +114,15 @@ func chat(w http.ResponseWriter, r *http.Request) {
 			return
 		case text := <-messages:
 			n := said.Update(s, func(n int) int { return n + 1 })
+			changed = true
 			if write(ctx, c, fmt.Sprintf("%s, message %d: %s", s.Principal(), n, text)) != nil {
 				return
 			}
 		case <-looks.C:
-			err := s.Save(ctx)
-			if err == nil {
-				err = s.Reload(ctx)
+			err := s.Reload(ctx)
+			if err == nil && changed {
+				// Save counts as activity: a socket that is merely open must not outlive the idle timeout.
+				err, changed = s.Save(ctx), false
 			}
 			if errors.Is(err, session.ErrEnded) {
 				c.Close(websocket.StatusPolicyViolation, "logged out")

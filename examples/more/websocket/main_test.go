@@ -98,7 +98,7 @@ func say(t *testing.T, socket *websocket.Conn, text, want string) {
 func ended(t *testing.T, socket *websocket.Conn) (websocket.StatusCode, time.Duration) {
 	t.Helper()
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
 	defer cancel()
 	_, text, err := socket.Read(ctx)
 	if err == nil {
@@ -143,6 +143,20 @@ func TestSocketEndsInAnOutage(t *testing.T) {
 		store.Fail(errors.New("down"))
 		if status, after := ended(t, socket); status != websocket.StatusTryAgainLater || after > time.Minute {
 			t.Errorf("got status %v after %v, want %v within a minute", status, after, websocket.StatusTryAgainLater)
+		}
+	})
+}
+
+// An open page alone does not keep a visitor logged in.
+func TestSilentSocketEndsWithIdleTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := serve(t, newApp(sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = time.Hour })))
+		post(t, c, "/login")
+		socket := dial(t, c)
+		say(t, socket, "hello", "ann, message 1: hello")
+		if status, after := ended(t, socket); status != websocket.StatusPolicyViolation || after > 2*time.Hour {
+			t.Errorf("got status %v after %v, want %v within two hours", status, after, websocket.StatusPolicyViolation)
 		}
 	})
 }
