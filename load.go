@@ -197,7 +197,7 @@ func (s *Session) end() {
 	if s.life == renew {
 		s.life = keep
 	}
-	if !replaces(s.err) {
+	if !replaces(s.err) || mends(s.err) {
 		s.err = ErrEnded
 	}
 }

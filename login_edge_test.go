@@ -58,3 +58,58 @@ func TestLabelAfterLoginOverAnother(t *testing.T) {
 		}
 	}
 }
+
+// crossing runs a request whose anonymous session a parallel login took over, after its own save followed that login;
+// then does f with both.
+func crossing(t *testing.T, f func(s, parallel *session.Session)) (m *session.Manager, parallel *session.Session) {
+	t.Helper()
+	m = sessiontest.New(t)
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Set("cart", "book") })
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		var err error
+		if parallel, err = m.Load(r.Context(), r.Cookies()[0].Value); err != nil {
+			t.Fatal(err)
+		}
+		parallel.Login("ann")
+		if err := parallel.Save(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Set("seen", true)
+		if err := s.Save(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f(s, parallel)
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	return m, parallel
+}
+
+// TestLoginBesideAParallelLogin: two logins of one anonymous session make two sessions, also when a save came between.
+func TestLoginBesideAParallelLogin(t *testing.T) {
+	t.Parallel()
+	m, parallel := crossing(t, func(s, _ *session.Session) { s.Login("ann") })
+	anns, err := m.Load(t.Context(), parallel.Token())
+	if err != nil {
+		t.Fatalf("the session of the parallel login: %v", err)
+	}
+	if v, _ := anns.Get("cart"); v != "book" {
+		t.Errorf("got cart %v, want book", v)
+	}
+}
+
+// TestTakeAfterAParallelLogin: the value went with the login; taking it from the old view would make two winners.
+func TestTakeAfterAParallelLogin(t *testing.T) {
+	t.Parallel()
+	cart := session.Key[string]("cart")
+	crossing(t, func(s, parallel *session.Session) {
+		if _, ok, err := cart.Take(t.Context(), s); ok || !errors.Is(err, session.ErrEnded) {
+			t.Errorf("from the old view: got %v, %v; want false, ErrEnded", ok, err)
+		}
+		if err := parallel.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if v, ok, err := cart.Take(t.Context(), parallel); !ok || v != "book" || err != nil {
+			t.Errorf("in the login's session: got %q, %v, %v; want book", v, ok, err)
+		}
+	})
+}

@@ -95,7 +95,7 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 	}
 	changed := !s.changes.empty() || s.label != nil
 	switch {
-	case life == login && s.state != live && s.state != spent:
+	case life == login && s.state != live: // beside a parallel login's session, if there is one, not in its place
 		step = (*commit).create
 	case life == login, life == renew:
 		step = (*commit).locked
@@ -115,9 +115,6 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 	c = &commit{
 		m: s.m, base: s.record, document: s.document, who: s.record.Principal, at: s.loadedAt,
 		changes: s.changes.clone(), label: s.label, active: s.isActive, life: life, login: s.principal, next: s.next, moved: s.moved,
-	}
-	if s.state == spent {
-		c.who = ""
 	}
 	return c, step, nil
 }
@@ -159,6 +156,9 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 		return false, err
 	}
 	s.ending = nil
+	if mends(s.err) && !s.unsure {
+		s.err = nil
+	}
 	s.cookie = cookieChange{}
 	if forget {
 		s.cookie.kind = cookieDelete

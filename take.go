@@ -21,6 +21,11 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		defer s.mu.Unlock()
 		return nil, false, s.err
 	}
+	if s.state == spent && s.life != login {
+		defer s.mu.Unlock()
+		s.drop()
+		return nil, false, ErrEnded // what the client saw before is the principal's now
+	}
 	data, ok = s.changes.get(s.document, key)
 	if !ok || s.state != live {
 		if ok && s.writable() {

@@ -98,3 +98,27 @@ func TestLogoutAfterAnUncertainSave(t *testing.T) {
 		t.Errorf("after the logout: got %v, want ErrEnded", err)
 	}
 }
+
+// TestLogoutSavedAtTheSecondTry: the answer is that of the save that worked.
+func TestLogoutSavedAtTheSecondTry(t *testing.T) {
+	t.Parallel()
+	lossy := &lossyStore{Store: memstore.New(nil)}
+	m := sessiontest.New(t, func(c *session.Config) { c.Store = lossy })
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+	lossy.replaces = 1
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		s.Logout()
+		if err := s.Save(r.Context()); !errors.Is(err, session.ErrUncertain) {
+			t.Errorf("first Save: got %v, want ErrUncertain", err)
+		}
+		if err := s.Save(r.Context()); err != nil {
+			t.Errorf("second Save: got %v, want nil", err)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})).ServeHTTP(w, r)
+	if w.Code != http.StatusNoContent || w.Header().Get("Set-Cookie") == "" {
+		t.Errorf("got status %d and cookie %q, want 204 and a deletion", w.Code, w.Header().Get("Set-Cookie"))
+	}
+}
