@@ -38,9 +38,6 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	own := changes{seq: s.changes.seq}
 	if pending, is := s.changes.byName[key]; is {
 		own.byName = map[string]change{key: pending}
-	} else if s.changes.cleared > 0 {
-		s.mu.Unlock()
-		return nil, false, nil
 	}
 	own.update(key, func(value []byte, present bool) ([]byte, bool, error) {
 		data, ok = value, present
