@@ -1,0 +1,273 @@
+// Package filestore keeps sessions in files: the store that a program has when it names no other.
+//
+//	s, err := filestore.Open("/var/lib/shop/sessions", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer s.Close()
+//
+// Each record is one file in a private folder of the local machine. Goroutines, several Stores and several processes of
+// one user may use one folder at the same time. How, and why that holds, is told in the source: at the top of file.go
+// for records, index.go for principals, queue.go for expiry.
+//
+// # The folder
+//
+// It belongs to the user that runs the program and nobody else may enter it; [Open] creates it with mode 0700, and
+// refuses a folder that is a symbolic link, is somebody else's, or is open to group or others. File names are hashes,
+// so no key can name a path. On Windows a folder has the access rights of the one it lies in: choose one inside the
+// user's profile.
+//
+// If the folder is removed while the program runs, all its sessions are gone and the store makes a new folder.
+//
+// Choose a folder on a local disk or in memory. On network file systems (NFS, SMB) a Load without a lock can return
+// what another machine has already changed; use a server (Redis, SQL) where one machine is not enough. The file system
+// needs hard links and flock; Open tries both.
+//
+// Temporary folders have their own rules. /tmp is often in memory and empty after a restart. A systemd service with
+// PrivateTmp, and every container, has a /tmp of its own that lives as long as it does. Cleaners remove what was not
+// used for some days: systemd-tmpfiles leaves the folder alone while a Store has it open, since that holds a lock on it
+// (systemd.io/TEMPORARY_DIRECTORIES); others may end sessions that were not used for as long as they allow.
+//
+// # What survives
+//
+// A write that was answered survives the end of the process, SIGKILL included. A write that was cut short leaves the
+// record as it was. Both hold for power loss too with [Options].Sync, at the price of a wait for the disk in each
+// write. Without it a power loss takes back the last seconds of writes, as far as the file system had not stored them;
+// so a session that was logged out in those seconds may be back.
+//
+// A file that can't be read as a record (cut off, overwritten, moved here under a wrong name) is no record: Load does
+// not find it, Create takes its place, Sweep removes it.
+//
+// # Expiry
+//
+// A record expires when the wall clock of the machine reaches ExpiresAt, to the millisecond. Sweep removes expired
+// records at a cost proportional to their number, and looks in each call at a thousandth of all files, to find those
+// that its queue has lost.
+//
+// # Principals
+//
+// A record with a principal has a second name (a hard link) in a folder of principals. If that is lost, the next Load
+// restores it; unless the principal's sessions were listed in the meantime, perhaps to end them all: then
+// the record counts as absent.
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// Options are the settings of a Store. The zero value is the default.
+type Options struct {
+	// Sync makes every write wait until the disk has it, so that answered writes survive the loss of power as well
+	// as the end of the process. Default: false. It costs a flush of the disk in each write (about a millisecond on an
+	// SSD, ten on a spinning disk).
+	Sync bool
+
+	_ struct{} // no unkeyed literals: fields may be added
+}
+
+// Store keeps records in a folder. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are
+// safe for concurrent use. Make one with [Open].
+type Store struct {
+	dir  string
+	sync bool
+
+	mu     sync.RWMutex // held for reading by each step that uses root
+	root   *root        // nil after Close
+	closed atomic.Bool
+
+	sweep sweeper
+}
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Lister  = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+)
+
+var errClosed = errors.New("filestore: the store is closed")
+
+// Open returns a Store of the records in the folder dir, which it creates, with its parents, if it isn't there. Nil
+// opts are the defaults. The error says what is wrong with the folder and what helps. The Store starts no goroutine;
+// Close releases the folder.
+func Open(dir string, opts *Options) (*Store, error) {
+	if dir == "" {
+		return nil, errors.New("filestore: the folder has no name: pass a path")
+	}
+	if opts == nil {
+		opts = new(Options)
+	}
+	// Later changes of the working directory must not move the store.
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("filestore: folder: %w", err)
+	}
+	r, err := prepare(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{dir: dir, sync: opts.Sync, root: r, sweep: newSweeper()}, nil
+}
+
+// prepare opens the folder dir for a Store: creates it if necessary, checks that it is private, and tries what the
+// store needs of its file system.
+func prepare(dir string) (*root, error) {
+	r, err := openRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("filestore: create folder %s: %w", dir, bare(err))
+		}
+		r, err = openRoot(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("filestore: folder %s %w", dir, err)
+	}
+	for _, sub := range []string{sessionsDir, principalsDir, queueDir} {
+		if err = r.mkdir(sub); err != nil && !errors.Is(err, fs.ErrExist) {
+			r.close()
+			return nil, fmt.Errorf("filestore: create a folder in %s: %w", dir, err)
+		}
+	}
+	if err := r.try(); err != nil {
+		r.close()
+		return nil, fmt.Errorf("filestore: folder %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// try finds out whether the file system has the two things that the store stands on: hard links that are counted, and
+// locks that exclude another opening of the file.
+func (r *root) try() error {
+	f, err := r.open(stampFile, modeCreate)
+	if err != nil {
+		return fmt.Errorf("create a file: %w", err)
+	}
+	defer f.close()
+	ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
+	defer cancel()
+	if err := f.lock(ctx, true); err != nil {
+		return err
+	}
+	g, err := r.open(stampFile, modeWrite)
+	if err != nil {
+		return fmt.Errorf("open a file: %w", err)
+	}
+	defer g.close()
+	if locked, err := g.tryLock(true); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	} else if locked {
+		return errors.New("file locks do not exclude each other there: choose a folder on a local disk")
+	}
+	if err := r.link(stampFile, tryFile); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make a hard link: %w; choose a folder on a local disk", err)
+	}
+	links, err := f.links()
+	if err != nil {
+		return err
+	}
+	if links < 2 {
+		return errors.New("hard links are not counted there: choose a folder on a local disk")
+	}
+	return r.removeQuietly(tryFile)
+}
+
+// tryPatience is how long Open waits for another Open, or for a process that was stopped in a listing.
+const tryPatience = 5 * time.Second
+
+// Close releases the folder. It waits for calls that are under way; later ones fail. The error is always nil, also when
+// the Store was closed before.
+func (s *Store) Close() error {
+	s.closed.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.root != nil {
+		s.root.close()
+		s.root = nil
+	}
+	return nil
+}
+
+// errAbsent says that there is no file under a name, and no other error happened.
+var errAbsent = errors.New("no such file")
+
+// run calls fn with the folder, and once more with the new one if fn found nothing because the folder was replaced.
+// What it returns is an error of package store, errAbsent, or complete: it names the step and the folder.
+func (s *Store) run(ctx context.Context, step string, fn func(*root) error) error {
+	for first := true; ; first = false {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("filestore: %s: %w", step, err)
+		}
+		err := s.enter(fn)
+		switch {
+		case err == nil, err == store.ErrNotFound, err == store.ErrExists, err == store.ErrConflict, err == errClosed:
+			return err
+		case err == errAbsent && !first:
+			return err
+		case err == errAbsent:
+			replaced, err := s.refresh()
+			if err != nil {
+				return err
+			}
+			if !replaced {
+				return errAbsent
+			}
+		default:
+			return fmt.Errorf("filestore: %s in %s: %w", step, s.dir, err)
+		}
+	}
+}
+
+// gone is the error for a folder that was removed again as soon as it was made.
+func (s *Store) gone(err error) error {
+	if err == errAbsent {
+		return fmt.Errorf("filestore: the folder %s was removed", s.dir)
+	}
+	return err
+}
+
+func (s *Store) enter(fn func(*root) error) error {
+	if s.closed.Load() { // don't wait for Close, which waits for others
+		return errClosed
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.root == nil {
+		return errClosed
+	}
+	return fn(s.root)
+}
+
+// refresh opens the folder again if its path leads elsewhere now, or nowhere: somebody removed or replaced it. The
+// checks are those of Open, since in a shared parent such as /tmp the new folder may be anybody's.
+func (s *Store) refresh() (replaced bool, err error) {
+	s.mu.RLock()
+	same := s.root != nil && s.root.at(s.dir)
+	s.mu.RUnlock()
+	if same {
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.root == nil {
+		return false, errClosed
+	}
+	if s.root.at(s.dir) {
+		return true, nil // another goroutine was faster
+	}
+	r, err := prepare(s.dir)
+	if err != nil {
+		return false, fmt.Errorf("filestore: the folder was removed or replaced while in use: %w", err)
+	}
+	s.root.close()
+	s.root = r
+	return true, nil
+}

@@ -1,0 +1,310 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// sweeper is what a Store remembers between calls of Sweep. It saves work, and may be lost.
+type sweeper struct {
+	turn    chan struct{} // holds a token: one Sweep of a Store at a time
+	cursors map[span]cursor
+	walk    int // the shard to walk through
+	walked  int // how many of its files were looked at in the call before
+	looks   int // how many files were looked at since Open, for tests
+}
+
+func newSweeper() sweeper {
+	s := sweeper{turn: make(chan struct{}, 1), cursors: make(map[span]cursor)}
+	s.walk = rand.N(shards) // so that programs that are restarted often get around, too
+	s.turn <- struct{}{}
+	return s
+}
+
+// A cursor is how far Sweep has come in a file of the queue that is still there after it: because its span has not
+// ended, so that lines may come and others fall due, or because the limit was reached. A pass reads the file from its
+// beginning. It skips the lines that the pass before has dealt with: those in front of read that were due at done.
+type cursor struct {
+	pos    int64 // where the pass is
+	until  int64 // when it began
+	read   int64
+	done   int64
+	failed bool // a line could not be dealt with
+}
+
+// patience is how long Sweep waits for a record that somebody else has locked.
+const patience = 100 * time.Millisecond
+
+// Sweep implements [store.Sweeper]. It looks at the records whose time has come according to its queue, and then at
+// those in one of 1024 shards, in turn, for what the queue does not know: records whose line was lost, files of
+// processes that were killed while they made them, and entries of principals that lead nowhere. If something goes wrong
+// with one record, it removes the others, and returns the first error.
+//
+// Several processes may call it; it is enough if one does.
+func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	select {
+	case <-s.sweep.turn:
+		defer func() { s.sweep.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("filestore: sweep: %w", ctx.Err())
+	}
+	if _, err := s.refresh(); err != nil {
+		return 0, err
+	}
+	w := &sweep{Store: s, ctx: ctx, now: now(), left: limit}
+	if w.queue() {
+		w.shard()
+	}
+	// Whoever gets less than the limit takes it that nothing is left.
+	w.do(func(r *root) error {
+		r.keep()
+		return nil
+	})
+	return limit - w.left, w.err
+}
+
+// sweep is one call of Sweep.
+type sweep struct {
+	*Store
+	ctx  context.Context
+	now  int64
+	left int   // how many records it may still remove
+	err  error // the first
+}
+
+// do calls fn, which takes little, so that Close never waits long. It tells whether fn has succeeded.
+func (w *sweep) do(fn func(*root) error) bool {
+	err := w.run(w.ctx, "sweep", fn)
+	if w.err == nil && !errors.Is(err, errBusy) {
+		w.err = w.gone(err)
+	}
+	return err == nil
+}
+
+// stop tells whether the call has to end.
+func (w *sweep) stop() bool { return w.left <= 0 || w.ctx.Err() != nil || w.closed.Load() }
+
+// queue goes through the files of the queue whose time has come, and tells whether it got to their end.
+func (w *sweep) queue() bool {
+	var due []span
+	w.do(func(r *root) error {
+		files, err := r.list(queueDir)
+		for _, file := range files {
+			if s, ok := parseSpan(file); ok && s.start() <= w.now {
+				due = append(due, s)
+			}
+		}
+		return err
+	})
+	slices.Sort(due)
+	maps.DeleteFunc(w.sweep.cursors, func(s span, _ cursor) bool { return !slices.Contains(due, s) })
+	for _, s := range due {
+		c, all := w.span(s, w.sweep.cursors[s])
+		w.sweep.cursors[s] = c
+		switch {
+		case !all:
+			return false
+		case c.failed:
+			delete(w.sweep.cursors, s) // from the beginning, next time
+		case s.past(w.now):
+			delete(w.sweep.cursors, s)
+			w.do(func(r *root) error { return r.removeQuietly(s.path()) })
+		}
+	}
+	return !w.stop()
+}
+
+// span deals with the lines of a file that are due, and tells whether it got to the end of them.
+func (w *sweep) span(s span, c cursor) (cursor, bool) {
+	buf := make([]byte, pageSize)
+	for {
+		if c.pos == 0 {
+			c.until = w.now
+		}
+		var n int
+		if !w.do(func(r *root) (err error) {
+			n, err = r.readQueue(s, buf, c.pos)
+			return err
+		}) {
+			return cursor{failed: true}, !w.stop()
+		}
+		if n < lineSize {
+			c = cursor{read: c.pos, done: c.until, failed: c.failed}
+			if c.failed || c.done == w.now {
+				return c, true
+			}
+			continue
+		}
+		for i := 0; i+lineSize <= n; {
+			l, ok := parseLine(buf[i : i+lineSize])
+			if !ok {
+				i++ // somebody has damaged the file: go on with the next line that there is
+				c.pos++
+				continue
+			}
+			if l.due <= w.now && (c.pos >= c.read || l.due > c.done) {
+				if w.stop() {
+					return c, false
+				}
+				if !w.do(func(r *root) error { return w.look(r, l) }) {
+					c.failed = true
+				}
+			}
+			i += lineSize
+			c.pos += lineSize
+		}
+	}
+}
+
+// errBusy says that a record is locked, which is no failure.
+var errBusy = errors.New("the record is locked")
+
+// locked calls fn with the record in f if f still has the name n, and under its lock.
+func (w *sweep) locked(r *root, f file, n name, fn func(b *buffers, cur, older *slot) error) error {
+	ok, err := f.tryLock(true)
+	if err == nil && !ok {
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		defer cancel()
+		if err = f.lock(ctx, true); ctx.Err() != nil {
+			return errBusy
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if same, err := r.is(f, n.path()); err != nil || !same {
+		return err
+	}
+	b := pool.Get().(*buffers)
+	defer pool.Put(b)
+	cur, older, _, err := b.loadLocked(f)
+	if err != nil {
+		return err
+	}
+	return fn(b, cur, older)
+}
+
+// look removes the record of a line if it has expired, and otherwise queues it anew, if it is the line that counts.
+func (w *sweep) look(r *root, l line) error {
+	w.sweep.looks++
+	f, err := r.openRecord(l.name, modeWrite)
+	if err == errAbsent || err == errForeign {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.close()
+	return w.locked(r, f, l.name, func(b *buffers, cur, older *slot) error {
+		switch {
+		case cur == nil || nameOf(string(cur.key)) != l.name:
+			return r.unlink(l.name, cur)
+		case cur.expired(w.now):
+			if err := r.unlink(l.name, cur); err != nil {
+				return err
+			}
+			w.left--
+			return nil
+		case cur.queued != l.due:
+			return nil
+		}
+		queued, err := r.enqueue(l.name, cur.expires)
+		if err != nil {
+			return err
+		}
+		return b.rewrite(f, cur, older, cur.seen, cur.expires, queued)
+	})
+}
+
+// step is how many files the walk looks at in one call.
+const step = 1024
+
+// shard walks through a shard of records and of entries, or a part of it if it is large.
+func (w *sweep) shard() {
+	shard := w.sweep.walk
+	var records []name
+	var entries []string
+	w.do(func(r *root) (err error) {
+		if records, err = r.shard(shard); err != nil {
+			return err
+		}
+		entries, err = r.list(principalsDir + "/" + shardName(shard))
+		return err
+	})
+	for range step {
+		i := w.sweep.walked
+		if i >= len(records)+len(entries) {
+			w.sweep.walk, w.sweep.walked = (shard+1)%shards, 0
+			return
+		}
+		if w.stop() {
+			return
+		}
+		w.do(func(r *root) error {
+			if i < len(records) {
+				return w.record(r, records[i])
+			}
+			return w.entry(r, shardName(shard), entries[i-len(records)])
+		})
+		w.sweep.walked++
+	}
+}
+
+// record removes what is no record or has expired; and restores the entry of a record that has lost it, as view does.
+func (w *sweep) record(r *root, n name) error {
+	rec, err := w.view(w.ctx, r, n, false)
+	switch {
+	case err == store.ErrNotFound, err == nil && nameOf(rec.Key) != n:
+		return w.look(r, line{due: neverDue, name: n})
+	case err == errAbsent:
+		return nil
+	}
+	w.sweep.looks++
+	return err
+}
+
+// neverDue is the time of no line, so it makes look queue nothing.
+const neverDue = -1 << 63
+
+// entry removes an entry that leads to no record of its principal. A record that is being made has its file before it
+// has its entry, and is locked meanwhile; so without a file, and under the lock of one, an entry is what somebody left.
+func (w *sweep) entry(r *root, shard, file string) error {
+	w.sweep.looks++
+	_, n, ok := parseEntry(file)
+	if !ok {
+		return nil
+	}
+	path := principalsDir + "/" + shard + "/" + file
+	belongs := func(principal string) bool {
+		t, _ := tagOf(principal)
+		return t.entry(n) == path
+	}
+	rec, err := w.view(w.ctx, r, n, false)
+	if err == nil && belongs(rec.Principal) {
+		return nil
+	} else if err != nil && err != store.ErrNotFound && err != errAbsent {
+		return err
+	}
+	f, err := w.openNew(r, n)
+	if err == errForeign {
+		return r.removeQuietly(path)
+	} else if err != nil {
+		return err
+	}
+	defer f.close()
+	return w.locked(r, f, n, func(_ *buffers, cur, _ *slot) error {
+		if cur != nil && belongs(string(cur.principal)) {
+			return nil
+		}
+		if err := r.removeQuietly(path); err != nil || cur != nil {
+			return err
+		}
+		return r.removeQuietly(n.path())
+	})
+}

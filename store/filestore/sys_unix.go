@@ -1,0 +1,255 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is the system calls of Unix. They are made directly: an os.File costs twice as much to open, for a poller
+// that files don't need, and os.Root three times. Nothing can lead out of the folder: paths are relative to its
+// descriptor and made of hashes, a link in place of a file is not followed, and only the folder's owner could put a
+// link in place of one of its folders.
+
+// root is the open folder of a Store.
+type root struct{ fd int }
+
+// file is an open file.
+type file struct{ fd int }
+
+type openMode int
+
+const (
+	common = unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK // not to wait for a FIFO that somebody put there
+
+	modeRead   openMode = unix.O_RDONLY | common
+	modeWrite  openMode = unix.O_RDWR | common
+	modeCreate openMode = unix.O_RDWR | unix.O_CREAT | common
+	modeAppend openMode = unix.O_WRONLY | unix.O_CREAT | unix.O_APPEND | common
+)
+
+// again repeats a system call that a signal has interrupted, as those of slow file systems are.
+func again[T any](call func() (T, error)) (T, error) {
+	for {
+		v, err := call()
+		if err != unix.EINTR {
+			return v, err
+		}
+	}
+}
+
+// openRoot opens the folder dir, if it is private. The error reads on from "folder DIR".
+func openRoot(dir string) (*root, error) {
+	fd, err := again(func() (int, error) {
+		return unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	switch {
+	case err == unix.ELOOP, err == unix.EMLINK, err == unix.ENOTDIR:
+		return nil, errors.New("is a symbolic link or not a folder: pass the path of a real folder")
+	case err != nil:
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil && private(&st) != nil {
+			err = private(&st) // which tells more
+		} else {
+			err = fmt.Errorf("can't be opened: %w", err)
+		}
+		return nil, err
+	}
+	// The open folder is examined, so that nobody can exchange it between the check and its use.
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil {
+		err = private(&st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	r := &root{fd}
+	r.keep()
+	return r, nil
+}
+
+// private tells why a folder is not.
+func private(st *unix.Stat_t) error {
+	if uid := unix.Geteuid(); int(st.Uid) != uid {
+		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another folder, or change its owner", st.Uid, uid)
+	}
+	if mode := st.Mode & 0o777; mode&0o077 != 0 {
+		return fmt.Errorf("has mode %#o, which lets others in: chmod 700 it, if nobody else could have put files there", mode)
+	}
+	return nil
+}
+
+// keep keeps systemd-tmpfiles from cleaning the folder: it passes over one that somebody has locked
+// (systemd.io/TEMPORARY_DIRECTORIES). Nobody else takes this lock, and nothing depends on it.
+func (r *root) keep() { unix.Flock(r.fd, unix.LOCK_SH|unix.LOCK_NB) }
+
+func (r *root) close() { unix.Close(r.fd) }
+
+// at tells whether dir still leads to r.
+func (r *root) at(dir string) bool {
+	var a, b unix.Stat_t
+	return unix.Fstat(r.fd, &a) == nil && unix.Lstat(dir, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+}
+
+func (r *root) open(path string, mode openMode) (file, error) {
+	for {
+		fd, err := unix.Openat(r.fd, path, int(mode), 0o600)
+		if err != unix.EINTR {
+			return file{fd}, err
+		}
+	}
+}
+
+// foreign tells whether open has failed because something else than a file of ours is there.
+func (r *root) foreign(path string, err error) bool {
+	switch err {
+	case unix.ELOOP, unix.EMLINK, unix.EISDIR, unix.ENXIO: // a link, a link on FreeBSD, a folder, a socket
+		return true
+	case unix.EACCES, unix.EPERM:
+		return r.exists(path)
+	}
+	return false
+}
+
+func (r *root) exists(path string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(r.fd, path, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// is tells whether path leads to f.
+func (r *root) is(f file, path string) (bool, error) {
+	var a, b unix.Stat_t
+	if err := unix.Fstat(f.fd, &a); err != nil {
+		return false, fmt.Errorf("examine: %w", err)
+	}
+	switch err := unix.Fstatat(r.fd, path, &b, unix.AT_SYMLINK_NOFOLLOW); {
+	case err == unix.ENOENT:
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("examine: %w", err)
+	}
+	return a.Dev == b.Dev && a.Ino == b.Ino, nil
+}
+
+func (r *root) mkdir(path string) error      { return unix.Mkdirat(r.fd, path, 0o700) }
+func (r *root) link(from, to string) error   { return unix.Linkat(r.fd, from, r.fd, to, 0) }
+func (r *root) rename(from, to string) error { return unix.Renameat(r.fd, from, r.fd, to) }
+
+// remove removes a file, a link or an empty folder.
+func (r *root) remove(path string) error {
+	err := unix.Unlinkat(r.fd, path, 0)
+	if err == unix.EISDIR || err == unix.EPERM { // what Linux, and what POSIX says of a folder
+		if dirErr := unix.Unlinkat(r.fd, path, unix.AT_REMOVEDIR); dirErr != unix.ENOTDIR {
+			return dirErr
+		}
+	}
+	return err
+}
+
+// names returns the names in a folder, in no order.
+func (r *root) names(path string) ([]string, error) {
+	fd, err := again(func() (int, error) {
+		return unix.Openat(r.fd, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close()
+	list, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, bare(err)
+	}
+	return list, nil
+}
+
+// syncDir makes the names in a folder survive a loss of power.
+func (r *root) syncDir(path string) error {
+	f, err := r.open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	return f.flush()
+}
+
+func (f file) close() { unix.Close(f.fd) }
+
+// pread reads from the position on, until p is full or the file ends.
+func (f file) pread(p []byte, pos int64) (int, error) {
+	for read := 0; ; {
+		n, err := unix.Pread(f.fd, p[read:], pos+int64(read))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EISDIR, err == unix.ESPIPE:
+			return 0, nil // a folder or a FIFO: nothing of ours
+		case err != nil:
+			return read, err
+		}
+		// Most files end within the page: to ask again for nothing would cost as much as the rest of the read.
+		if read += n; n == 0 || read == len(p) || len(p) == pageSize {
+			return read, nil
+		}
+	}
+}
+
+func (f file) pwrite(p []byte, pos int64) error {
+	for len(p) > 0 {
+		n, err := unix.Pwrite(f.fd, p, pos)
+		if err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return err
+		}
+		p, pos = p[n:], pos+int64(n)
+	}
+	return nil
+}
+
+// append writes p at the end of a file opened with modeAppend, in one piece.
+func (f file) append(p []byte) error {
+	n, err := again(func() (int, error) { return unix.Write(f.fd, p) })
+	if err == nil && n < len(p) {
+		return unix.ENOSPC
+	}
+	return err
+}
+
+// tryLock takes the lock if nobody has it, or if those who have it share it. It belongs to this opening of the file.
+func (f file) tryLock(exclusive bool) (bool, error) {
+	how := unix.LOCK_SH
+	if exclusive {
+		how = unix.LOCK_EX
+	}
+	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Flock(f.fd, how|unix.LOCK_NB) })
+	if err == unix.EWOULDBLOCK {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f file) stat() (st unix.Stat_t, err error) {
+	err = unix.Fstat(f.fd, &st)
+	return st, err
+}
+
+func (f file) size() (int64, error) {
+	st, err := f.stat()
+	return st.Size, err
+}
+
+// links returns how many names the file has.
+func (f file) links() (int, error) {
+	st, err := f.stat()
+	return int(st.Nlink), err
+}
+
+// truncate may fail: it only gives space back.
+func (f file) truncate(size int64) { unix.Ftruncate(f.fd, size) }
