@@ -1,0 +1,153 @@
+package memstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// entry is a record as it is kept: 80 bytes, and one allocation without pointers for all texts and the data. Most fields
+// after them link it to other entries of the same shard, by their slots; slot 0 is never used, so that 0 means none.
+type entry struct {
+	// packed is the key, a header, and the other texts and the data. "": the slot is free. It is a string because it never
+	// changes: what Load returns can be cut out of it after the lock is released.
+	packed  string
+	version uint64
+	seen    int64         // LastSeenAt, Unix milliseconds
+	expires int64         // ExpiresAt as it was given; the deadline that counts is in shard.queue
+	used    time.Duration // when the record was last written or loaded, since Store.start
+
+	hash         uint32 // of the key
+	next         uint32 // in the chain of shard.keys, or of free slots
+	place        uint32 // in shard.queue
+	older, newer uint32 // neighbours in shard.lists[class]
+	left, right  uint32 // neighbours among the records of the same principal; see shard.principalChain
+
+	kind   store.Kind
+	class  class
+	keyLen uint8
+}
+
+// header is what stands after the key in entry.packed, as varints: typically 10 bytes. The lengths are those of the texts
+// that follow, in this order; the data is the rest.
+type header struct {
+	handle, movedTo, principal, label int
+	createdAt                         int64 // Unix milliseconds
+}
+
+const maxHeader = 4*binary.MaxVarintLen16 + binary.MaxVarintLen64
+
+func (h header) append(b []byte) []byte {
+	for _, n := range [...]int{h.handle, h.movedTo, h.principal, h.label} {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return binary.AppendVarint(b, h.createdAt)
+}
+
+// header returns the header and what follows it.
+func (e *entry) header() (h header, rest string) {
+	rest = e.packed[e.keyLen:]
+	b := []byte(rest[:min(maxHeader, len(rest))]) // does not escape: no allocation
+	read := 0
+	for _, length := range [...]*int{&h.handle, &h.movedTo, &h.principal, &h.label} {
+		v, n := binary.Uvarint(b[read:])
+		*length = int(v)
+		read += n
+	}
+	v, n := binary.Varint(b[read:])
+	h.createdAt = v
+	return h, rest[read+n:]
+}
+
+// pack returns rec as an entry that shares no memory with it. rec is within the contract's limits.
+func pack(rec *store.Record) entry {
+	h := header{len(rec.Handle), len(rec.MovedTo), len(rec.Principal), len(rec.Label), rec.CreatedAt.UnixMilli()}
+	var space [maxHeader]byte
+	packedHeader := h.append(space[:0])
+	var b strings.Builder
+	b.Grow(contentLen(rec) + len(packedHeader))
+	b.WriteString(rec.Key)
+	b.Write(packedHeader)
+	b.WriteString(rec.Handle)
+	b.WriteString(rec.MovedTo)
+	b.WriteString(rec.Principal)
+	b.WriteString(rec.Label)
+	b.Write(rec.Data)
+	return entry{
+		packed:  b.String(),
+		version: rec.Version,
+		seen:    rec.LastSeenAt.UnixMilli(),
+		expires: rec.ExpiresAt.UnixMilli(),
+		kind:    rec.Kind,
+		class:   classOf(rec),
+		keyLen:  uint8(len(rec.Key)),
+	}
+}
+
+// unpack returns the record without Data, and the data apart. Data and texts are still part of e.packed.
+func (e *entry) unpack() (rec store.Record, data string) {
+	h, rest := e.header()
+	cut := func(n int) string {
+		text := rest[:n]
+		rest = rest[n:]
+		return text
+	}
+	rec.Key = e.key()
+	rec.Handle = cut(h.handle)
+	rec.MovedTo = cut(h.movedTo)
+	rec.Principal = cut(h.principal)
+	rec.Label = cut(h.label)
+	rec.Version = e.version
+	rec.Kind = e.kind
+	rec.CreatedAt = time.UnixMilli(h.createdAt).UTC()
+	rec.LastSeenAt = time.UnixMilli(e.seen).UTC()
+	rec.ExpiresAt = time.UnixMilli(e.expires).UTC()
+	return rec, rest
+}
+
+func (e *entry) key() string { return e.packed[:e.keyLen] }
+
+func (e *entry) principal() string {
+	h, rest := e.header()
+	return rest[h.handle+h.movedTo:][:h.principal]
+}
+
+// cost is what the record counts against Options.MaxBytes.
+func (e *entry) cost() int64 {
+	_, rest := e.header()
+	return cost(int(e.keyLen) + len(rest))
+}
+
+func cost(contentLen int) int64 { return int64(contentLen + recordCost) }
+
+// contentLen returns the number of bytes of the texts and the data.
+func contentLen(rec *store.Record) int {
+	return len(rec.Key) + len(rec.Handle) + len(rec.MovedTo) + len(rec.Principal) + len(rec.Label) + len(rec.Data)
+}
+
+// check refuses texts over the contract's limits.
+func check(rec *store.Record) error {
+	if rec.Key == "" {
+		return errors.New("memstore: record has no key")
+	}
+	for _, text := range [...]struct {
+		name  string
+		len   int
+		limit int
+	}{
+		{"key", len(rec.Key), store.MaxKey},
+		{"principal", len(rec.Principal), store.MaxPrincipal},
+		{"label", len(rec.Label), store.MaxLabel},
+		{"moved-to key", len(rec.MovedTo), store.MaxKey},
+		{"handle", len(rec.Handle), store.MaxKey},
+	} {
+		if text.len > text.limit {
+			return fmt.Errorf("memstore: record's %s has %d bytes, more than %d", text.name, text.len, text.limit)
+		}
+	}
+	return nil
+}
