@@ -210,7 +210,6 @@ func TestEncryptedCookieExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, encrypted, func(c *session.Config) { c.IdleTimeout, c.Lifetime = time.Hour, 10*time.Hour })
 		first := b.cookie(t, setPlain)
-		begin := time.Now()
 
 		time.Sleep(time.Hour - time.Millisecond)
 		if got := body(t, b.get(t, first, look)); !strings.Contains(got, "[color]") {
@@ -226,8 +225,7 @@ func TestEncryptedCookieExpires(t *testing.T) {
 
 		// Activity moves the idle timeout, not the lifetime. A cookie is sent again when a twentieth has passed.
 		cookie, sent := b.cookie(t, setPlain), 0
-		begin = time.Now()
-		alive := 0
+		begin, alive := time.Now(), 0
 		for time.Since(begin) < 11*time.Hour {
 			time.Sleep(time.Minute)
 			res := b.get(t, cookie, look)

@@ -65,7 +65,8 @@ func (r *response) writer() http.ResponseWriter {
 	if _, ok := r.w.(http.Hijacker); ok {
 		can |= canHijack
 	}
-	if _, ok := r.w.(http.CloseNotifier); ok { //lint:ignore SA1019 old handlers still ask for it
+	//lint:ignore SA1019 old handlers still ask for it
+	if _, ok := r.w.(http.CloseNotifier); ok {
 		can |= canNotify
 	}
 	if _, ok := r.w.(http.Pusher); ok {
