@@ -77,7 +77,8 @@ type Faulty struct {
 	mu      sync.Mutex
 	sources map[uint64]*rand.Rand
 	count   [faults]int
-	arrive  sync.WaitGroup // late writes
+	late    int // writes under way
+	arrived sync.Cond
 	closed  chan struct{}
 	close   sync.Once
 }
@@ -89,7 +90,9 @@ func NewFaulty(s store.Store, f Faults) *Faulty {
 	if f.MaxDelay == 0 {
 		f.MaxDelay = defaultMaxDelay
 	}
-	return &Faulty{store: s, plan: f, sources: map[uint64]*rand.Rand{}, closed: make(chan struct{})}
+	faulty := &Faulty{store: s, plan: f, sources: map[uint64]*rand.Rand{}, closed: make(chan struct{})}
+	faulty.arrived.L = &faulty.mu
+	return faulty
 }
 
 type (
@@ -119,14 +122,20 @@ func (f *Faulty) Counts() FaultCounts {
 	return FaultCounts{f.count[none], f.count[refused], f.count[lost], f.count[late], f.count[hung]}
 }
 
-// Wait returns when no write is late any more. It must not be called while other calls are in progress.
-func (f *Faulty) Wait() { f.arrive.Wait() }
+// Wait returns when no write is late any more.
+func (f *Faulty) Wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.late > 0 {
+		f.arrived.Wait()
+	}
+}
 
 // Close makes calls that hang return and late writes arrive, and waits for those. Calls after it work, but nothing takes
 // time any more. It does not close the store behind. Closing twice is fine.
 func (f *Faulty) Close() error {
 	f.close.Do(func() { close(f.closed) })
-	f.arrive.Wait()
+	f.Wait()
 	return nil
 }
 
@@ -234,11 +243,7 @@ func (f *Faulty) write(ctx context.Context, do func(context.Context) error) erro
 		_ = do(ctx) // whatever the answer is, it gets lost
 		return f.disturbed(ctx, d)
 	case late:
-		alone := context.WithoutCancel(ctx)
-		f.arrive.Go(func() {
-			_ = f.pause(alone, d.delay)
-			_ = do(alone)
-		})
+		f.later(context.WithoutCancel(ctx), d.delay, do)
 		return f.disturbed(ctx, d)
 	}
 	err := do(ctx)
@@ -246,6 +251,21 @@ func (f *Faulty) write(ctx context.Context, do func(context.Context) error) erro
 		return ended
 	}
 	return err
+}
+
+// later lets a write arrive after its caller has been answered.
+func (f *Faulty) later(ctx context.Context, delay time.Duration, do func(context.Context) error) {
+	f.mu.Lock()
+	f.late++
+	f.mu.Unlock()
+	go func() {
+		_ = f.pause(ctx, delay)
+		_ = do(ctx)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.late--
+		f.arrived.Broadcast()
+	}()
 }
 
 // disturbed is the answer to a write that was, or will be, applied all the same.

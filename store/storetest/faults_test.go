@@ -76,18 +76,20 @@ func TestRefusedCallsDoNothing(t *testing.T) {
 
 func TestLostAnswersAreApplied(t *testing.T) {
 	t.Parallel()
-	f, inner := disturbed(t, storetest.Faults{Lost: 1})
-	for n := range uint64(8) { // some get an error at once, others when the context ends
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		err := f.Replace(ctx, faultRecord("k", n+2), n+1)
-		if !errors.Is(err, storetest.ErrInjected) && !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want ErrInjected or the context's error", err)
+	synctest.Test(t, func(t *testing.T) {
+		f, inner := disturbed(t, storetest.Faults{Lost: 1})
+		for n := range uint64(8) { // some get an error at once, others when the context ends
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err := f.Replace(ctx, faultRecord("k", n+2), n+1)
+			cancel()
+			if !errors.Is(err, storetest.ErrInjected) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want ErrInjected or the context's error", err)
+			}
+			if v := versionOf(t, inner, "k"); v != n+2 {
+				t.Fatalf("got version %d, want %d: it is applied", v, n+2)
+			}
 		}
-		if v := versionOf(t, inner, "k"); v != n+2 {
-			t.Fatalf("got version %d, want %d: it is applied", v, n+2)
-		}
-	}
+	})
 }
 
 func TestLateWritesArrive(t *testing.T) {
@@ -125,17 +127,19 @@ func TestLateWritesArrive(t *testing.T) {
 func TestWritesAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for name, plan := range map[string]storetest.Faults{"undisturbed": {}, "lost": {Lost: 1}, "late": {Late: 1}} {
-		inner := &counted{Store: memstore.New(nil)}
-		f := storetest.NewFaulty(inner, plan)
-		for range 10 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			f.Delete(ctx, "k")
-			cancel()
-		}
-		f.Close()
-		if n := inner.deletes.Load(); n != 10 {
-			t.Errorf("%s: got %d writes, want 10", name, n)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			inner := &counted{Store: memstore.New(nil)}
+			f := storetest.NewFaulty(inner, plan)
+			for range 10 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				f.Delete(ctx, "k")
+				cancel()
+			}
+			f.Close()
+			if n := inner.deletes.Load(); n != 10 {
+				t.Errorf("%s: got %d writes, want 10", name, n)
+			}
+		})
 	}
 }
 
