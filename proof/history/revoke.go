@@ -1,0 +1,120 @@
+package history
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/store/storetest"
+)
+
+// administer does an administrator's step.
+func (r *run) administer(ctx context.Context, req *Request) {
+	v := &visit{run: r, req: req, cookie: -1, given: -1, got: -1}
+	v.expected = expected{id: -1, token: -1, handle: -1}
+	ctx = storetest.WithSource(context.WithValue(ctx, visitKey{}, v), uint64(req.ID))
+	ctx, cancel := context.WithTimeout(ctx, 4*r.StoreTimeout)
+	defer cancel()
+	a := req.Actions[0]
+	m := r.managers[req.Manager]
+	if a.Verb == RevokeAll {
+		o := v.op(opEnd)
+		o.who = a.Who
+		n, err := m.RevokeAll(ctx, a.Who)
+		v.returned(o)
+		v.log("RevokeAll %s: %d, %v", a.Who, n, err)
+		r.revoked(o, err)
+		return
+	}
+	handle, text := r.nthHandle(a.Who, a.Nth)
+	if handle < 0 {
+		return
+	}
+	o := v.op(opRevoke)
+	o.who, o.handle = a.Who, handle
+	err := m.Revoke(ctx, a.Who, text)
+	v.returned(o)
+	v.log("Revoke H%d of %s: %v", handle, a.Who, err)
+	switch {
+	case errors.Is(err, session.ErrEnded):
+		o.outcome = dropped
+	case err != nil:
+		o.outcome, o.ret = uncertain, forever
+	}
+	r.add(o)
+}
+
+// nthHandle returns one of the handles that a principal's sessions have had so far; -1: none.
+func (r *run) nthHandle(who string, n int) (int, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var of []int
+	for _, o := range r.ops {
+		if o.login == who && o.outcome == saved {
+			of = append(of, o.handle)
+		}
+	}
+	if len(of) == 0 {
+		return -1, ""
+	}
+	return of[n%len(of)], r.handles[of[n%len(of)]]
+}
+
+// revokeOthers saves first, so that what goes wrong is the revocation.
+func (v *visit) revokeOthers() {
+	v.save()
+	if v.s.Err() != nil || v.state == failed {
+		return
+	}
+	o := v.op(opEnd)
+	o.who = v.s.Principal()
+	ctx, cancel := context.WithTimeout(v.ctx, 4*v.run.StoreTimeout)
+	defer cancel()
+	n, err := v.s.RevokeOthers(ctx)
+	v.returned(o)
+	v.log("RevokeOthers of %q: %d, %v", o.who, n, err)
+	if o.who != "" {
+		v.run.revoked(o, err)
+	} else if n != 0 || err != nil {
+		v.find("got %d, %v by RevokeOthers without a principal", n, err)
+	}
+}
+
+// revoked notes a RevokeAll or RevokeOthers.
+func (r *run) revoked(o *op, err error) {
+	if err != nil {
+		o.outcome = uncertain
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revocations = append(r.revocations, o)
+}
+
+// perID returns what a revocation was for each ID: those that were the principal's when it began have ended, those that
+// came meanwhile may have. After an error each of them may have, or may yet.
+func perID(o *op, ops []*op) []*op {
+	left := map[int]bool{} // IDs that somebody had moved away before
+	for _, m := range ops {
+		if m.outcome == saved && m.ret < o.call && m.next >= 0 && m.id >= 0 {
+			left[m.id] = true
+		}
+	}
+	var ends []*op
+	for _, m := range ops {
+		who := m.login
+		if m.verb == opRenew {
+			who = m.who
+		}
+		if m.next < 0 || m.outcome == dropped || who != o.who || m.call > o.ret || left[m.next] {
+			continue
+		}
+		e := *o
+		e.id = m.next
+		e.optional = m.ret > o.call
+		if o.outcome == uncertain {
+			e.ret, e.optional = forever, false
+		}
+		ends = append(ends, &e)
+	}
+	return ends
+}
