@@ -24,4 +24,8 @@
 // A save of plain Sets whose answer was lost is sent again, so it may be applied twice within its request: an
 // overlapping Set of the same key that another request was told of in between can be overwritten. A request that began
 // as an anonymous one and follows a login keeps its old view.
+//
+// What needs three changes of one session while a fourth request is under way is rare here: a save that forgets, on its
+// way along two logins, whose session it is in, went unnoticed for 12,000 histories. Package interleave drives such cases
+// on purpose.
 package history
