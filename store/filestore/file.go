@@ -3,7 +3,6 @@ package filestore
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -194,7 +193,7 @@ func (f file) lock(ctx context.Context, exclusive bool) error {
 		} else if locked {
 			return nil
 		}
-		timer := time.NewTimer(wait/2 + rand.N(wait))
+		timer := time.NewTimer(wait/2 + time.Duration(time.Now().UnixNano())%wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

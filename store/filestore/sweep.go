@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -23,7 +22,7 @@ type sweeper struct {
 
 func newSweeper() sweeper {
 	s := sweeper{turn: make(chan struct{}, 1), cursors: make(map[span]cursor)}
-	s.walk = rand.N(shards) // so that programs that are restarted often get around, too
+	s.walk = int(time.Now().UnixNano() % shards) // so that programs that are restarted often get around, too
 	s.turn <- struct{}{}
 	return s
 }
