@@ -19,7 +19,7 @@ import (
 // Each operation stands beside its floor: the bare system calls that it can't do without, on a file as large, as deep
 // in the same file system. Read the ratio, not the nanoseconds:
 //
-//	go test -run '^$' -bench 'op=(load|replace)' -count 10 ./store/filestore
+//	go test -run '^$' -bench 'Load|Replace' -count 10 ./store/filestore
 
 // floorFile returns the path of a file of the size that a record's file has.
 func floorFile(b *testing.B, size int) string {
