@@ -29,9 +29,8 @@ func TestMain(m *testing.M) {
 // fake is a provider that lets everybody in, as often as they ask, and counts that.
 type fake struct {
 	*httptest.Server
-	codes      sync.Map // code to challenge
-	exchanged  atomic.Int32
-	redirectTo string
+	codes     sync.Map // code to challenge
+	exchanged atomic.Int32
 }
 
 func newFake(t *testing.T) *fake {
