@@ -208,7 +208,7 @@ func (s *Store) run(ctx context.Context, step string, fn func(*root) error) erro
 		}
 		err := s.enter(fn)
 		switch {
-		case err == nil, err == store.ErrNotFound, err == store.ErrExists, err == store.ErrConflict, err == errClosed:
+		case err == nil, errors.Is(err, store.ErrNotFound), err == store.ErrExists, err == store.ErrConflict, err == errClosed:
 			return err
 		case err == errAbsent && !first:
 			return err

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 
@@ -98,7 +99,7 @@ func (s *Store) yield(ctx context.Context, found []name, yield func(store.Record
 			return err
 		})
 		switch {
-		case err == errAbsent, err == store.ErrNotFound, err == nil && nameOf(rec.Key) != n:
+		case err == errAbsent, errors.Is(err, store.ErrNotFound), err == nil && nameOf(rec.Key) != n:
 		case err != nil:
 			yield(store.Record{}, err)
 			return false

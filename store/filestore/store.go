@@ -73,10 +73,13 @@ func (s *Store) view(ctx context.Context, r *root, n name, wantData bool) (store
 	if err != nil {
 		return store.Record{}, err
 	}
-	if cur == nil || cur.expired(now()) {
+	if cur == nil {
 		return store.Record{}, store.ErrNotFound
 	}
 	rec := cur.record()
+	if cur.expired(now()) {
+		return store.Record{}, &store.ExpiredError{Record: rec}
+	}
 	if wantData && cur.at == 0 {
 		data = bytes.Clone(cur.inline)
 	}

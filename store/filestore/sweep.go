@@ -259,7 +259,7 @@ func (w *sweep) shard() {
 func (w *sweep) record(r *root, n name) error {
 	rec, err := w.view(w.ctx, r, n, false)
 	switch {
-	case err == store.ErrNotFound, err == nil && nameOf(rec.Key) != n:
+	case errors.Is(err, store.ErrNotFound), err == nil && nameOf(rec.Key) != n:
 		return w.look(r, line{due: neverDue, name: n})
 	case err == errAbsent:
 		return nil
@@ -287,7 +287,7 @@ func (w *sweep) entry(r *root, shard, file string) error {
 	rec, err := w.view(w.ctx, r, n, false)
 	if err == nil && belongs(rec.Principal) {
 		return nil
-	} else if err != nil && err != store.ErrNotFound && err != errAbsent {
+	} else if err != nil && !errors.Is(err, store.ErrNotFound) && err != errAbsent {
 		return err
 	}
 	f, err := w.openNew(r, n)

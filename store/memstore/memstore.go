@@ -128,15 +128,21 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	now := s.now()
 	sh.mu.Lock()
 	slot := sh.find(hash, key)
-	if slot == 0 || sh.expired(slot, now) {
+	if slot == 0 {
 		sh.unlock()
 		return store.Record{}, store.ErrNotFound
 	}
 	e := *sh.entries.at(slot)
-	sh.use(slot, now)
+	expired := sh.expired(slot, now)
+	if !expired {
+		sh.use(slot, now)
+	}
 	sh.unlock()
 
 	rec, data := e.unpack()
+	if expired {
+		return store.Record{}, &store.ExpiredError{Record: rec}
+	}
 	if data != "" {
 		rec.Data = []byte(data)
 	}

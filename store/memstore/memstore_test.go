@@ -477,7 +477,7 @@ func TestAgreesWithAMap(t *testing.T) {
 					got = s.Delete(t.Context(), key)
 				}
 			}
-			if got != want {
+			if !errors.Is(got, want) {
 				t.Fatalf("step %d: got error %v, want %v", version, got, want)
 			}
 			time.Sleep(time.Duration(rnd.IntN(3)) * time.Millisecond)
