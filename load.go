@@ -154,6 +154,8 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 // Reload reads the session again and keeps changes that are not saved yet: for handlers that live long, such as a
 // WebSocket's, to notice a logout. The time of the last activity does not move.
 //
+// It follows a Renew of another request if it is called within Grace of the load or Reload before.
+//
 // Errors: ErrEnded: logged out, revoked, replaced by a login, or expired; the session reads empty from then on.
 // ErrUnavailable: the store failed; the session stays as it was. ErrUncertain: so did a save before. A session that was never saved has nothing to reload:
 // nil.
