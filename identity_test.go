@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/store/memstore"
 )
 
 // Token and handle are named when the ID is chosen, before anything is stored, and stay what they were.
@@ -262,6 +263,16 @@ func TestPersistentByDefault(t *testing.T) {
 		check(t, "and after Renew", maxAge(t, other.do(m, (*session.Session).Renew)), 0)
 		m.Close()
 	})
+}
+
+// What a session is by default is stored: it stays when the default changes.
+func TestPersistentByAFormerDefault(t *testing.T) {
+	t.Parallel()
+	mem, c := memstore.New(nil), newVisitor(t)
+	before := server(t, func(c *session.Config) { c.Store, c.Cookie.Persistent = mem, true })
+	after := server(t, func(c *session.Config) { c.Store = mem })
+	c.do(before, func(s *session.Session) { s.Set("a", 1) })
+	check(t, "Renew under the new default", maxAge(t, c.do(after, (*session.Session).Renew)) > 29*day, true)
 }
 
 // Whether a session is persistent is no value of the application.

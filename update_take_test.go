@@ -355,3 +355,16 @@ func TestTakeNeedsAStore(t *testing.T) {
 		is(t, "Take", err, errors.ErrUnsupported)
 	})
 }
+
+// A client that hangs up can't make a value come back that Take may have given away.
+func TestTakeIsDetached(t *testing.T) {
+	t.Parallel()
+	m, c := server(t), newVisitor(t)
+	c.do(m, func(s *session.Session) { code.Set(s, "once") })
+	s := load(t, m, c.value())
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	v, ok, err := code.Take(ctx, s)
+	check(t, "Take", fmt.Sprint(v, " ", ok, " ", err), "once true <nil>")
+	c.want([]*session.Manager{m}, "afterwards", nothing)
+}

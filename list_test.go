@@ -1,0 +1,360 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/memstore"
+)
+
+// device returns a visitor who is logged in, and the session's handle.
+func device(t testing.TB, m *session.Manager, principal, label string) (c *visitor, handle string) {
+	t.Helper()
+	c = newVisitor(t)
+	c.do(m, func(s *session.Session) {
+		s.Login(principal)
+		s.SetLabel(label)
+		handle = s.Info().Handle
+	})
+	return c, handle
+}
+
+// labels returns the labels of a listing, sorted.
+func labels(t testing.TB, seq iter.Seq2[session.Info, error]) []string {
+	t.Helper()
+	list := []string{}
+	for i, err := range seq {
+		is(t, "listing", err, nil)
+		list = append(list, i.Label)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	ms := servers(t, 2)
+	phone, phoneHandle := device(t, ms[0], "ann", "phone")
+	device(t, ms[1], "ann", "laptop")
+	desk, _ := device(t, ms[0], "ann", "desk")
+	ended, _ := device(t, ms[0], "ann", "ended")
+	device(t, ms[0], "ben", "other")
+	newVisitor(t).do(ms[0], func(s *session.Session) { s.Set("a", 1); s.SetLabel("anonymous") })
+	phone.do(ms[1], (*session.Session).Renew)
+	desk.do(ms[1], func(s *session.Session) { s.Login("ann") }) // leaves a tombstone
+	ended.do(ms[1], (*session.Session).Logout)
+
+	for _, m := range ms {
+		equal(t, "ann's", labels(t, m.Sessions(t.Context(), "ann")), []string{"desk", "laptop", "phone"})
+		equal(t, "ben's", labels(t, m.Sessions(t.Context(), "ben")), []string{"other"})
+		equal(t, "nobody's", labels(t, m.Sessions(t.Context(), "")), []string{})
+		equal(t, "a stranger's", labels(t, m.Sessions(t.Context(), "cid")), []string{})
+		equal(t, "all", labels(t, m.All(t.Context())), []string{"anonymous", "desk", "laptop", "other", "phone"})
+	}
+	for i, err := range ms[0].Sessions(t.Context(), "ann") {
+		is(t, "Sessions", err, nil)
+		check(t, "principal", i.Principal, "ann")
+		if i.Label == "phone" {
+			check(t, "handle", i.Handle, phoneHandle)
+			var own session.Info
+			phone.do(ms[0], func(s *session.Session) { own = s.Info() })
+			check(t, "what the session says of itself", own, i)
+		}
+	}
+	n := 0
+	for range ms[0].Sessions(t.Context(), "ann") {
+		n++
+		break
+	}
+	check(t, "a loop that ends early", n, 1)
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	var events eventLog
+	ms := servers(t, 2, func(c *session.Config) { c.OnEvent = events.add })
+	phone, handle := device(t, ms[0], "ann", "phone")
+	laptop, _ := device(t, ms[0], "ann", "laptop")
+	ben, bens := device(t, ms[0], "ben", "")
+	phone.do(ms[0], (*session.Session).Renew) // the handle stays
+	events.took()
+
+	for name, wrong := range map[string][2]string{
+		"another principal's": {"ann", bens}, "under another principal": {"ben", handle}, "of nobody": {"", handle},
+		"unknown": {"ann", "x"}, "empty": {"ann", ""},
+	} {
+		is(t, name, ms[1].Revoke(t.Context(), wrong[0], wrong[1]), session.ErrEnded)
+	}
+	equal(t, "events of refusals", events.took(), []string{})
+	phone.want(ms, "before", "ann: []")
+
+	is(t, "Revoke", ms[1].Revoke(t.Context(), "ann", handle), nil)
+	equal(t, "events", events.took(), []string{"revoked"})
+	phone.want(ms, "the revoked session", nothing)
+	laptop.want(ms, "another device", "ann: []")
+	ben.want(ms, "another user", "ben: []")
+	is(t, "Revoke again", ms[0].Revoke(t.Context(), "ann", handle), session.ErrEnded)
+}
+
+// The body of a loop over sessions may revoke them.
+func TestRevokeWithinTheLoop(t *testing.T) {
+	t.Parallel()
+	m := server(t)
+	for i := range 20 {
+		device(t, m, "ann", fmt.Sprint(i))
+	}
+	for i, err := range m.Sessions(t.Context(), "ann") {
+		is(t, "Sessions", err, nil)
+		if i.Label != "7" {
+			is(t, "Revoke", m.Revoke(t.Context(), "ann", i.Handle), nil)
+		}
+	}
+	equal(t, "left", labels(t, m.Sessions(t.Context(), "ann")), []string{"7"})
+}
+
+func TestRevokeAll(t *testing.T) {
+	t.Parallel()
+	ms := servers(t, 2)
+	var anns []*visitor
+	for i := range 5 {
+		c, _ := device(t, ms[i%2], "ann", "")
+		anns = append(anns, c)
+	}
+	anns[0].do(ms[1], (*session.Session).Renew)
+	anns[1].do(ms[1], func(s *session.Session) { s.Login("ann") })
+	anns[2].do(ms[1], (*session.Session).Logout)
+	anns[3].do(ms[1], func(s *session.Session) { s.Login("ben") }) // ann's tombstone leads to ben's session
+	n, err := ms[0].RevokeAll(t.Context(), "ann")
+	is(t, "RevokeAll", err, nil)
+	check(t, "ended", n, 3)
+	for i, c := range anns {
+		c.want(ms, fmt.Sprint("device ", i), map[bool]string{true: "ben: []", false: nothing}[i == 3])
+	}
+	n, err = ms[0].RevokeAll(t.Context(), "ann")
+	check(t, "again", fmt.Sprint(n, err), "0 <nil>")
+	n, err = ms[0].RevokeAll(t.Context(), "")
+	check(t, "of nobody", fmt.Sprint(n, err), "0 <nil>")
+}
+
+// scripted is a store that lists what it is told, one record after another.
+type scripted struct {
+	store.Store
+	records func(yield func(store.Record, error) bool)
+}
+
+func (s *scripted) Principal(context.Context, string) iter.Seq2[store.Record, error] {
+	return s.records
+}
+func (s *scripted) All(context.Context) iter.Seq2[store.Record, error] { return s.records }
+
+// A renewal during the listing can put the new record where the listing has already been: the tombstone leads there.
+func TestRevokeAllFollowsTombstones(t *testing.T) {
+	t.Parallel()
+	for name, move := range map[string]func(s *session.Session){
+		"renewed": (*session.Session).Renew, "logged in again": func(s *session.Session) { s.Login("ann") },
+	} {
+		mem := memstore.New(nil)
+		list := &scripted{Store: mem}
+		m := server(t, func(c *session.Config) { c.Store = list })
+		c, _ := device(t, m, "ann", "")
+		var first store.Record
+		for r := range mem.Principal(t.Context(), "ann") {
+			first = r
+		}
+		list.records = func(yield func(store.Record, error) bool) {
+			c.do(m, move)
+			r, err := mem.Load(t.Context(), first.Key) // a tombstone by now; what it leads to is not listed
+			yield(r, err)
+		}
+		n, err := m.RevokeAll(t.Context(), "ann")
+		check(t, name+": RevokeAll", fmt.Sprint(n, err), "1 <nil>")
+		c.want([]*session.Manager{m}, name, nothing)
+	}
+}
+
+// What was listed as live may have moved by the time it is ended.
+func TestRevokeFollowsRenewals(t *testing.T) {
+	t.Parallel()
+	mem := memstore.New(nil)
+	list := &scripted{Store: mem}
+	m := server(t, func(c *session.Config) { c.Store = list })
+	c, handle := device(t, m, "ann", "")
+	list.records = func(yield func(store.Record, error) bool) {
+		for r, err := range mem.Principal(t.Context(), "ann") {
+			c.do(m, (*session.Session).Renew)
+			yield(r, err)
+			return
+		}
+	}
+	is(t, "Revoke", m.Revoke(t.Context(), "ann", handle), nil)
+	c.want([]*session.Manager{m}, "afterwards", nothing)
+}
+
+func TestRevokeOthers(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(s *session.Session){
+		"as it is":        read,
+		"with changes":    func(s *session.Session) { s.Set("a", 1) },
+		"renewed":         (*session.Session).Renew,
+		"logged in again": func(s *session.Session) { s.Login("ann") },
+	} {
+		ms := servers(t, 2)
+		c, _ := device(t, ms[0], "ann", "this")
+		c.do(ms[0], (*session.Session).Renew)
+		c.do(ms[1], func(s *session.Session) { s.Login("ann"); s.SetLabel("this") })
+		other, _ := device(t, ms[1], "ann", "other")
+		third, _ := device(t, ms[1], "ann", "third")
+		ben, _ := device(t, ms[0], "ben", "")
+		c.do(ms[0], func(s *session.Session) {
+			before(s)
+			n, err := s.RevokeOthers(t.Context())
+			check(t, name+": RevokeOthers", fmt.Sprint(n, err), "2 <nil>")
+			check(t, name+": principal", s.Principal(), "ann")
+		})
+		c.do(ms[1], func(s *session.Session) { check(t, name+": this device", s.Principal(), "ann") })
+		other.want(ms, name+": another device", nothing)
+		third.want(ms, name+": a third device", nothing)
+		ben.want(ms, name+": another user", "ben: []")
+		equal(t, name+": left", labels(t, ms[0].Sessions(t.Context(), "ann")), []string{"this"})
+	}
+}
+
+func TestRevokeOthersWithoutOthers(t *testing.T) {
+	t.Parallel()
+	m := server(t)
+	ann, _ := device(t, m, "ann", "")
+	newVisitor(t).do(m, func(s *session.Session) {
+		n, err := s.RevokeOthers(t.Context())
+		check(t, "of a new session", fmt.Sprint(n, err), "0 <nil>")
+		s.Set("a", 1)
+		n, err = s.RevokeOthers(t.Context())
+		check(t, "of an anonymous session", fmt.Sprint(n, err), "0 <nil>")
+	})
+	ann.want([]*session.Manager{m}, "somebody else", "ann: []")
+	c := newVisitor(t)
+	c.do(m, func(s *session.Session) {
+		s.Login("ann")
+		n, err := s.RevokeOthers(t.Context())
+		check(t, "of a first login", fmt.Sprint(n, err), "1 <nil>")
+	})
+	c.want([]*session.Manager{m}, "the first login", "ann: []")
+	slow := c.start(m, func(v *visit, s *session.Session) {
+		v.pause()
+		_, err := s.RevokeOthers(t.Context())
+		is(t, "of a session without changes that ended", err, nil)
+		s.Set("a", 1)
+		_, err = s.RevokeOthers(t.Context())
+		is(t, "of a session that ended", err, session.ErrEnded)
+	})
+	c.do(m, (*session.Session).Logout)
+	slow.finish()
+}
+
+// A store without an index, and a cookie, say so.
+func TestListingIsUnsupported(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]func(*session.Config){"store": func(*session.Config) {}, "cookie": encrypted} {
+		b := newBench(t, option)
+		for list, seq := range map[string]iter.Seq2[session.Info, error]{
+			"Sessions": b.Sessions(t.Context(), "ann"), "All": b.All(t.Context()),
+		} {
+			n := 0
+			for i, err := range seq {
+				n++
+				check(t, name+": "+list, i, session.Info{})
+				is(t, name+": "+list, err, errors.ErrUnsupported)
+			}
+			check(t, name+": "+list, n, 1)
+		}
+		is(t, name+": Revoke", b.Revoke(t.Context(), "ann", "x"), errors.ErrUnsupported)
+		n, err := b.RevokeAll(t.Context(), "ann")
+		check(t, name+": RevokeAll", n, 0)
+		is(t, name+": RevokeAll", err, errors.ErrUnsupported)
+		s := load(t, b.Manager, "")
+		s.Login("ann")
+		_, err = s.RevokeOthers(t.Context())
+		is(t, name+": RevokeOthers", err, errors.ErrUnsupported)
+	}
+}
+
+func TestListingErrors(t *testing.T) {
+	t.Parallel()
+	fail := &sessiontest.FailStore{Store: memstore.New(nil)}
+	m := server(t, func(c *session.Config) { c.Store = fail })
+	c, handle := device(t, m, "ann", "")
+	fail.Fail(errDown)
+	for i, err := range m.Sessions(t.Context(), "ann") {
+		check(t, "Sessions", i, session.Info{})
+		is(t, "Sessions", err, session.ErrUnavailable)
+	}
+	is(t, "Revoke", m.Revoke(t.Context(), "ann", handle), session.ErrUnavailable)
+	n, err := m.RevokeAll(t.Context(), "ann")
+	check(t, "RevokeAll", n, 0)
+	is(t, "RevokeAll", err, session.ErrUnavailable)
+	fail.Fail(nil)
+	c.want([]*session.Manager{m}, "after the outage", "ann: []")
+}
+
+// An outage in the middle says how many sessions were ended, and that more may be.
+func TestRevokeAllInAnOutage(t *testing.T) {
+	t.Parallel()
+	fail := &sessiontest.FailStore{Store: memstore.New(nil)}
+	list := &scripted{Store: fail}
+	m := server(t, func(c *session.Config) { c.Store = list })
+	for range 4 {
+		device(t, m, "ann", "")
+	}
+	records := slices.Collect(func(yield func(store.Record) bool) {
+		for r := range fail.Principal(t.Context(), "ann") {
+			yield(r)
+		}
+	})
+	list.records = func(yield func(store.Record, error) bool) {
+		for i, r := range records {
+			if i == 2 {
+				fail.Fail(errDown)
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+	n, err := m.RevokeAll(t.Context(), "ann")
+	check(t, "ended before", n, 2)
+	is(t, "RevokeAll", err, session.ErrUncertain)
+	fail.Fail(nil)
+	list.records = fail.Principal(t.Context(), "ann")
+	n, err = m.RevokeAll(t.Context(), "ann")
+	check(t, "called again", fmt.Sprint(n, err), "2 <nil>")
+}
+
+// A listing that takes longer than tombstones live is read again, because one that led somewhere may be gone; but not
+// for ever.
+func TestRevokeAllListsAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		list := &scripted{Store: memstore.New(nil)}
+		m := server(t, func(c *session.Config) { c.Store = list })
+		for slow, want := range map[int]error{1: nil, 5: nil, 1 << 30: session.ErrUncertain} {
+			times := 0
+			list.records = func(func(store.Record, error) bool) {
+				if times++; times <= slow {
+					time.Sleep(3 * minute)
+				}
+			}
+			_, err := m.RevokeAll(t.Context(), "ann")
+			is(t, fmt.Sprint(slow, " slow listings"), err, want)
+			check(t, fmt.Sprint(slow, " slow listings"), times == slow+1 || want != nil && times < 100, true)
+		}
+		m.Close()
+	})
+}
