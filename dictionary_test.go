@@ -86,7 +86,7 @@ func TestUntypedValuesHaveJSONTypes(t *testing.T) {
 		{uint64(math.MaxUint64), uint64(math.MaxUint64)},
 		{2.0, 2.0},
 		{float32(0.5), 0.5},
-		{-0.0, 0.0},
+		{math.Copysign(0, -1), math.Copysign(0, -1)},
 		{1e300, 1e300},
 		{[]int{1, 2}, []any{int64(1), int64(2)}},
 		{[]float64{1, 2.5}, []any{1.0, 2.5}},

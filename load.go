@@ -63,13 +63,11 @@ func (m *Manager) find(ctx context.Context, key string) (found, error) {
 	return f, unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
 }
 
-// expired says which of the two times ran out, or whose tombstone did.
+// expired says which of the two times ran out. Of a tombstone that is over nothing is known any more.
 func (m *Manager) expired(r *store.Record) Reason {
 	switch {
-	case r.Kind == store.Ended:
-		return ReasonEnded
 	case r.Kind != store.Live:
-		return ReasonReplaced
+		return ReasonUnknown
 	case r.ExpiresAt.Before(m.deadline(r)):
 		return ReasonIdle
 	}

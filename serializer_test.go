@@ -79,7 +79,7 @@ var jsonValues = []struct {
 	{[]byte("\x00\xff"), `"AP8="`, "AP8="},
 	{[]any{1, 2.0, "a", nil, []any{}}, `[1,2.0,"a",null,[]]`, []any{int64(1), 2.0, "a", nil, []any{}}},
 	{map[string]any(nil), `null`, nil},
-	{map[string]any{"id": 1<<53 + 1}, `{"id":9007199254740993}`, map[string]any{"id": int64(1<<53 + 1)}},
+	{map[string]any{"id": int64(1<<53 + 1)}, `{"id":9007199254740993}`, map[string]any{"id": int64(1<<53 + 1)}},
 	{map[string]any{}, `{}`, map[string]any{}},
 	{map[string]float64{"b": 2, "a": 1, "": 0}, `{"":0.0,"a":1.0,"b":2.0}`, map[string]any{"": 0.0, "a": 1.0, "b": 2.0}},
 	{map[text]any{"a": map[string]any{"b": 1.0}}, `{"a":{"b":1.0}}`, map[string]any{"a": map[string]any{"b": 1.0}}},

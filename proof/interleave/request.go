@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hipflask/session"
@@ -41,8 +42,6 @@ type spec struct {
 	elsewhere         bool  // from another browser, without a cookie
 	after             int   // sent when the response of request after-1 has arrived
 }
-
-func (s *spec) changes() bool { return s.set || s.update }
 
 func (s *spec) ends() bool { return s.life == logout || s.leave }
 
@@ -140,11 +139,12 @@ type request struct {
 	w      *world
 	resume chan answer
 
-	sent, done, crashed, arrived bool
-	call                         *call // where it has stopped; nil: it runs, or waits for a lock
-	noticed                      bool  // the scheduler has seen it there
-	versions, keys               int   // seen so far: they give random names a place
-	trace                        uint64
+	sent, crashed, arrived bool
+	done                   atomic.Bool // in the end; who sees it sees all that the goroutine wrote
+	call                   *call       // where it has stopped; nil: it runs, or waits for a lock
+	noticed                bool        // the scheduler has seen it there
+	versions, keys         int         // seen so far: they give random names a place
+	trace                  uint64
 
 	cookie  int8 // that it was sent with
 	loaded  int8 // the live record that its handler was given, or -1
@@ -212,7 +212,7 @@ func (q *request) run() {
 		if q.err = cmp.Or(q.err, q.callErr); q.err == nil && q.session != nil {
 			q.err = q.session.Err()
 		}
-		q.done = true
+		q.done.Store(true)
 	}()
 	w := q.w
 	m := q.i % len(w.managers)

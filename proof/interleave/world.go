@@ -223,7 +223,7 @@ func (w *world) settle() {
 	for i, q := range w.q {
 		switch {
 		case !q.sent || q.out != running:
-		case q.done:
+		case q.done.Load():
 			w.finish(q)
 		case q.call == nil && !contains(w.waiting, i):
 			w.waiting = append(w.waiting, i)
@@ -245,7 +245,7 @@ func contains(s []int, i int) bool {
 }
 
 func (w *world) waits(q *request) bool {
-	return q.sent && !q.done && q.call == nil && q.out == running
+	return q.sent && !q.done.Load() && q.call == nil && q.out == running
 }
 
 func (w *world) stopped() bool {
@@ -326,7 +326,7 @@ func (w *world) drain() {
 		synctest.Wait()
 		left := false
 		for _, q := range w.q {
-			if !q.sent || q.done {
+			if !q.sent || q.done.Load() {
 				continue
 			}
 			left = true

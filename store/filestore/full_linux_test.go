@@ -82,7 +82,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	free()
 	fill()
-	small = replace(t, s, small)
+	replace(t, s, small)
 	for range 3 {
 		bigger := large
 		bigger.Version, bigger.Data = newVersion(), bytes.Repeat([]byte("2"), 300_000)

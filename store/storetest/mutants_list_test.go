@@ -117,8 +117,10 @@ var listMutants = []mutant{{
 	open: listingAs(func(_ context.Context, _ *tiny, seq sequence) sequence {
 		return func(yield func(store.Record, error) bool) {
 			for rec, err := range seq {
-				if !yield(rec, err) || !yield(rec, err) {
-					return
+				for range 2 {
+					if !yield(rec, err) {
+						return
+					}
 				}
 			}
 		}
