@@ -135,10 +135,9 @@ func TestIsNew(t *testing.T) {
 	old := c.copy()
 	c.do(m, (*session.Session).Renew)
 	isNew("renewed", false)
-	current := c
-	c = old
+	c, old = old, c
 	isNew("renewed, the old cookie", false)
-	c = current
+	c, old = old, c
 	last := c.copy()
 	c.do(m, (*session.Session).Logout)
 	isNew("logged out", true)
