@@ -135,9 +135,10 @@ func TestIsNew(t *testing.T) {
 	old := c.copy()
 	c.do(m, (*session.Session).Renew)
 	isNew("renewed", false)
-	c, old = old, c
+	renewed := c
+	c = old
 	isNew("renewed, the old cookie", false)
-	c, old = old, c
+	c = renewed
 	last := c.copy()
 	c.do(m, (*session.Session).Logout)
 	isNew("logged out", true)
