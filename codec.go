@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -78,21 +77,21 @@ func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
 }
 
 // saveCookie makes the cookie for the session, if it has to be sent. There is no store to meet others on.
-func (s *Session) saveCookie(context.Context) error {
+func (s *Session) saveCookie() error {
 	s.mu.Lock()
 	ended := s.ending != nil
 	had := s.state == live || ended
+	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval &&
+		(s.m.policy == nil || s.isPersistent())
+	if s.state == late || s.life == keep && s.changes.empty() && s.label == nil && !ended && !due {
+		defer s.mu.Unlock()
+		return s.err
+	}
 	c := &commit{
 		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
 		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
 	}
-	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval &&
-		(s.m.policy == nil || s.isPersistent())
-	idle := s.state == late || c.life == keep && c.changes.empty() && c.label == nil && !ended && !due
 	s.mu.Unlock()
-	if idle {
-		return s.Err()
-	}
 
 	var r store.Record
 	var d document

@@ -205,9 +205,7 @@ func (x *exchange) open() (*Session, error) {
 }
 
 func (x *exchange) load(s *Session) error {
-	ctx, cancel := x.m.bounded(s.ctx)
-	defer cancel()
-	f, token, reason, err := x.find(ctx)
+	f, token, reason, err := x.find(s.ctx)
 	switch {
 	case err != nil && x.ctx.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(&x.ctx))
@@ -233,7 +231,7 @@ func (x *exchange) load(s *Session) error {
 // find looks for the one live session among the request's cookies of our name. What is not signed by us costs no access
 // to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
 func (x *exchange) find(ctx context.Context) (best found, token string, reason Reason, err error) {
-	seen, lives := map[string]bool(nil), 0
+	seen, lives, bounded := map[string]bool(nil), 0, false
 	texts := x.m.credentials(x.req)
 	for _, text := range texts {
 		f, key, why := x.m.recognize(text)
@@ -255,6 +253,12 @@ func (x *exchange) find(ctx context.Context) (best found, token string, reason R
 			seen[key] = true
 		}
 		if x.m.codec == nil {
+			if !bounded {
+				var cancel context.CancelFunc
+				ctx, cancel = x.m.bounded(ctx)
+				defer cancel()
+				bounded = true
+			}
 			if f, err = x.m.find(ctx, key); err != nil {
 				return found{}, "", "", err
 			}

@@ -77,9 +77,11 @@ func (s *scanner) member(text string) (m Member, ok bool) {
 		return m, false
 	}
 	if escaped {
-		if json.Unmarshal(s.data[start:s.pos], &m.Name) != nil {
+		var name string // apart from m, which would be allocated for its sake
+		if json.Unmarshal(s.data[start:s.pos], &name) != nil {
 			return m, false
 		}
+		m.Name = name
 	} else {
 		m.Name = text[start+1 : s.pos-1]
 	}

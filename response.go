@@ -177,7 +177,7 @@ func vary(h http.Header, m *Manager) {
 			}
 		}
 	}
-	h.Add("Vary", name)
+	h["Vary"] = append(h["Vary"], name)
 }
 
 // replace answers instead of the handler. Of the header only what stood there before the handler is left.

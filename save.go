@@ -62,10 +62,8 @@ func (s *Session) save(ctx context.Context) error {
 	if err := s.hopeless(); err != nil {
 		return err
 	}
-	ctx, cancel := m.detached(ctx)
-	defer cancel()
 	if m.codec != nil {
-		return s.saveCookie(ctx)
+		return s.saveCookie()
 	}
 	ended, err := s.saveEnd(ctx)
 	if err != nil {
@@ -75,6 +73,8 @@ func (s *Session) save(ctx context.Context) error {
 	if step == nil {
 		return err
 	}
+	ctx, cancel := m.detached(ctx)
+	defer cancel()
 	err = step(c, ctx)
 	if ended && errors.Is(err, ErrUnavailable) {
 		err = uncertain("save after Logout", err) // the old session is gone already
@@ -140,6 +140,8 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	if r == nil {
 		return false, nil
 	}
+	ctx, cancel := s.m.detached(ctx)
+	defer cancel()
 	unlock, err := s.m.locks.lock(ctx, r.Key)
 	var forget bool
 	if err != nil {

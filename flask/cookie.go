@@ -1,6 +1,7 @@
 package flask
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash"
@@ -113,18 +114,26 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 	case age > c.lifetime.Truncate(time.Second):
 		return store.Record{}, session.ReasonLifetime
 	}
-	members, err := c.serializer.Split(payload)
-	if err != nil {
-		return store.Record{}, session.ReasonUndecodable
-	}
 	r := store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}
+	r.Principal = c.user(payload)
+	return r, nil
+}
+
+var userKeyBytes = []byte(userKey)
+
+// user returns Flask-Login's user. Whether the rest of the document can be read is found out when it is split.
+func (c *codec) user(document []byte) (user string) {
+	if !bytes.Contains(document, userKeyBytes) {
+		return ""
+	}
+	members, err := session.JSON.Split(document)
+	if err != nil {
+		return ""
+	}
 	for _, m := range members {
-		if m.Name == userKey {
-			var user string
-			if c.serializer.Unmarshal(m.Value, &user) == nil && len(user) <= store.MaxPrincipal {
-				r.Principal = user
-			}
+		if m.Name == userKey && (c.serializer.Unmarshal(m.Value, &user) != nil || len(user) > store.MaxPrincipal) {
+			user = ""
 		}
 	}
-	return r, nil
+	return user
 }

@@ -73,18 +73,26 @@ func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Ha
 			io.WriteString(h, salt)
 			key = h.Sum(nil)
 		}
-		s.macs = append(s.macs, &sync.Pool{New: func() any { return hmac.New(digest, key) }})
+		s.macs = append(s.macs, &sync.Pool{New: func() any { return &macer{Hash: hmac.New(digest, key)} }})
 	}
 	return s, nil
 }
 
-func mac(pool *sync.Pool, message string) []byte {
-	h := pool.Get().(hash.Hash)
-	h.Reset()
-	io.WriteString(h, message)
-	sum := h.Sum(nil)
-	pool.Put(h)
-	return sum
+// macer is a MAC's state and room for its message and sum, used again for the next one.
+type macer struct {
+	hash.Hash
+	message, sum []byte
+}
+
+// mac calls use with the MAC of message.
+func mac(pool *sync.Pool, message string, use func(sum []byte)) {
+	m := pool.Get().(*macer)
+	m.Reset()
+	m.message = append(m.message[:0], message...)
+	m.Write(m.message)
+	m.sum = m.Sum(m.sum[:0])
+	use(m.sum)
+	pool.Put(m)
 }
 
 // Sign returns payload with the time, in whole seconds, and the signature of both.
@@ -92,7 +100,8 @@ func (s *Signer) Sign(payload []byte, at time.Time) string {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(max(at.Unix(), 0)))
 	text := pack(payload) + "." + b64.EncodeToString(bytes.TrimLeft(b[:], "\x00"))
-	return text + "." + b64.EncodeToString(mac(s.macs[0], text))
+	mac(s.macs[0], text, func(sum []byte) { text += "." + b64.EncodeToString(sum) })
+	return text
 }
 
 // Unsign returns the payload and the time that it was signed at. How old it may be is the caller's to judge. The error
@@ -130,13 +139,11 @@ func (s *Signer) Unsign(value string) (payload []byte, at time.Time, err error) 
 	return payload, time.Unix(int64(seconds), 0), nil
 }
 
-func (s *Signer) verify(signed string, sum []byte) bool {
+func (s *Signer) verify(signed string, sum []byte) (ok bool) {
 	for _, m := range s.macs {
-		if hmac.Equal(mac(m, signed), sum) {
-			return true
-		}
+		mac(m, signed, func(want []byte) { ok = ok || hmac.Equal(want, sum) })
 	}
-	return false
+	return ok
 }
 
 // pack encodes a payload, compressed if that saves two bytes or more (itsdangerous, url_safe.py).

@@ -101,9 +101,9 @@ func (v *vector) written(t *testing.T, c *codec) (text string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	members, err := c.serializer.Split(r.Data)
+	members, err := c.serializer.Split(r.Data) // as the Manager does next
 	if err != nil {
-		t.Fatal(err)
+		return "", false
 	}
 	values := map[string]any{}
 	for _, m := range members {
