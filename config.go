@@ -75,7 +75,7 @@ type Config struct {
 
 	// Adopt is called when a request has no session of ours, so that one of an older system can be taken over: read its
 	// cookie from the request, then Login and Set. Use the Session that is passed; an error answers the request as a
-	// failure (ErrorHandler).
+	// failure (ErrorHandler). A logout has to end the old system's session too, else the next request adopts it again.
 	Adopt func(*http.Request, *Session) error
 
 	// ErrorHandler answers a request whose session can't be loaded or saved. Nil: 503 with Retry-After for
