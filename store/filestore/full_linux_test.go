@@ -22,7 +22,8 @@ func smallDisk(t *testing.T, options string) (dir string, fill, free func()) {
 		t.Skipf("needs root, to mount a small file system: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
+		// Detached: a child process that another test is starting may hold a file of it open until it has begun.
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
