@@ -135,7 +135,7 @@ func TestHostileKeys(t *testing.T) {
 		if path == parent {
 			return nil
 		}
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz234567189") != "" && name != "s" {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") != "" && name != "s" {
 			t.Errorf("file %q: want letters and digits only", name)
 		}
 		if want := map[bool]os.FileMode{true: 0o700, false: 0o600}[d.IsDir()]; info.Mode().Perm() != want && runtime.GOOS != "windows" {
