@@ -20,6 +20,9 @@ type Info struct {
 	ExpiresAt  time.Time // if there is no further request
 }
 
+// InfoOf describes a record as Sessions and All do, for tools that read a store themselves.
+func InfoOf(r store.Record) Info { return info(&r) }
+
 func info(r *store.Record) Info {
 	i := Info{Handle: r.Handle, Principal: r.Principal, Label: r.Label, CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt, ExpiresAt: r.ExpiresAt}
 	if i.Handle == "" && r.Key != "" {
@@ -145,6 +148,64 @@ func (m *Manager) revokeOne(ctx context.Context, r store.Record, began time.Time
 		m.emit(ctx, Event{Kind: EventRevoked, Handle: r.Handle, Principal: r.Principal})
 	}
 	return did, err
+}
+
+// RevokeFunc ends all sessions for which del returns true, whoever's they are, anonymous ones included, and returns how
+// many it ended: for administration, not for what a user asks for himself. It reads the list of all sessions, and may
+// ask del twice about one. Sessions that begin meanwhile may be missed, and so may be those that are renewed meanwhile
+// if reading the list takes longer than Grace: call it again then.
+//
+// Errors: as of RevokeAll.
+func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (n int, err error) {
+	l, err := m.lister()
+	if err != nil {
+		return 0, err
+	}
+	for r, err := range l.All(ctx) {
+		if err != nil {
+			return n, unavailable("revoke", err)
+		}
+		if r.Kind == store.Ended || r.Kind == store.Live && !del(info(&r)) {
+			continue
+		}
+		did, err := m.revokeFound(ctx, r.Key, del)
+		if err != nil {
+			return n, err
+		}
+		if did {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// revokeFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
+// older than Grace.
+func (m *Manager) revokeFound(ctx context.Context, key string, del func(Info) bool) (bool, error) {
+	for range maxHops + 1 {
+		began := time.Now()
+		r, err := m.load(ctx, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return false, nil
+		case err != nil:
+			return false, unavailable("revoke", err)
+		case r.Kind == store.Renewed, r.Kind == store.Replaced:
+			key = r.MovedTo
+		case r.Kind != store.Live || !del(info(&r)):
+			return false, nil
+		default:
+			handle := info(&r).Handle
+			return m.revokeOne(ctx, r, began, func(h string) bool { return h == handle })
+		}
+	}
+	return false, unavailable("revoke", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+func (m *Manager) load(ctx context.Context, key string) (store.Record, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	return m.store.Load(ctx, key)
 }
 
 func anyHandle(string) bool { return true }
