@@ -1,0 +1,127 @@
+package servertest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// starter is the thread that starts all processes: a parent's death signal comes when that thread ends, not the process
+// (golang/go#27505).
+var starter = sync.OnceValue(func() chan<- func() {
+	jobs := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for job := range jobs {
+			job()
+		}
+	}()
+	return jobs
+})
+
+// startProcess starts cmd, as another user if root runs the tests and name isn't "". It ends with this process.
+func startProcess(cmd *exec.Cmd, name string) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if uid, gid, err := ids(name); err != nil {
+		return err
+	} else if uid >= 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	result := make(chan error)
+	starter() <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+// ids returns the numbers of the user who runs a server; -1: the one who runs the tests.
+func ids(name string) (uid, gid int, err error) {
+	if name == "" || os.Getuid() != 0 {
+		return -1, -1, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
+		return 0, 0, err
+	}
+	gid, err = strconv.Atoi(u.Gid)
+	return uid, gid, err
+}
+
+// giveTo makes name the owner of a file or folder.
+func giveTo(path, name string) error {
+	uid, gid, err := ids(name)
+	if err != nil || uid < 0 {
+		return err
+	}
+	return os.Chown(path, uid, gid)
+}
+
+// reachable says whether name can pass the folders above dir.
+func reachable(dir, name string) error {
+	if uid, _, err := ids(name); err != nil || uid < 0 {
+		return err
+	}
+	for up := filepath.Dir(dir); up != filepath.Dir(up); up = filepath.Dir(up) {
+		info, err := os.Stat(up)
+		if err != nil {
+			return err
+		}
+		if info.Mode()&0o001 == 0 {
+			return fmt.Errorf("user %s, who has to run the server, can't enter %s: chmod o+x", name, up)
+		}
+	}
+	return nil
+}
+
+func terminate(cmd *exec.Cmd) error { return cmd.Process.Signal(syscall.SIGTERM) }
+
+func kill(cmd *exec.Cmd) error {
+	for _, pid := range descendants(cmd.Process.Pid) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return nil
+}
+
+func pause(cmd *exec.Cmd, stop bool) error {
+	signal := syscall.SIGCONT
+	if stop {
+		signal = syscall.SIGSTOP
+	}
+	for _, pid := range descendants(cmd.Process.Pid) {
+		if err := syscall.Kill(pid, signal); err != nil && err != syscall.ESRCH {
+			return err
+		}
+	}
+	return nil
+}
+
+// descendants returns a process and all those below it. A process group isn't enough: PostgreSQL's have one each.
+func descendants(root int) []int {
+	below := map[int][]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (comm) state ppid ...: comm may contain anything.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if ppid, err := strconv.Atoi(fields[1]); err == nil {
+			below[ppid] = append(below[ppid], pid)
+		}
+	}
+	all := []int{root}
+	for i := 0; i < len(all); i++ {
+		all = append(all, below[all[i]]...)
+	}
+	return all
+}
