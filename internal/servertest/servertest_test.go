@@ -117,7 +117,6 @@ func echo(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	got := make(chan struct{}, 100)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -127,7 +126,6 @@ func echo(t *testing.T) string {
 			go func() {
 				defer c.Close()
 				io.Copy(c, c)
-				got <- struct{}{}
 			}()
 		}
 	}()
