@@ -1,0 +1,160 @@
+package outage_test
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/proof/outage"
+	"github.com/hipflask/session/store"
+)
+
+var rounds = flag.Int("outage.rounds", 1, "how often each outage comes")
+
+// service is the server, or servers, of a store, as the outages see it. What is nil can't happen to it.
+type service struct {
+	open    func() (s store.Store, close func())
+	options outage.Options
+
+	kill, start   func()
+	pause, resume func()
+	lose          func(bool) // answers get lost, now and then
+	others        []kind     // what else can happen to it
+}
+
+// kind is a way in which a server can be away.
+type kind struct {
+	name    string
+	happens func(x *trial)
+}
+
+// trial is one outage under way.
+type trial struct {
+	*service
+	t    *testing.T
+	site *outage.Site
+}
+
+// fails waits until all clients were refused a few times, or found that nothing was saved.
+func (x *trial) fails() { x.site.Failed(x.t.Context(), 3) }
+
+// works waits until all clients' changes were acknowledged a few times.
+func (x *trial) works() { x.site.Used(x.t.Context(), 3) }
+
+// kinds returns all that can happen to a server.
+func (s *service) kinds() []kind {
+	var all []kind
+	if s.kill != nil {
+		all = append(all, kind{"killed and started", func(x *trial) {
+			x.kill()
+			x.fails()
+			x.start()
+		}})
+	}
+	if s.pause != nil {
+		all = append(all, kind{"paused and continued", func(x *trial) {
+			x.pause()
+			x.fails()
+			x.resume()
+		}})
+	}
+	if s.lose != nil {
+		all = append(all, kind{"answers lost", func(x *trial) {
+			x.lose(true)
+			x.fails()
+			x.lose(false)
+		}})
+	}
+	return append(all, s.others...)
+}
+
+// try lets something happen to a server, and returns what was wrong meanwhile and afterwards.
+func (s *service) try(t *testing.T, k kind) (outage.Counts, []string) {
+	var counts outage.Counts
+	var findings []string
+	ctx := pprof.WithLabels(t.Context(), pprof.Labels("trial", t.Name()+" "+k.name))
+	pprof.SetGoroutineLabels(ctx)
+	defer pprof.SetGoroutineLabels(context.Background())
+	func() {
+		o := s.options
+		for range 2 {
+			st, closeIt := s.open()
+			defer closeIt()
+			o.Stores = append(o.Stores, st)
+		}
+		site, err := outage.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer site.Close()
+		x := &trial{service: s, t: t, site: site}
+		x.works()
+		for range *rounds {
+			k.happens(x)
+			x.works()
+		}
+		counts, findings = site.Check(t.Context())
+	}()
+	if left := goroutines(t.Name()+" "+k.name, cmp.Or(s.options.Patience, 10*time.Second)); left != "" {
+		findings = append(findings, "goroutines are left: "+left)
+	}
+	return counts, findings
+}
+
+// goroutines returns those that somebody started in a trial and that don't end. Goroutines have the labels of the one
+// that started them.
+func goroutines(trial string, patience time.Duration) string {
+	label := fmt.Sprintf("%q:%q", "trial", trial)
+	var left []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var b strings.Builder
+		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+			return err.Error()
+		}
+		left = left[:0]
+		for stack := range strings.SplitSeq(b.String(), "\n\n") {
+			if strings.Contains(stack, label) && !strings.Contains(stack, "pprof.writeGoroutine") {
+				left = append(left, stack)
+			}
+		}
+		if len(left) == 0 {
+			return ""
+		}
+	}
+	return strings.Join(left, "\n\n")
+}
+
+// survives lets everything happen to a server that can, one after the other.
+func (s *service) survives(t *testing.T) {
+	for _, k := range s.kinds() {
+		t.Run(strings.ReplaceAll(k.name, " ", "_"), func(t *testing.T) {
+			counts, findings := s.try(t, k)
+			t.Log(counts)
+			for _, f := range findings {
+				t.Error(f)
+			}
+		})
+	}
+}
+
+// TestOutages takes the servers of all stores away, in all ways that there are.
+func TestOutages(t *testing.T) {
+	for name, start := range services {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start(t).survives(t)
+		})
+	}
+}
+
+// services are the stores with their servers.
+var services = map[string]func(t *testing.T) *service{
+	"memory": func(t *testing.T) *service {
+		return newFake().service(func(f *fake) store.Store { return f })
+	},
+}
