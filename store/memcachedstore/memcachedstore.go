@@ -1,0 +1,190 @@
+// Package memcachedstore keeps sessions in memcached: for those who run it already, and can live with what a cache does.
+//
+//	s, err := memcachedstore.Open(ctx, "memcached://cache1:11211,cache2:11211", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer s.Close()
+//	sessions, err := session.New(session.Config{SecretKey: key, Store: s})
+//
+// # What a cache does not promise
+//
+// memcached may forget. When its memory is full it evicts what was used least recently, and after a restart it is empty.
+// What this store answered as saved is saved only until then:
+//
+//   - An evicted session is a visitor who is logged out and whose values are gone. No outage is seen: it looks like a
+//     session that has ended. This is less than promise P4 of package session ("lose nothing").
+//   - No ended session comes back by it, since nothing but Create makes a record and IDs are never used twice. But an
+//     evicted tombstone no longer tells where a renewed session went: a request that was in flight during a Renew or a
+//     Login drops its changes (less than P3), and a Logout that overlaps a Renew of the same session can miss the new one
+//     (less than P2). It takes a server so small that it is overwritten within the two minutes that tombstones live.
+//   - A server that was cut off and comes back with its old memory, or a list of servers that is changed and changed
+//     back, brings back what was there then, sessions that were ended meanwhile included (less than P2). Empty the memory
+//     of such a server first (flush_all, or a restart).
+//
+// With memcached's option -M a full server refuses writes instead of evicting: clients get 503, and nothing is lost but by
+// a restart.
+//
+// There is no index: Manager.Sessions, All, Revoke, RevokeAll and Session.RevokeOthers return errors.ErrUnsupported. "Log
+// out everywhere" after a stolen password is not possible: choose Redis or a database where it has to be.
+//
+// # Several servers
+//
+// Each record is on one server, there are no copies. [Open] chooses it so that the order of the list does not matter, and
+// that adding or removing one of n servers moves, and so ends, one nth of the sessions. (The client's own choice, which a
+// caller of [New] gets unless it passes another memcache.ServerSelector, moves nearly all.) All processes must have the
+// same list: with another one a process sees other sessions, and its logouts do not reach the rest. While a server is
+// down, its sessions are out of reach, 503, and those of the others are not affected.
+//
+// # Expiry
+//
+// The server's clock runs down the time that was left when a record was written. It counts seconds, so a record may be
+// there up to 4 seconds longer than its ExpiresAt says; never shorter, while the server's clock ticks at most half a second
+// late. Two bounds of memcached's protocol show: a life of more than 30 days ends at a date, of the server's clock, and is
+// off by what that differs from the writer's; and dates after 2038-01-19 it doesn't know: such records are there until a
+// reader's clock says that they have expired.
+//
+// # Size
+//
+// memcached takes items of 1 MiB with everything, unless it is started with another -I: set Config.MaxBytes to 1,000,000
+// or less. What is larger is refused with an error that says so.
+//
+// # Concurrency
+//
+// All methods are safe for concurrent use. A compare-and-swap is a gets, a comparison of the versions, and a cas with the
+// gets's token, so that a lost race changes nothing. Load, Create and Delete are one round trip, Replace and Touch two.
+// The client knows no contexts: each call has a goroutine, which a call that is given up leaves behind until the client's
+// own timeout ends it, for 2 seconds with [Open]'s client. [Options].MaxConns bounds their number.
+//
+// A Load on a connection that the server has closed meanwhile is sent again on a new one. Writes are sent once: a Create
+// or Delete that meets such a connection, the first after a restart, is an error.
+package memcachedstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/hipflask/session/store"
+)
+
+// Options of a Store. The zero value is the defaults; later changes have no effect.
+type Options struct {
+	// Prefix goes before each key, so that several applications can share a server. Default: "hipflask:". Printable ASCII
+	// without spaces, at most 122 bytes: memcached's keys have at most 250.
+	Prefix string
+
+	// MaxConns bounds the calls that are under way at a time, and with them the connections. Calls beyond it wait, as long
+	// as their context allows. Default: 64; memcached itself takes 1024 connections unless it is told otherwise (-c).
+	MaxConns int
+
+	_ struct{} // no unkeyed literals: fields may be added
+}
+
+const (
+	defaultPrefix   = "hipflask:"
+	defaultMaxConns = 64
+	maxKey          = 250 // of memcached's protocol
+)
+
+// Store keeps records in memcached. It implements [store.Store] and, as memcached lists nothing, not [store.Lister]. Make
+// one with [New] or [Open].
+type Store struct {
+	client *memcache.Client
+	owned  bool
+	prefix string
+
+	slots  chan struct{} // taken by each call that is under way
+	closed chan struct{}
+	close  sync.Once
+}
+
+var _ store.Store = (*Store)(nil)
+
+// New returns a Store that uses client, which stays the caller's: Close does not close it. Nil opts are the defaults. It
+// does no I/O.
+//
+// The client's MaxIdleConns should be as large as MaxConns: by default it keeps 2 connections and opens each further one
+// anew. Its Timeout bounds for how long calls that were given up linger. For TLS set its DialContext. It must not retry
+// writes; as it comes from its package it doesn't.
+func New(client *memcache.Client, opts *Options) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("memcachedstore: the client is nil: pass one of memcache.New, or use Open")
+	}
+	if opts == nil {
+		opts = new(Options)
+	}
+	s := &Store{client: client, prefix: opts.Prefix, closed: make(chan struct{})}
+	if s.prefix == "" {
+		s.prefix = defaultPrefix
+	}
+	if n := len(s.prefix); n > maxKey-store.MaxKey {
+		return nil, fmt.Errorf("memcachedstore: Prefix has %d bytes, at most %d", n, maxKey-store.MaxKey)
+	}
+	for i := range len(s.prefix) {
+		if c := s.prefix[i]; c <= ' ' || c > '~' {
+			return nil, fmt.Errorf("memcachedstore: Prefix has the byte %#02x: use printable ASCII without spaces", c)
+		}
+	}
+	conns := opts.MaxConns
+	switch {
+	case conns == 0:
+		conns = defaultMaxConns
+	case conns < 0:
+		return nil, fmt.Errorf("memcachedstore: MaxConns is %d: use 0 for the default, or more", conns)
+	}
+	s.slots = make(chan struct{}, conns)
+	return s, nil
+}
+
+// openTimeout is the Timeout of Open's client: long enough for a server under load, and a bound on the goroutines that
+// calls leave behind when their context ends first.
+const openTimeout = 2 * time.Second
+
+// Open makes a client for the servers that url names and returns a Store that uses it; Close closes it. Nil opts are the
+// defaults. It asks each server for its version, so that a wrong address is found at once.
+//
+//	memcached://host               port 11211
+//	memcached://host1:port,host2   several servers; an IPv6 address stands in brackets
+//	memcached:///path/to/socket    a socket of this machine
+//
+// The connections are neither encrypted nor authenticated, which the client library can't do by itself: whoever reaches a
+// server can read and write sessions. Keep it in a private network, or pass New a client with TLS.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	addrs, err := parse(url)
+	if err != nil {
+		return nil, err
+	}
+	client := memcache.NewFromSelector(addrs)
+	client.Timeout = openTimeout
+	s, err := New(client, opts)
+	if err != nil {
+		return nil, err
+	}
+	client.MaxIdleConns = cap(s.slots)
+	s.owned = true
+	if err := s.do(ctx, "ask the servers for their version", client.Ping); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close waits for calls that are under way, also those that were given up, and closes a client that Open made. Later calls
+// fail. The error is always nil, also when the Store was closed before.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		close(s.closed)
+		for range cap(s.slots) { // and never gives them back
+			s.slots <- struct{}{}
+		}
+		if s.owned {
+			s.client.Close()
+		}
+	})
+	return nil
+}
