@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -24,27 +23,6 @@ type Codec interface {
 	Decode(value string) (store.Record, error)
 }
 
-// CookiePolicy is what a Codec implements to follow the rules of another framework, whose cookies it shares.
-type CookiePolicy interface {
-	// Lifetime is asked once, by New, with Config.Lifetime, zero if that is not set. It returns how long a session lives
-	// from its last change, and after how much of that the cookie of a persistent session is renewed. IdleTimeout does
-	// not apply then.
-	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
-
-	// Login returns the values that a Login of principal sets.
-	Login(principal string) map[string]any
-
-	// CheckCookie refuses a cookie that must not be sent.
-	CheckCookie(*http.Cookie) error
-}
-
-// follow lets the codec's framework decide about times.
-func (m *Manager) follow(p CookiePolicy, configured time.Duration) {
-	m.policy = p
-	m.config.Lifetime, m.touchInterval = p.Lifetime(configured)
-	m.config.IdleTimeout = m.config.Lifetime
-}
-
 // decodeCookie returns the session of a cookie's value, or why there is none.
 func (m *Manager) decodeCookie(value string) (found, error) {
 	f := found{at: time.Now()}
@@ -61,6 +39,9 @@ func (m *Manager) decodeCookie(value string) (found, error) {
 	}
 	if !time.Now().Before(r.ExpiresAt) {
 		return f, m.expired(&r)
+	}
+	if m.policy != nil {
+		r.Principal = m.principal(members)
 	}
 	f.state, f.record, f.document = live, r, newDocument(members)
 	return f, nil

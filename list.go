@@ -63,7 +63,7 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 }
 
 func (m *Manager) lister() (store.Lister, error) {
-	if l, ok := m.store.(store.Lister); ok {
+	if l, ok := m.bare().(store.Lister); ok {
 		return l, nil
 	}
 	return nil, fmt.Errorf("session: this store does not list sessions: %w", errors.ErrUnsupported)

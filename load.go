@@ -74,9 +74,12 @@ func (m *Manager) expired(r *store.Record) Reason {
 	return ReasonLifetime
 }
 
-// discard ends a record that can't be decoded, so that it is reported once and is nobody's permanent failure.
+// discard ends a record that can't be decoded, so that it is reported once and is nobody's permanent failure. In a store
+// that is shared with another framework it stays: that one may be able to read it.
 func (m *Manager) discard(ctx context.Context, r *store.Record) {
-	m.store.Replace(ctx, m.retired(r, store.Ended, ""), r.Version)
+	if m.policy == nil {
+		m.store.Replace(ctx, m.retired(r, store.Ended, ""), r.Version)
+	}
 	m.emit(ctx, Event{Kind: EventUndecodable, Handle: r.Handle, Principal: r.Principal,
 		Err: errors.New("session: the record can't be split into its values by Config.Serializer")})
 }

@@ -17,10 +17,10 @@ import (
 // Managers, in one or many processes, may share a store.
 type Manager struct {
 	config        Config
-	store         store.Store  // nil with a codec
-	codec         Codec        // nil with a store
-	policy        CookiePolicy // nil, or the codec
-	ids           IDFormat     // nil with a codec
+	store         store.Store // nil with a codec
+	codec         Codec       // nil with a store
+	policy        Policy      // nil, or what brings another framework's rules
+	ids           IDFormat    // nil with a codec
 	serializer    Serializer
 	permanentTrue []byte // what SetPersistent(true) stores
 	touchInterval time.Duration
@@ -63,18 +63,17 @@ func New(config Config) (*Manager, error) {
 	// The idle timeout is moved by a write, so not by every request; a minute is as fine as a list of sessions needs,
 	// unless the timeout is short itself.
 	m.touchInterval = max(config.IdleTimeout/20, min(time.Minute, config.IdleTimeout/4))
-	if p, ok := m.codec.(CookiePolicy); ok {
-		configured := config.Lifetime
-		if !lifetimeGiven {
-			configured = 0
-		}
-		m.follow(p, configured)
-	}
 	if m.codec == nil && m.store == nil {
 		if m.owned, err = openDefaultStore(config.keys()); err != nil {
 			return nil, err
 		}
 		m.store = m.owned
+	}
+	if !lifetimeGiven {
+		config.Lifetime = 0
+	}
+	if err := m.follow(config.Lifetime); err != nil {
+		return nil, err
 	}
 	m.listen()
 	m.sweep()
@@ -99,7 +98,7 @@ func (m *Manager) Close() error {
 // listen makes evictions events.
 func (m *Manager) listen() {
 	m.unlisten = func() {}
-	if e, ok := m.store.(store.Evicter); ok && m.config.OnEvent != nil {
+	if e, ok := m.bare().(store.Evicter); ok && m.config.OnEvent != nil {
 		m.unlisten = e.OnEvict(func(r store.Record) {
 			if r.Kind == store.Live {
 				m.emit(context.Background(), Event{Kind: EventEvicted, Handle: r.Handle, Principal: r.Principal})
@@ -115,7 +114,7 @@ const sweepBatch = 500
 func (m *Manager) sweep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
-	s, ok := m.store.(store.Sweeper)
+	s, ok := m.bare().(store.Sweeper)
 	if !ok || m.config.SweepInterval < 0 {
 		return
 	}
@@ -143,6 +142,9 @@ func (m *Manager) sweep() {
 
 // expiry is the end of a session that is not used again.
 func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
+	if m.policy != nil {
+		return seen.Add(m.config.Lifetime)
+	}
 	end := created.Add(m.config.Lifetime)
 	if idle := seen.Add(m.config.IdleTimeout); !persistent && idle.Before(end) {
 		return idle
@@ -151,7 +153,12 @@ func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
 }
 
 // deadline is the end of a session however much it is used.
-func (m *Manager) deadline(r *store.Record) time.Time { return r.CreatedAt.Add(m.config.Lifetime) }
+func (m *Manager) deadline(r *store.Record) time.Time {
+	if m.policy != nil {
+		return r.LastSeenAt.Add(m.config.Lifetime)
+	}
+	return r.CreatedAt.Add(m.config.Lifetime)
+}
 
 func (m *Manager) persistent(data []byte) bool {
 	var p bool
@@ -161,7 +168,7 @@ func (m *Manager) persistent(data []byte) bool {
 func (m *Manager) persistentIn(d document) bool {
 	data, ok := d.get(permanentKey)
 	if !ok {
-		return m.config.Cookie.Persistent
+		return m.config.Cookie.Persistent && m.policy == nil
 	}
 	return m.persistent(data)
 }

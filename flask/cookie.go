@@ -1,7 +1,6 @@
 package flask
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"hash"
@@ -56,38 +55,21 @@ func (o Options) Cookie(keys []string, cookieName string) (session.Codec, error)
 	if err != nil {
 		return nil, err
 	}
-	return &codec{signer: signer, serializer: NewTaggedJSON(o.Tags...), leeway: o.Leeway, lifetime: defaultLifetime}, nil
+	return &codec{signer: signer, serializer: NewTaggedJSON(o.Tags...), leeway: o.Leeway, policy: policy{lifetime: defaultLifetime}}, nil
 }
 
-const (
-	defaultLifetime = 31 * 24 * time.Hour // PERMANENT_SESSION_LIFETIME
-	maxCookieLine   = 4093                // MAX_COOKIE_SIZE, of the whole Set-Cookie value
-)
+const maxCookieLine = 4093 // MAX_COOKIE_SIZE, of the whole Set-Cookie value
 
 type codec struct {
 	signer     *Signer
 	serializer session.Serializer
 	leeway     time.Duration
-	lifetime   time.Duration
+	policy
 }
 
 func (c *codec) Serializer() session.Serializer { return c.serializer }
 
-// Lifetime implements session.CookiePolicy: a permanent session's cookie is renewed after a twentieth of its life.
-func (c *codec) Lifetime(configured time.Duration) (lifetime, refresh time.Duration) {
-	if configured != 0 {
-		c.lifetime = configured
-	}
-	return c.lifetime, c.lifetime / 20
-}
-
-// Login implements session.CookiePolicy (flask_login/utils.py, login_user). The _id that Flask-Login compares depends on
-// the request: see LoginID.
-func (c *codec) Login(principal string) map[string]any {
-	return map[string]any{userKey: principal, Fresh: true}
-}
-
-// CheckCookie implements session.CookiePolicy: what Flask warns of is an error here, before anything is sent.
+// CheckCookie implements session.Policy: what Flask warns of is an error here, before anything is sent.
 func (c *codec) CheckCookie(cookie *http.Cookie) error {
 	if size := len(cookie.String()); size > maxCookieLine {
 		return fmt.Errorf("%w: the cookie has %d bytes, Flask's MAX_COOKIE_SIZE is %d", session.ErrTooLarge, size, maxCookieLine)
@@ -115,25 +97,5 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 		return store.Record{}, session.ReasonLifetime
 	}
 	r := store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}
-	r.Principal = c.user(payload)
 	return r, nil
-}
-
-var userKeyBytes = []byte(userKey)
-
-// user returns Flask-Login's user. Whether the rest of the document can be read is found out when it is split.
-func (c *codec) user(document []byte) (user string) {
-	if !bytes.Contains(document, userKeyBytes) {
-		return ""
-	}
-	members, err := session.JSON.Split(document)
-	if err != nil {
-		return ""
-	}
-	for _, m := range members {
-		if m.Name == userKey && (c.serializer.Unmarshal(m.Value, &user) != nil || len(user) > store.MaxPrincipal) {
-			user = ""
-		}
-	}
-	return user
 }

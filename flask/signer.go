@@ -57,11 +57,7 @@ func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Ha
 	s := &Signer{maxInflated: maxInflated}
 	for i, k := range keys {
 		if k == "" {
-			name := "SecretKey"
-			if i > 0 {
-				name = fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
-			}
-			return nil, fmt.Errorf("flask: %s is empty; it is the Flask application's SECRET_KEY", name)
+			return nil, emptyKey(i)
 		}
 		var key []byte
 		if how == DeriveConcat {
@@ -76,6 +72,14 @@ func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Ha
 		s.macs = append(s.macs, &sync.Pool{New: func() any { return &macer{Hash: hmac.New(digest, key)} }})
 	}
 	return s, nil
+}
+
+func emptyKey(i int) error {
+	name := "SecretKey"
+	if i > 0 {
+		name = fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
+	}
+	return fmt.Errorf("flask: %s is empty; it is the Flask application's SECRET_KEY", name)
 }
 
 // macer is a MAC's state and room for its message and sum, used again for the next one.

@@ -200,4 +200,4 @@ func TestEveryBitFlipped(t *testing.T) {
 	}
 }
 
-var _ session.CookiePolicy = (*codec)(nil)
+var _ session.Policy = (*codec)(nil)
