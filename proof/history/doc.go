@@ -13,11 +13,12 @@
 // another one stored, nothing works after Lifetime, and without faults nothing fails.
 //
 // In a bubble of testing/synctest with seeded randomness a history takes about a millisecond and is the same in every
-// replay. File stores run in real time, one for each server on the same folder.
+// replay. Stores on files and on real servers run in real time, one for each server on the same data.
 //
 //	go test ./history                                      what CI runs
 //	go test ./history -run TestHistories -v -seed 1216     replay, shortened, with a log
 //	go test ./history -history.duration 2h -timeout 0      other seeds, for hours
+//	go test ./history -run HistoriesOnStores/files -v      one of the stores
 //
 // # What it does not ask for
 //

@@ -23,10 +23,15 @@ var Bubble = Pace{
 	Lifetime: time.Hour, Jumps: true,
 }
 
-// RealTime is the pace for stores that a bubble can't hold.
+// RealTime is the pace for stores that a bubble can't hold, on this machine.
 var RealTime = Pace{
 	Unit: 200 * time.Microsecond, StoreTimeout: 80 * time.Millisecond, Grace: 500 * time.Millisecond, Idle: time.Hour,
 	Lifetime: 10 * time.Hour,
+}
+
+// Network is the pace for stores that are on servers.
+var Network = Pace{
+	Unit: 500 * time.Microsecond, StoreTimeout: 250 * time.Millisecond, Grace: time.Second, Idle: time.Hour, Lifetime: 10 * time.Hour,
 }
 
 var principals = []string{"ann", "bob"}
@@ -37,6 +42,9 @@ var usual = [verbs]int{
 	Login: 3, Renew: 3, Logout: 2, RevokeOthers: 1, Sleep: 5, Write: 1,
 }
 
+// MaxManagers is how many servers a program has at most.
+const MaxManagers = 4
+
 // Generate makes the program of a seed.
 func Generate(seed uint64, pace Pace) Program {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), pace: pace}
@@ -44,7 +52,7 @@ func Generate(seed uint64, pace Pace) Program {
 	for range g.IntN(5) { // what this history is about
 		g.weights[g.IntN(int(RevokeAll))] *= 6
 	}
-	p := Program{Seed: seed, Managers: 2 + g.IntN(3), Faults: g.faults(seed)}
+	p := Program{Seed: seed, Managers: 2 + g.IntN(MaxManagers-1), Faults: g.faults(seed)}
 	browsers := 1 + g.IntN(5)/3 // 1 or 2
 	for b := range browsers {
 		tabs := 1 + g.IntN(3)

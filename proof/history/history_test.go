@@ -3,10 +3,9 @@ package history_test
 import (
 	"flag"
 	"fmt"
+	"iter"
 	"math/rand/v2"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/hipflask/session/proof/history"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -26,7 +24,7 @@ var (
 	duration  = flag.Duration("history.duration", 0, "for how long to go on with seeds that were never used; 0: until -history.count, or 20 seconds")
 )
 
-const budget = 20 * time.Second
+const budget = 20 * time.Second // of -history.count
 
 // inBubble runs a program in fake time, over one store in memory.
 func inBubble(t *testing.T, p history.Program, wrap func(store.Store) store.Store, verbose bool) (h *history.History) {
@@ -69,16 +67,18 @@ func (n *totals) report(t *testing.T) {
 }
 
 // seeds yields those of a run: always the same ones, or for hours others.
-func seeds(yield func(uint64) bool) {
-	began := time.Now()
-	if *duration > 0 {
-		for time.Since(began) < *duration && yield(rand.Uint64()) {
-		}
-		return
-	}
-	for seed := range uint64(*histories) {
-		if time.Since(began) > budget || !yield(seed+1) {
+func seeds(budget time.Duration) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		began := time.Now()
+		if *duration > 0 {
+			for time.Since(began) < *duration && yield(rand.Uint64()) {
+			}
 			return
+		}
+		for seed := range uint64(*histories) {
+			if time.Since(began) > budget || !yield(seed+1) {
+				return
+			}
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestHistories(t *testing.T) {
 	}
 	var n totals
 	defer n.report(t)
-	for seed := range seeds {
+	for seed := range seeds(budget) {
 		h := inBubble(t, history.Generate(seed, history.Bubble), unbroken, false)
 		v := h.Check()
 		n.add(h, v)
@@ -128,61 +128,6 @@ func explain(t *testing.T, seed uint64) {
 	if kind != "" {
 		t.Errorf("replay this with: go test ./history -run TestHistories -v -seed %d", seed)
 	}
-}
-
-// TestHistoriesOnFiles runs random programs over servers in real time, each with a file store of its own on one folder,
-// as several processes have it.
-func TestHistoriesOnFiles(t *testing.T) {
-	t.Parallel()
-	var n totals
-	defer n.report(t)
-	next := seeds
-	if *replay != 0 {
-		next = func(yield func(uint64) bool) { // another timing each time
-			for range 100 {
-				if !yield(*replay) {
-					return
-				}
-			}
-		}
-	}
-	slots := make(chan bool, 8*runtime.GOMAXPROCS(0)) // histories mostly wait
-	var running sync.WaitGroup
-	for seed := range next {
-		if t.Failed() {
-			break
-		}
-		slots <- true
-		running.Go(func() {
-			defer func() { <-slots }()
-			if h, v := onFiles(t, seed); h != nil {
-				n.add(h, v)
-			}
-		})
-	}
-	running.Wait()
-}
-
-func onFiles(t *testing.T, seed uint64) (*history.History, history.Verdict) {
-	p := history.Generate(seed, history.RealTime)
-	dir := filepath.Join(t.TempDir(), "sessions")
-	var stores []store.Store
-	for range p.Managers {
-		s, err := filestore.Open(dir, nil)
-		if err != nil {
-			t.Error(err)
-			return nil, history.Verdict{}
-		}
-		defer s.Close()
-		stores = append(stores, s)
-	}
-	h := history.Run(t.Context(), p, history.Servers{Pace: history.RealTime, Stores: stores, Verbose: true})
-	v := h.Check()
-	if len(v.Problems) > 0 {
-		t.Errorf("%v\n%s\n%s\ntry again with: go test ./history -run TestHistoriesOnFiles -v -seed %d",
-			p, strings.Join(h.Log, "\n"), strings.Join(v.Problems, "\n"), seed)
-	}
-	return h, v
 }
 
 // TestReplaysAreTheSame shows that a seed that failed fails again.

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +112,18 @@ func (r Request) String() string {
 	}
 	fmt.Fprintf(&b, " %v", r.Actions)
 	return b.String()
+}
+
+// WithoutIndex returns p without what needs an index of principals.
+func (p Program) WithoutIndex() Program {
+	p = p.clone()
+	for i := range p.Tabs {
+		for j := range p.Tabs[i].Requests {
+			r := &p.Tabs[i].Requests[j]
+			r.Actions = slices.DeleteFunc(r.Actions, func(a Action) bool { return a.Verb == RevokeOthers || a.Verb >= RevokeAll })
+		}
+	}
+	return p
 }
 
 func (p Program) String() string {
