@@ -1,0 +1,182 @@
+package redisstore
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/redis/rueidis"
+)
+
+// A script runs on the server, on one key, as one step. Its SHA-1 is its name to EVALSHA and protects nothing; it is
+// written down here because crypto/sha1 panics in a program that runs with GODEBUG=fips140=only.
+type script struct{ sha1, lua string }
+
+// What the scripts answer, alone or before what else they tell.
+const (
+	answerNotFound = 0
+	answerDone     = 1
+	answerConflict = 2
+	answerExists   = 3
+	answerRenew    = 4 // index time, principal: the index entry would end before the record
+)
+
+// The scripts that write a record see to it that it does not outlive its entry in the index. The record holds until when
+// that is there (the index time, offset 9), and a write that needs more is refused. The caller renews the entry and calls
+// again with the new time. So the index misses no record, in whatever order calls arrive, and however late.
+//
+// Index times are compared as text (8 bytes, big-endian), as versions are: Lua's numbers have 53 bits. Milliseconds fit.
+
+// create takes: record up to the index time, index time, record behind it, milliseconds left, "1" if the index matters.
+var createScript = script{"3f20c9547b9629f5e6d7c5915a520605129f29aa", `local key, left, indexed = KEYS[1], tonumber(ARGV[4]), ARGV[2]
+if redis.call('EXISTS', key) == 1 then return 3 end
+if left <= 0 then return 1 end
+if ARGV[5] == '1' then
+  local t = redis.call('TIME')
+  if t[1] * 1000 + t[2] / 1000 + left > struct.unpack('>I8', indexed) then return {4} end
+end
+redis.call('SET', key, ARGV[1] .. indexed .. ARGV[3], 'PX', ARGV[4])
+return 1`}
+
+// replace takes: old version, record up to the index time, index time, record behind it, milliseconds left, and "0"
+// without a principal, "1" with one, "2" for a tombstone with one: that needs its entry for a short time only, and the
+// answer {1, old index time, new one} says what may be released.
+var replaceScript = script{"03ae95484197bd9509151f006cdc442affef65aa", `local key, left, indexed = KEYS[1], tonumber(ARGV[5]), ARGV[3]
+local head = redis.call('GETRANGE', key, 0, 16)
+if #head < 17 or string.byte(head) ~= 1 then return 0 end
+if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
+if left <= 0 then
+  redis.call('DEL', key)
+  return 1
+end
+local answer = 1
+if ARGV[6] ~= '0' then
+  local before = string.sub(head, 10)
+  if before > indexed then indexed = before end
+  local t = redis.call('TIME')
+  local ends = t[1] * 1000 + t[2] / 1000 + left
+  if ends > struct.unpack('>I8', indexed) then return {4} end
+  if ARGV[6] == '2' then
+    local short = struct.pack('>I8', math.floor(ends) + 60000)
+    if short < indexed then
+      answer = {1, indexed, short}
+      indexed = short
+    end
+  end
+end
+redis.call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
+return answer`}
+
+// touch takes: version, LastSeenAt and ExpiresAt as stored, milliseconds left, index time.
+var touchScript = script{"f6b611ea91752dde50bd1027aaa6906f2747411f", `local key, left, indexed = KEYS[1], tonumber(ARGV[3]), ARGV[4]
+local head = redis.call('GETRANGE', key, 0, 47)
+if #head < 48 or string.byte(head) ~= 1 then return 0 end
+if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
+if left <= 0 then
+  redis.call('DEL', key)
+  return 1
+end
+local principal = struct.unpack('>I2', head, 43)
+if principal > 0 then
+  local before = string.sub(head, 10, 17)
+  if before > indexed then indexed = before end
+  local t = redis.call('TIME')
+  if t[1] * 1000 + t[2] / 1000 + left > struct.unpack('>I8', indexed) then
+    return {4, redis.call('GETRANGE', key, 48, 47 + principal)}
+  end
+end
+redis.call('SETRANGE', key, 9, indexed .. ARGV[2])
+redis.call('PEXPIRE', key, ARGV[3])
+return 1`}
+
+// delete takes nothing and answers {1, index time, principal} if the record has an entry.
+var deleteScript = script{"453cca99ae5c5798d77a7568bbaff5d3ce421c9a", `local head = redis.call('GETRANGE', KEYS[1], 0, 47)
+local answer = 1
+if #head == 48 and string.byte(head) == 1 then
+  local principal = struct.unpack('>I2', head, 43)
+  if principal > 0 then
+    answer = {1, string.sub(head, 10, 17), redis.call('GETRANGE', KEYS[1], 48, 47 + principal)}
+  end
+end
+redis.call('DEL', KEYS[1])
+return answer`}
+
+// The index of a principal is a sorted set of the keys of its records, by their index times. It expires with the last.
+
+// tidy removes what has ended, a bounded number at a time, and lets the index expire with its last entry.
+const tidy = `
+local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
+if #over > 0 then redis.call('ZREM', KEYS[1], unpack(over)) end
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if last[2] then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2]))) end
+`
+
+// keep takes a record's key and for how many milliseconds its entry is needed. It makes the entry, or moves its end to
+// later, and answers the index time. That is another one each time, so that release finds out about it.
+var keepScript = script{"52f1a37e9679df369f48048741b9137a50d9477b", `local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local ends = now + tonumber(ARGV[2])
+local before = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
+if ends <= before then ends = before + 1 end
+redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])` + tidy + `return struct.pack('>I8', ends)`}
+
+// release takes a record's key, the index time that it had, and a sooner one, or zero for none. It does nothing if the
+// entry has been kept again meanwhile.
+var releaseScript = script{"98fff7cb75aa25c6dc1e4817033ed6dadddc79a3", `local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if before and tonumber(before) == struct.unpack('>I8', ARGV[2]) then
+  redis.call('ZADD', KEYS[1], string.format('%.0f', struct.unpack('>I8', ARGV[3])), ARGV[1])` + tidy + `end
+return 1`}
+
+// run runs a script on a key. The command is sent once: rueidis sends commands that write again only where the server
+// said that it did not apply them (MOVED, ASK), and NOSCRIPT says so too. binary arguments are not copied.
+func (s *Store) run(ctx context.Context, sc *script, key string, args ...string) (answer, error) {
+	if s.replicas > 0 {
+		return s.runAndWait(ctx, sc, key, args)
+	}
+	res := s.client.Do(ctx, s.client.B().Evalsha().Sha1(sc.sha1).Numkeys(1).Key(key).Arg(args...).Build())
+	if err, ok := rueidis.IsRedisErr(res.Error()); ok && err.IsNoScript() {
+		res = s.client.Do(ctx, s.client.B().Eval().Script(sc.lua).Numkeys(1).Key(key).Arg(args...).Build())
+	}
+	return parse(res)
+}
+
+// An answer of a script: a code and what it tells. A script that answers with a text alone is done.
+type answer struct {
+	code int64
+	more []rueidis.RedisMessage
+}
+
+func parse(res rueidis.RedisResult) (answer, error) {
+	msg, err := res.ToMessage()
+	if err != nil {
+		return answer{}, err
+	}
+	switch {
+	case msg.IsInt64():
+		code, err := msg.AsInt64()
+		return answer{code: code}, err
+	case msg.IsString():
+		return answer{answerDone, []rueidis.RedisMessage{msg}}, nil
+	}
+	values, err := msg.ToArray()
+	if err != nil {
+		return answer{}, err
+	}
+	if len(values) == 0 {
+		return answer{}, errUnexpected
+	}
+	code, err := values[0].AsInt64()
+	return answer{code, values[1:]}, err
+}
+
+// text returns the nth thing that the answer tells, "" if it is missing.
+func (a answer) text(n int) string {
+	if n >= len(a.more) {
+		return ""
+	}
+	text, _ := a.more[n].ToString()
+	return text
+}
+
+func milliseconds(n int64) string { return strconv.FormatInt(n, 10) }

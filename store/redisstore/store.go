@@ -1,0 +1,150 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/hipflask/session/store"
+)
+
+// Load implements [store.Store] with one GET. A value that is no record of this store counts as absent.
+func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := check(key); err != nil {
+		return store.Record{}, err
+	}
+	name := s.recordKey(key)
+	res := s.read(ctx, func() rueidis.Completed { return s.client.B().Arbitrary("GET").Keys(name).Build() })
+	value, err := res.AsBytes()
+	if err != nil {
+		return store.Record{}, s.failed("load", err)
+	}
+	rec, ok := unpack(key, value)
+	if !ok {
+		return store.Record{}, store.ErrNotFound
+	}
+	return rec, nil
+}
+
+// Create implements [store.Store] with one script, after another one for the index if the record has a principal.
+func (s *Store) Create(ctx context.Context, rec store.Record) error {
+	if err := checkRecord(&rec); err != nil {
+		return err
+	}
+	head, rest := pack(&rec)
+	indexed, matters := noIndexTime, "0"
+	if rec.Principal != "" {
+		matters = "1"
+	}
+	return s.write(ctx, "create", func() (answer, error) {
+		left := left(rec.ExpiresAt)
+		if rec.Principal != "" && left > 0 {
+			var err error
+			if indexed, err = s.keep(ctx, rec.Principal, rec.Key, left); err != nil {
+				return answer{}, err
+			}
+		}
+		return s.run(ctx, &createScript, s.recordKey(rec.Key), head, indexed, rest, milliseconds(left), matters)
+	})
+}
+
+// Replace implements [store.Store] with one script. Now and then, when the record would outlive its index entry, two
+// more round trips renew that; a tombstone takes one more, to release it.
+func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	if err := checkRecord(&rec); err != nil {
+		return err
+	}
+	head, rest := pack(&rec)
+	indexed, matters := noIndexTime, "0"
+	switch {
+	case rec.Principal == "":
+	case rec.Kind == store.Live:
+		matters = "1"
+	default:
+		matters = "2"
+	}
+	return s.write(ctx, "replace", func() (answer, error) {
+		left := left(rec.ExpiresAt)
+		a, err := s.run(ctx, &replaceScript, s.recordKey(rec.Key), number(int64(version)), head, indexed, rest, milliseconds(left), matters)
+		if err != nil {
+			return a, err
+		}
+		switch {
+		case a.code == answerRenew:
+			indexed, err = s.keep(ctx, rec.Principal, rec.Key, left)
+		case a.code == answerDone && len(a.more) == 2:
+			s.release(ctx, rec.Principal, rec.Key, a.text(0), a.text(1))
+		}
+		return a, err
+	})
+}
+
+// Touch implements [store.Store] with one script, and now and then two more round trips, as Replace.
+func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
+	if err := check(key); err != nil {
+		return err
+	}
+	indexed := noIndexTime
+	times := number(seen.UnixMilli()) + number(expires.UnixMilli())
+	return s.write(ctx, "touch", func() (answer, error) {
+		left := left(expires)
+		a, err := s.run(ctx, &touchScript, s.recordKey(key), number(int64(version)), times, milliseconds(left), indexed)
+		if err == nil && a.code == answerRenew {
+			indexed, err = s.keep(ctx, a.text(0), key, left)
+		}
+		return a, err
+	})
+}
+
+// Delete implements [store.Store] with one script, and another one for the index if the record had a principal.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := check(key); err != nil {
+		return err
+	}
+	return s.write(ctx, "delete", func() (answer, error) {
+		a, err := s.run(ctx, &deleteScript, s.recordKey(key))
+		if err == nil && len(a.more) == 2 {
+			s.release(ctx, a.text(1), key, a.text(0), noIndexTime)
+		}
+		return a, err
+	})
+}
+
+// write makes one attempt, and another one after the index entry was renewed. A third one would mean that the record's
+// remaining life grew by more than the entry was given beyond it.
+func (s *Store) write(ctx context.Context, op string, attempt func() (answer, error)) error {
+	for range 3 {
+		a, err := attempt()
+		if err != nil {
+			return s.failed(op, err)
+		}
+		switch a.code {
+		case answerDone:
+			return nil
+		case answerNotFound:
+			return store.ErrNotFound
+		case answerConflict:
+			return store.ErrConflict
+		case answerExists:
+			return store.ErrExists
+		}
+	}
+	return s.failed(op, errors.New("the index entry ends before the record again and again: do the servers' clocks differ?"))
+}
+
+// reads is how often a read is sent when the connection breaks: a restart of the server leaves broken connections.
+const reads = 3
+
+// read sends a command that only reads. It is not marked as one to rueidis, so that it goes to the primary whatever the
+// client was told about replicas, and is sent again only here.
+func (s *Store) read(ctx context.Context, command func() rueidis.Completed) (res rueidis.RedisResult) {
+	for range reads {
+		res = s.client.Do(ctx, command())
+		if err := res.NonRedisError(); err == nil || ctx.Err() != nil || errors.Is(err, rueidis.ErrClosing) {
+			break
+		}
+	}
+	return res
+}
