@@ -1,0 +1,57 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+)
+
+// schema are the steps of Migrate for a table.
+func (d Dialect) schema(t table) [][]string {
+	created := `CREATE TABLE IF NOT EXISTS {schema} (version INTEGER NOT NULL PRIMARY KEY)`
+	steps := [][]string{{d.text(created, t)}} // the version 0
+	for i, step := range d.steps {
+		var made []string
+		for _, s := range append(step[:len(step):len(step)], fmt.Sprintf("INSERT INTO {schema} (version) VALUES (%d)", i+1)) {
+			made = append(made, d.text(s, t))
+		}
+		steps = append(steps, made)
+	}
+	return steps
+}
+
+// Unlogged returns the dialect with a table that the server does not write to its log.
+func (d Dialect) Unlogged() Dialect {
+	d.unlogged = "UNLOGGED "
+	return d
+}
+
+// Migrate makes the table, or what is new in it since an earlier release. Which of its steps a table has seen stands in
+// a second table, whose name ends in _schema. Any number of processes may call it at once, and again: where nothing is
+// to be done it only reads, so that it needs no right to make tables. It leaves a table of a later release as it is.
+func (s *Store) Migrate(ctx context.Context) error {
+	version := func(c Conn) (v int64, err error) {
+		err = c.Query(ctx, s.text.schema, func(scan func(...any) error) error { return scan(&v) })
+		return v, err
+	}
+	latest := int64(len(s.schema) - 1)
+	// An error here is one below as well, unless it says that there is no table yet.
+	if v, err := version(s.db); err == nil && v >= latest {
+		return nil
+	}
+	return s.run(ctx, "migrate", func() error {
+		return s.db.Exclusive(ctx, s.table, func(c Conn) error {
+			if _, err := c.Exec(ctx, s.schema[0][0]); err != nil {
+				return err
+			}
+			v, err := version(c)
+			for ; err == nil && v < latest; v++ {
+				for _, statement := range s.schema[v+1] {
+					if _, err := c.Exec(ctx, statement); err != nil {
+						return err
+					}
+				}
+			}
+			return err
+		})
+	})
+}

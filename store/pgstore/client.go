@@ -1,0 +1,144 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hipflask/session/store/internal/sqlstore"
+)
+
+// client is a pool as a sqlstore.DB.
+type client struct {
+	pool *pgxpool.Pool
+	own  bool // Close closes the pool
+}
+
+// querier is a pool or a transaction. pgx never sends a statement again.
+type querier interface {
+	Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+}
+
+func (c *client) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return exec(ctx, c.pool, query, args)
+}
+
+func (c *client) Query(ctx context.Context, query string, each func(func(...any) error) error, args ...any) error {
+	return forEach(ctx, c.pool, query, each, args)
+}
+
+func exec(ctx context.Context, q querier, query string, args []any) (int64, error) {
+	tag, err := q.Exec(ctx, query, encode(args)...)
+	return tag.RowsAffected(), err
+}
+
+func forEach(ctx context.Context, q querier, query string, each func(func(...any) error) error, args []any) error {
+	rows, err := q.Query(ctx, query, encode(args)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// encode makes bytes of texts, which the columns have: a string would be read as the escaped form of bytes.
+func encode(args []any) []any {
+	args = slices.Clone(args) // they may be sent again
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = []byte(text)
+		}
+	}
+	return args
+}
+
+// tx is a transaction as a sqlstore.Conn.
+type tx struct{ pgx.Tx }
+
+func (t tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	return exec(ctx, t.Tx, query, args)
+}
+
+func (t tx) Query(ctx context.Context, query string, each func(func(...any) error) error, args ...any) error {
+	return forEach(ctx, t.Tx, query, each, args)
+}
+
+// Exclusive runs fn in a transaction, so that all that it makes is there at once or not at all. The lock is the
+// transaction's, as PgBouncer gives a session's lock to whoever comes next.
+func (c *client) Exclusive(ctx context.Context, name string, fn func(sqlstore.Conn) error) error {
+	return pgx.BeginFunc(ctx, c.pool, func(t pgx.Tx) error {
+		h := fnv.New64a()
+		h.Write([]byte("hipflask " + name))
+		if _, err := t.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(h.Sum64())); err != nil {
+			return err
+		}
+		return fn(tx{t})
+	})
+}
+
+// Undone: under an isolation stricter than the default the server refuses what it would otherwise wait for.
+func (c *client) Undone(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
+
+func (c *client) Close() error {
+	if c.own {
+		c.pool.Close()
+	}
+	return nil
+}
+
+func (c *client) Clean(err error) error { return clean(err) }
+
+// clean returns what may be known of an error: the server's own messages, apart from those about values, or what
+// happened to the network. The texts of pgx's errors can contain the URL.
+func clean(err error) error {
+	var pg *pgconn.PgError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &pg):
+		return fmt.Errorf("PostgreSQL says: %s (SQLSTATE %s)%s", message(pg), pg.Code, hint(pg.Code))
+	case errors.As(err, &network):
+		return network
+	case errors.Is(err, context.DeadlineExceeded): // of the connection, not of the call
+		return errors.New("the server doesn't answer in time")
+	}
+	return errors.New("the connection failed, or the pool is closed")
+}
+
+// message leaves out messages of the classes "data exception" and "integrity constraint violation", which may quote.
+func message(pg *pgconn.PgError) string {
+	if len(pg.Code) == 5 && (pg.Code[:2] == "22" || pg.Code[:2] == "23") {
+		return "a value is refused"
+	}
+	return pg.Message
+}
+
+func hint(code string) string {
+	switch code {
+	case "42P01", "3F000": // undefined_table, invalid_schema_name
+		return ": call Migrate, or look at Options.Table and search_path"
+	case "42501": // insufficient_privilege
+		return ": Migrate needs the right to CREATE in the schema, everything else SELECT, INSERT, UPDATE and DELETE on the table; " +
+			"the owner may run Migrate instead"
+	case "25006": // read_only_sql_transaction
+		return ": connect to the primary, with target_session_attrs=read-write"
+	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
+		return ": behind PgBouncer the pool needs default_query_exec_mode=cache_describe"
+	}
+	return ""
+}

@@ -1,0 +1,143 @@
+// Package pgstore keeps sessions in a table of PostgreSQL, 12 or later:
+//
+//	s, err := pgstore.Open(ctx, "postgres://shop:secret@db.example/shop", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer s.Close()
+//	if err := s.Migrate(ctx); err != nil { // makes the table
+//		log.Fatal(err)
+//	}
+//	sessions, err := session.New(session.Config{SecretKey: key, Store: s})
+//
+// Every method is one statement and one round trip; two where a Replace or Touch finds another version, or a listing is
+// longer than a page. Statements are sent once, and once more only where PostgreSQL says that it has undone them.
+//
+// # The primary
+//
+// The connections must lead to the primary: a standby answers with what was true a moment ago, so that a session that
+// was logged out would still be there. For URLs of several hosts there is target_session_attrs=read-write.
+//
+// # PgBouncer
+//
+// It works through PgBouncer in every pooling mode, transaction mode included: no statement is prepared under a name and no
+// setting of the connection is changed. A pool that is given to [New] has to be made for that:
+// default_query_exec_mode=cache_describe, which is what [Open] adds to a URL that does not say otherwise. Straight to
+// PostgreSQL, cache_statement saves the server some work.
+//
+// # What survives
+//
+// A write that was answered survives the end of the program, and of the server, as far as the server's settings say so:
+// with synchronous_commit=off a crash of the server takes back the last fraction of a second, so that a session which was
+// logged out in it may be back; fsync=off is not for this; a failover to an asynchronous standby takes back what had not
+// reached it. With [Options].Unlogged a crash of the server empties the table, and standbys don't have it.
+//
+// # Expiry
+//
+// The clock of the server decides, to the millisecond. Sweep removes rows of 500 in one statement, and leaves out what
+// another sweeper is removing.
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqlstore"
+)
+
+// Options are the settings of a Store. The zero value is the default.
+type Options struct {
+	// Table is the name of the table, with or without a schema: letters, digits and "_", at most 50 bytes each.
+	// Default: "hipflask_sessions", where the search_path finds or makes it. Names made from it, with _principal, _deadline,
+	// _readable, _text and _schema at the end, are used too.
+	Table string
+
+	// Unlogged makes Migrate create the table as UNLOGGED: writes cost less, a crash of the server ends all sessions, and
+	// standbys have none. It does not change a table that is there: ALTER TABLE ... SET LOGGED does. Default: false.
+	Unlogged bool
+
+	_ struct{} // no unkeyed literals: fields may be added
+}
+
+// Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
+// for concurrent use. Make one with [New] or [Open].
+type Store struct{ engine }
+
+// engine hides the name of the field, not its methods.
+type engine = *sqlstore.Store
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Lister  = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+)
+
+// New returns a Store that uses a pool, which stays the caller's: Close leaves it open. Nil opts are the defaults. It
+// sends nothing; call Migrate before the first use.
+func New(pool *pgxpool.Pool, opts *Options) (*Store, error) {
+	if pool == nil {
+		return nil, errors.New("pgstore: the pool is nil")
+	}
+	return newStore(&client{pool: pool}, opts)
+}
+
+func newStore(c *client, opts *Options) (*Store, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	dialect := sqlstore.Postgres
+	if opts.Unlogged {
+		dialect = dialect.Unlogged()
+	}
+	s, err := sqlstore.New("pgstore", c, dialect, opts.Table)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s}, nil
+}
+
+// maxConns is the size of a pool where the URL names none. A statement takes well under a millisecond: so many at once
+// are thousands a second, and several processes fit into PostgreSQL's default of 100 connections.
+const maxConns = 16
+
+// Open returns a Store with a pool of its own, which Close closes. url is what PostgreSQL's own clients take, as
+// "postgres://user:password@host:port/database?sslmode=verify-full", with pgxpool's settings: pool_max_conns (here 16 by
+// default), pool_max_conn_lifetime and others; also "host=... user=..." pairs. What it leaves open the usual variables
+// (PGHOST, PGPASSWORD, ...) say. Open connects once, to fail early; the table is made by Migrate. Nil opts are the
+// defaults.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil { // which quotes the URL
+		return nil, errors.New("pgstore: the URL can't be read: it is postgres://user:password@host:port/database?setting=value, " +
+			"with special characters of the password as %XX")
+	}
+	if !strings.Contains(url, "default_query_exec_mode") {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = maxConns
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: open: %w", clean(err))
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		if end := ctx.Err(); end != nil {
+			return nil, fmt.Errorf("pgstore: open: %w", end)
+		}
+		return nil, fmt.Errorf("pgstore: open: %w", clean(err))
+	}
+	s, err := newStore(&client{pool: pool, own: true}, opts)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
