@@ -39,6 +39,7 @@ type part struct {
 var parts = []part{
 	{"requests", (*bench).requests, false},
 	{"files", (*bench).files, false},
+	{"races", (*bench).races, false},
 }
 
 func main() {

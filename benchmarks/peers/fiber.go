@@ -19,6 +19,8 @@ var fiberMemory = Library{"fiber, memory", "github.com/gofiber/fiber/v3", Memory
 	f := &fiberApp{store: &fiberStore{Storage: standard.Storage}}
 	f.middleware = session.New(session.Config{
 		Storage: f.store, IdleTimeout: idleTimeout, AbsoluteTimeout: lifetime, CookieHTTPOnly: true,
+		// As its default, but for the log line.
+		ErrorHandler: func(c fiber.Ctx, _ error) { _ = c.SendStatus(fiber.StatusInternalServerError) },
 	})
 	return f, nil
 }}
@@ -107,10 +109,11 @@ func (x *fiberExchange) Reply()                     { _, _ = x.c.Write(reply) }
 
 // Login regenerates the ID first, as its documentation of session security says.
 func (x *fiberExchange) Login(user string) {
-	if x.err = session.FromContext(x.c).Regenerate(); x.err == nil {
-		x.SetText(userKey, user)
-	}
+	x.Renew()
+	x.SetText(userKey, user)
 }
+
+func (x *fiberExchange) Renew() { x.err = session.FromContext(x.c).Regenerate() }
 
 // fiberStore is fiber's own memory storage, made so that it can be out of reach.
 type fiberStore struct {

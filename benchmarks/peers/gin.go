@@ -61,7 +61,8 @@ func (x *ginExchange) Count(key string) int {
 
 func (x *ginExchange) SetText(key, value string)  { sessions.Default(x.c).Set(key, value) }
 func (x *ginExchange) SetCount(key string, n int) { sessions.Default(x.c).Set(key, n) }
-func (x *ginExchange) Login(user string)          { x.SetText(userKey, user) } // it has no way to a new ID
+func (x *ginExchange) Login(user string)          { x.SetText(userKey, user) }
+func (x *ginExchange) Renew()                     {} // there is no way to a new ID
 func (x *ginExchange) User() string               { return x.Text(userKey) }
 func (x *ginExchange) Reply()                     { _, _ = x.c.Writer.Write(reply) }
 

@@ -93,7 +93,8 @@ func (x *gorillaExchange) Count(key string) int {
 
 func (x *gorillaExchange) SetText(key, value string)  { x.session().Values[key] = value }
 func (x *gorillaExchange) SetCount(key string, n int) { x.session().Values[key] = n }
-func (x *gorillaExchange) Login(user string)          { x.SetText(userKey, user) } // it has no way to a new ID
+func (x *gorillaExchange) Login(user string)          { x.SetText(userKey, user) }
+func (x *gorillaExchange) Renew()                     {} // there is no way to a new ID
 func (x *gorillaExchange) User() string               { return x.Text(userKey) }
 func (x *gorillaExchange) Logout()                    { x.session().Options.MaxAge = -1 }
 func (x *gorillaExchange) Reply()                     { _, _ = x.w.Write(reply) }

@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"iter"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -47,6 +48,7 @@ func openHipflask(config session.Config, close func() error) (App, error) {
 	h := hipflask{close: close}
 	config.SecretKey = session.NewSecretKey()
 	config.InsecureHTTP = true
+	config.Logger = slog.New(slog.DiscardHandler)
 	config.IdleTimeout, config.Lifetime = idleTimeout, lifetime
 	if config.Store != nil {
 		h.breaker = &breaker{store: config.Store}
@@ -103,6 +105,7 @@ func (x *hipflaskExchange) SetCount(key string, n int) {
 }
 
 func (x *hipflaskExchange) Login(user string) { session.From(x.r).Login(user) }
+func (x *hipflaskExchange) Renew()            { session.From(x.r).Renew() }
 func (x *hipflaskExchange) User() string      { return session.From(x.r).Principal() }
 func (x *hipflaskExchange) Logout()           { session.From(x.r).Logout() }
 func (x *hipflaskExchange) Save()             {}

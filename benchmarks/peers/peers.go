@@ -73,6 +73,8 @@ type Exchange interface {
 	SetCount(key string, n int)
 	// Login makes the session user's, under a new ID where the library can give it one.
 	Login(user string)
+	// Renew gives the session a new ID, where the library can.
+	Renew()
 	// User returns who is logged in.
 	User() string
 	Logout()

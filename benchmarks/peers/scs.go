@@ -61,15 +61,15 @@ func (x *scsExchange) Reply()                     { _, _ = x.w.Write(reply) }
 
 // Login renews the token first, as "Preventing session fixation" in its README says.
 func (x *scsExchange) Login(user string) {
-	if err := x.manager.RenewToken(x.r.Context()); err != nil {
-		http.Error(x.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
-	}
+	x.Renew()
 	x.SetText(userKey, user)
 }
 
-func (x *scsExchange) Logout() {
-	if err := x.manager.Destroy(x.r.Context()); err != nil {
+func (x *scsExchange) Renew()  { x.check(x.manager.RenewToken(x.r.Context())) }
+func (x *scsExchange) Logout() { x.check(x.manager.Destroy(x.r.Context())) }
+
+func (x *scsExchange) check(err error) {
+	if err != nil {
 		http.Error(x.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 	}
 }
