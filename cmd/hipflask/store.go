@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/store/memstore"
+)
+
+// A place is an open store. Its name is the URL without a password.
+type place struct {
+	store.Store
+	name  string
+	close func() error
+}
+
+// openURL is the way to a store's URL. It may create what is not there yet.
+func openURL(_ context.Context, url string) (store.Store, func() error, error) {
+	kind, rest, _ := strings.Cut(url, ":")
+	switch {
+	case kind == "file" && rest != "":
+		s, err := filestore.Open(rest, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
+	case kind == "memory" && rest == "":
+		return memstore.New(nil), func() error { return nil }, nil
+	}
+	return nil, nil, usage("%q is no store's URL, such as file:/var/lib/shop/sessions", kind+":")
+}
+
+// given returns the URL that the user gave, by way of the environment if he wishes so.
+func (a *app) given(url string) (string, error) {
+	if name, ok := strings.CutPrefix(url, "env:"); ok {
+		if url, _ = a.env(name); url == "" {
+			return "", usage("the environment has no %s", name)
+		}
+	}
+	return url, nil
+}
+
+// open opens the store that --store or HIPFLASK_STORE names, to look into it.
+func (a *app) open(ctx context.Context) (*place, error) {
+	url, err := a.wanted()
+	if err != nil {
+		return nil, err
+	}
+	return a.openAt(ctx, url, false)
+}
+
+func (a *app) wanted() (url string, err error) {
+	if url = a.url; url == "" {
+		url, _ = a.env("HIPFLASK_STORE")
+	}
+	if url == "" {
+		return "", usage("which store? --store URL, or HIPFLASK_STORE in the environment")
+	}
+	return url, nil
+}
+
+// openAt opens a store. Without create it has to be there: a mistyped folder is no empty store.
+func (a *app) openAt(ctx context.Context, url string, create bool) (*place, error) {
+	url, err := a.given(url)
+	if err != nil {
+		return nil, err
+	}
+	if !create {
+		if dir, ok := strings.CutPrefix(url, "file:"); ok {
+			if _, err := os.Stat(strings.TrimPrefix(dir, "//")); errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("there is no folder %s", dir)
+			}
+		}
+		if strings.HasPrefix(url, "memory:") {
+			return nil, usage("memory: ends with its process, so there is nothing to look into")
+		}
+	}
+	s, end, err := openURL(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return &place{Store: s, name: bare(url), close: end}, nil
+}
+
+// bare is the URL without what may be secret: user, password and parameters.
+func bare(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
+// manager returns a Manager for a store. Lists and ends need no secret key: handles are kept in the records, and keys
+// are what the records are found by. So its own key is a random one.
+func manager(s store.Store) (*session.Manager, error) {
+	return session.New(session.Config{SecretKey: session.NewSecretKey(), Store: s, SweepInterval: -1})
+}
+
+// with opens the store, makes a Manager for it, calls fn and closes both.
+func (a *app) with(ctx context.Context, fn func(*place, *session.Manager) error) (err error) {
+	p, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	m, err := manager(p.Store)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return fn(p, m)
+}
+
+func (p *place) lister() (store.Lister, error) {
+	if l, ok := p.Store.(store.Lister); ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%s can't list its sessions", p.name)
+}
+
+// find looks for the record of a live session by its handle.
+func (p *place) find(ctx context.Context, handle string) (store.Record, error) {
+	l, err := p.lister()
+	if err != nil {
+		return store.Record{}, err
+	}
+	for r, err := range l.All(ctx) {
+		if err != nil {
+			return r, err
+		}
+		if r.Kind == store.Live && session.InfoOf(r).Handle == handle {
+			return r, nil
+		}
+	}
+	return store.Record{}, absent(handle)
+}
+
+func absent(handle string) error {
+	return &exitError{exitAbsent, fmt.Sprintf("no session has the handle %q; it may have ended", handle)}
+}
+
+// readAll reads what somebody pipes in, at most a megabyte.
+func (a *app) readAll() ([]byte, error) {
+	const limit = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(a.in, limit+1))
+	if err == nil && len(b) > limit {
+		err = fmt.Errorf("the input has more than %d bytes", limit)
+	}
+	return b, err
+}
