@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/proof/history"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/store/memcachedstore"
+	"github.com/hipflask/session/store/redisstore"
 )
 
 // storesBudget is the time for all stores together, which run at once.
@@ -28,6 +31,14 @@ var media = map[string]medium{
 	"files": {pace: history.RealTime, open: func(t *testing.T) func() (store.Store, error) {
 		dir := filepath.Join(t.TempDir(), "sessions")
 		return func() (store.Store, error) { return filestore.Open(dir, nil) }
+	}},
+	"memcached": {pace: history.Network, noIndex: true, open: func(t *testing.T) func() (store.Store, error) {
+		server := servertest.Memcached(t)
+		return func() (store.Store, error) { return memcachedstore.Open(t.Context(), server.URL, nil) }
+	}},
+	"redis": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
+		server := servertest.Redis(t)
+		return func() (store.Store, error) { return redisstore.Open(t.Context(), server.URL, nil) }
 	}},
 }
 

@@ -10,9 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/proof/outage"
 	"github.com/hipflask/session/store"
 )
+
+// storeTimeout is that of all Managers here.
+const storeTimeout = 500 * time.Millisecond
 
 var rounds = flag.Int("outage.rounds", 1, "how often each outage comes")
 
@@ -22,15 +26,18 @@ type service struct {
 	options outage.Options
 
 	kill, start   func()
+	forgets       bool // killed, it loses what it has
 	pause, resume func()
-	lose          func(bool) // answers get lost, now and then
-	others        []kind     // what else can happen to it
+	lose          func(bool)          // answers get lost, now and then
+	proxies       []*servertest.Proxy // on the way to it
+	others        []kind              // what else can happen to it
 }
 
 // kind is a way in which a server can be away.
 type kind struct {
 	name    string
 	happens func(x *trial)
+	forgets bool // what was stored may be lost
 }
 
 // trial is one outage under way.
@@ -50,27 +57,77 @@ func (x *trial) works() { x.site.Used(x.t.Context(), 3) }
 func (s *service) kinds() []kind {
 	var all []kind
 	if s.kill != nil {
-		all = append(all, kind{"killed and started", func(x *trial) {
+		all = append(all, kind{name: "killed and started", forgets: s.forgets, happens: func(x *trial) {
 			x.kill()
 			x.fails()
 			x.start()
 		}})
 	}
 	if s.pause != nil {
-		all = append(all, kind{"paused and continued", func(x *trial) {
+		all = append(all, kind{name: "paused and continued", happens: func(x *trial) {
 			x.pause()
 			x.fails()
 			x.resume()
 		}})
 	}
 	if s.lose != nil {
-		all = append(all, kind{"answers lost", func(x *trial) {
+		all = append(all, kind{name: "answers lost", happens: func(x *trial) {
 			x.lose(true)
 			x.fails()
 			x.lose(false)
 		}})
 	}
+	if s.proxies != nil {
+		all = append(all, connections...)
+	}
 	return append(all, s.others...)
+}
+
+// connections is what can happen on the way to a server.
+var connections = []kind{
+	{name: "connections refused", happens: func(x *trial) {
+		x.each((*servertest.Proxy).Refuse)
+		x.fails()
+		x.each((*servertest.Proxy).Pass)
+	}},
+	{name: "connections silent", happens: func(x *trial) {
+		x.each((*servertest.Proxy).Hold)
+		x.fails()
+		x.each((*servertest.Proxy).Pass)
+	}},
+	{name: "requests cut off", happens: func(x *trial) { x.cut((*servertest.Proxy).CutRequest) }},
+	{name: "answers cut off", happens: func(x *trial) { x.cut((*servertest.Proxy).CutAnswer) }},
+	{name: "server slow", happens: func(x *trial) {
+		x.each(func(p *servertest.Proxy) { p.Delay(20 * time.Millisecond) })
+		x.works()
+		x.each(func(p *servertest.Proxy) { p.Delay(2 * storeTimeout) })
+		x.fails()
+		x.each((*servertest.Proxy).Pass)
+	}},
+}
+
+func (x *trial) each(do func(*servertest.Proxy)) {
+	for _, p := range x.proxies {
+		do(p)
+	}
+}
+
+// written is in each request that stores a session, and in no other: the name of a value.
+var written = []byte("visits")
+
+// cut cuts one connection after the other: every second time in the middle of a save.
+func (x *trial) cut(how func(*servertest.Proxy, []byte)) {
+	const times = 16
+	for i := range times {
+		p := x.proxies[i/2%len(x.proxies)]
+		before := p.Cuts()
+		how(p, [][]byte{written, nil}[i%2])
+		for deadline := time.Now().Add(10 * time.Second); p.Cuts() == before; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				x.t.Fatal("no request came that could be cut off")
+			}
+		}
+	}
 }
 
 // try lets something happen to a server, and returns what was wrong meanwhile and afterwards.
@@ -82,6 +139,8 @@ func (s *service) try(t *testing.T, k kind) (outage.Counts, []string) {
 	defer pprof.SetGoroutineLabels(context.Background())
 	func() {
 		o := s.options
+		o.Forgets = o.Forgets || k.forgets
+		o.StoreTimeout = cmp.Or(o.StoreTimeout, storeTimeout)
 		for range 2 {
 			st, closeIt := s.open()
 			defer closeIt()
@@ -118,7 +177,8 @@ func goroutines(trial string, patience time.Duration) string {
 		}
 		left = left[:0]
 		for stack := range strings.SplitSeq(b.String(), "\n\n") {
-			if strings.Contains(stack, label) && !strings.Contains(stack, "pprof.writeGoroutine") {
+			if strings.Contains(stack, label) && !strings.Contains(stack, "pprof.writeGoroutine") &&
+				!strings.Contains(stack, "servertest.(*Server).start") { // a server that was started again stays
 				left = append(left, stack)
 			}
 		}
@@ -150,11 +210,4 @@ func TestOutages(t *testing.T) {
 			start(t).survives(t)
 		})
 	}
-}
-
-// services are the stores with their servers.
-var services = map[string]func(t *testing.T) *service{
-	"memory": func(t *testing.T) *service {
-		return newFake().service(func(f *fake) store.Store { return f })
-	},
 }

@@ -1,0 +1,60 @@
+package outage_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
+)
+
+// redisAlone is one server, with settings for its persistence.
+func redisAlone(t *testing.T, settings ...string) *service {
+	server := servertest.Redis(t, settings...)
+	s := alone(t, server, func(addr string) (store.Store, error) {
+		return redisstore.Open(t.Context(), "redis://"+addr, nil)
+	})
+	s.forgets = len(settings) == 0
+	ask := func(commands ...string) func(*trial) {
+		return func(x *trial) { redis(x.t, server, commands...) }
+	}
+	s.others = []kind{
+		between("out of memory", ask("CONFIG SET maxmemory 1"), ask("CONFIG SET maxmemory 0")),
+		between("made a replica", ask("REPLICAOF 127.0.0.1 1"), ask("REPLICAOF NO ONE")),
+		between("password changed", ask("CONFIG SET requirepass other", "CLIENT KILL TYPE normal"), ask("AUTH other", `CONFIG SET requirepass ""`)),
+	}
+	return s
+}
+
+// between lets clients fail between two moments.
+func between(name string, begin, end func(*trial)) kind {
+	return kind{name: name, happens: func(x *trial) {
+		begin(x)
+		x.fails()
+		end(x)
+	}}
+}
+
+// redis sends commands over a connection of their own.
+func redis(t *testing.T, server *servertest.Server, commands ...string) {
+	t.Helper()
+	c, err := net.Dial("tcp", server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	answers := bufio.NewReader(c)
+	for _, command := range commands {
+		fmt.Fprintf(c, "%s\r\n", command)
+		answer, err := answers.ReadString('\n')
+		if err != nil || strings.HasPrefix(answer, "-") {
+			t.Fatalf("%s: got %q, %v", command, answer, err)
+		}
+	}
+}
