@@ -145,15 +145,14 @@ func (m *Manager) deleteCookie() *http.Cookie {
 	return c
 }
 
-// credentials returns what the request brings under the session's name, at most maxVerify texts.
+// credentials appends to found what the request brings under the session's name, at most maxVerify texts.
 //
 // The cookie header is read here and not by net/http, which gives up on a request with more than 3000 cookies and copies
 // each of them. Only the exact name counts: browsers' prefixes are case-sensitive on the way back.
-func (m *Manager) credentials(r *http.Request) []string {
+func (m *Manager) credentials(r *http.Request, found []string) []string {
 	if m.config.BearerToken {
-		return bearer(r)
+		return bearer(r, found)
 	}
-	var found []string
 	name := m.config.Cookie.Name
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {
@@ -179,14 +178,14 @@ func (m *Manager) credentials(r *http.Request) []string {
 }
 
 // bearer is RFC 6750, section 2.1. Two Authorization headers are ambiguous, so neither counts.
-func bearer(r *http.Request) []string {
+func bearer(r *http.Request, found []string) []string {
 	lines := r.Header["Authorization"]
 	if len(lines) != 1 {
-		return nil
+		return found
 	}
 	scheme, token, ok := strings.Cut(lines[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return nil
+		return found
 	}
-	return []string{textproto.TrimString(token)}
+	return append(found, textproto.TrimString(token))
 }

@@ -232,7 +232,8 @@ func (x *exchange) load(s *Session) error {
 // to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
 func (x *exchange) find(ctx context.Context) (best found, token string, reason Reason, err error) {
 	seen, lives, bounded := map[string]bool(nil), 0, false
-	texts := x.m.credentials(x.req)
+	var space [2]string // an honest request has no more
+	texts := x.m.credentials(x.req, space[:0])
 	for _, text := range texts {
 		f, key, why := x.m.recognize(text)
 		if why != nil {

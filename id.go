@@ -41,10 +41,11 @@ const (
 type signedID struct{ macs []*mac }
 
 func (f *signedID) New() (token, key string) {
-	var b [idBytes + sha256.Size]byte
+	var b [idBytes + idMACBytes]byte
 	rand.Read(b[:idBytes])
-	f.macs[0].sum(b[:idBytes], b[:idBytes])
-	return encode(b[:idBytes+idMACBytes]), idKey(b[:idBytes])
+	sum := f.macs[0].sum(b[:idBytes])
+	copy(b[idBytes:], sum[:])
+	return encode(b[:]), idKey(b[:idBytes])
 }
 
 func (f *signedID) Parse(token string) (string, error) {
@@ -52,12 +53,13 @@ func (f *signedID) Parse(token string) (string, error) {
 		return "", ReasonMalformed
 	}
 	var b [idBytes + idMACBytes]byte
-	if n, err := base64url.Decode(b[:], []byte(token)); err != nil || n != len(b) {
+	var text [tokenLength]byte
+	copy(text[:], token)
+	if n, err := base64url.Decode(b[:], text[:]); err != nil || n != len(b) {
 		return "", ReasonMalformed
 	}
-	var sum [sha256.Size]byte
 	for _, m := range f.macs {
-		if hmac.Equal(m.sum(sum[:0], b[:idBytes])[:idMACBytes], b[idBytes:]) {
+		if sum := m.sum(b[:idBytes]); hmac.Equal(sum[:idMACBytes], b[idBytes:]) {
 			return idKey(b[:idBytes]), nil
 		}
 	}

@@ -18,7 +18,8 @@ type response struct {
 	before    http.Header // a copy of the header as it was before the handler; nil: empty
 	committed bool        // the header has been sent, or is about to be
 	hijacked  bool
-	replaced  error // the answer was replaced for this reason; what the handler writes goes nowhere
+	varies    [1]string // room for the header Vary
+	replaced  error     // the answer was replaced for this reason; what the handler writes goes nowhere
 }
 
 func (r *response) start(x *exchange, w http.ResponseWriter) {
@@ -84,7 +85,7 @@ func (r *response) commit(hijack bool) error {
 	if !opened {
 		return nil
 	}
-	vary(r.w.Header(), x.m)
+	r.vary()
 	if s == nil {
 		return nil // Open failed, and the handler answers for it
 	}
@@ -165,11 +166,12 @@ func noStore(h http.Header) bool {
 }
 
 // vary tells caches that the answer depends on who asks (Flask: CVE-2023-30861, CVE-2026-27205).
-func vary(h http.Header, m *Manager) {
+func (r *response) vary() {
 	name := "Cookie"
-	if m.config.BearerToken {
+	if r.x.m.config.BearerToken {
 		name = "Authorization"
 	}
+	h := r.w.Header()
 	for _, line := range h["Vary"] {
 		for field := range strings.SplitSeq(line, ",") {
 			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
@@ -177,7 +179,12 @@ func vary(h http.Header, m *Manager) {
 			}
 		}
 	}
-	h["Vary"] = append(h["Vary"], name)
+	if lines := h["Vary"]; len(lines) > 0 {
+		h["Vary"] = append(lines, name)
+		return
+	}
+	r.varies[0] = name
+	h["Vary"] = r.varies[:]
 }
 
 // replace answers instead of the handler. Of the header only what stood there before the handler is left.
@@ -186,7 +193,7 @@ func (r *response) replace(err error) {
 	h := r.w.Header()
 	clear(h)
 	maps.Copy(h, r.before)
-	vary(h, r.x.m)
+	r.vary()
 	w := &answer{ResponseWriter: r.w}
 	r.x.m.Error(w, r.x.req, err)
 	if !w.given { // net/http would say 200

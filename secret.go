@@ -24,7 +24,10 @@ func NewSecretKey() string {
 
 // encode is base64url without padding. Strict: of the spellings that decode to the same bytes only one is taken, so
 // that a cookie's text can't be changed without becoming invalid.
-func encode(b []byte) string { return base64url.EncodeToString(b) }
+func encode(b []byte) string {
+	var space [64]byte // of the sums and IDs that are encoded for each request
+	return string(base64url.AppendEncode(space[:0], b))
+}
 
 var base64url = base64.RawURLEncoding.Strict()
 
@@ -94,16 +97,23 @@ type mac struct{ pool sync.Pool }
 
 func newMAC(key []byte) *mac {
 	m := &mac{}
-	m.pool.New = func() any { return hmac.New(sha256.New, key) }
+	m.pool.New = func() any { return &macState{Hash: hmac.New(sha256.New, key)} }
 	return m
 }
 
-// sum appends the MAC of message to b.
-func (m *mac) sum(b, message []byte) []byte {
-	h := m.pool.Get().(hash.Hash)
+// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here too.
+type macState struct {
+	hash.Hash
+	message, sum []byte
+}
+
+func (m *mac) sum(message []byte) (sum [sha256.Size]byte) {
+	h := m.pool.Get().(*macState)
 	h.Reset()
-	h.Write(message)
-	b = h.Sum(b)
+	h.message = append(h.message[:0], message...)
+	h.Write(h.message)
+	h.sum = h.Sum(h.sum[:0])
+	copy(sum[:], h.sum)
 	m.pool.Put(h)
-	return b
+	return sum
 }
