@@ -103,7 +103,8 @@ func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) stor
 
 // bounded returns a context for one load or save. A save must not end because the client hung up.
 func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, m.config.StoreTimeout)
+	t := newTimeout(ctx, m.config.StoreTimeout)
+	return t, t.cancel
 }
 
 func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {

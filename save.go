@@ -314,7 +314,7 @@ func (c *commit) round(ctx context.Context) error {
 	if c.rounds > maxRounds {
 		return errBusy
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if c.rounds > 2 {
