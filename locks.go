@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 )
 
@@ -10,50 +11,68 @@ import (
 // with each other in the store. Nothing depends on it: the store's compare-and-swap decides.
 type keyLocks struct {
 	seed   maphash.Seed
-	shards [64]struct {
-		mu   sync.Mutex
-		held map[string]*keyLock
-	}
+	shards [64]lockShard
 }
 
-type keyLock struct {
-	turn    chan struct{} // holds a token while the lock is free
-	waiting int           // holder included
+type lockShard struct {
+	mu   sync.Mutex
+	held map[string][]chan struct{} // those who wait for a key's turn, in the order in which they came
 }
 
 func newKeyLocks() *keyLocks {
 	l := &keyLocks{seed: maphash.MakeSeed()}
 	for i := range l.shards {
-		l.shards[i].held = map[string]*keyLock{}
+		l.shards[i].held = map[string][]chan struct{}{}
 	}
 	return l
 }
 
-// lock waits for key's turn, or for the end of ctx. The result gives it on.
-func (l *keyLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
-	s := &l.shards[maphash.String(l.seed, key)%uint64(len(l.shards))]
-	s.mu.Lock()
-	k := s.held[key]
-	if k == nil {
-		k = &keyLock{turn: make(chan struct{}, 1)}
-		k.turn <- struct{}{}
-		s.held[key] = k
-	}
-	k.waiting++
-	s.mu.Unlock()
+func (l *keyLocks) shard(key string) *lockShard {
+	return &l.shards[maphash.String(l.seed, key)%uint64(len(l.shards))]
+}
 
-	leave := func() {
-		s.mu.Lock()
-		if k.waiting--; k.waiting == 0 {
-			delete(s.held, key)
-		}
+// lock waits for key's turn, or for the end of ctx.
+func (l *keyLocks) lock(ctx context.Context, key string) error {
+	s := l.shard(key)
+	s.mu.Lock()
+	waiting, held := s.held[key]
+	if !held {
+		s.held[key] = nil
 		s.mu.Unlock()
+		return nil
 	}
+	turn := make(chan struct{})
+	s.held[key] = append(waiting, turn)
+	s.mu.Unlock()
 	select {
-	case <-k.turn:
-		return func() { k.turn <- struct{}{}; leave() }, nil
+	case <-turn:
+		return nil
 	case <-ctx.Done():
-		leave()
-		return nil, context.Cause(ctx)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.held[key], turn); i >= 0 {
+		s.held[key] = slices.Delete(s.held[key], i, i+1)
+	} else {
+		s.next(key) // the turn came all the same
+	}
+	return context.Cause(ctx)
+}
+
+func (l *keyLocks) unlock(key string) {
+	s := l.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next(key)
+}
+
+// next gives the turn on. The caller holds mu.
+func (s *lockShard) next(key string) {
+	waiting := s.held[key]
+	if len(waiting) == 0 {
+		delete(s.held, key)
+		return
+	}
+	close(waiting[0])
+	s.held[key] = waiting[1:]
 }

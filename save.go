@@ -121,11 +121,10 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 
 // locked runs the steps that change a record, one at a time in this process.
 func (c *commit) locked(ctx context.Context) error {
-	unlock, err := c.m.locks.lock(ctx, c.base.Key)
-	if err != nil {
+	if err := c.m.locks.lock(ctx, c.base.Key); err != nil {
 		return unavailable("save", err)
 	}
-	defer unlock()
+	defer c.m.locks.unlock(c.base.Key)
 	if c.life != keep {
 		return c.move(ctx)
 	}
@@ -142,12 +141,11 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	}
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
-	unlock, err := s.m.locks.lock(ctx, r.Key)
 	var forget bool
-	if err != nil {
+	if err = s.m.locks.lock(ctx, r.Key); err != nil {
 		err = unavailable("logout", err)
 	} else {
-		defer unlock()
+		defer s.m.locks.unlock(r.Key)
 		forget, ended, err = s.m.end(ctx, *r, at, who, anyHandle)
 	}
 	s.mu.Lock()
