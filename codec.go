@@ -69,7 +69,7 @@ func (s *Session) saveCookie() error {
 		return s.err
 	}
 	c := &commit{
-		m: s.m, base: s.record, document: s.document, changes: s.changes.clone(), label: s.label,
+		m: s.m, base: s.record, document: s.document, changes: s.changes.snapshot(), label: s.label,
 		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
 	}
 	s.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *Session) saveCookie() error {
 	default:
 		r, d, _, err = c.first()
 	}
-	empty := err == nil && r.Principal == "" && len((&changes{}).names(d)) == 0
+	empty := err == nil && r.Principal == "" && (&changes{}).count(d) == 0
 	var value string
 	if err == nil && !empty && (changed || due) {
 		value, err = s.m.sealCookie(&r, s.m.persistentIn(d))

@@ -2,7 +2,7 @@ package session
 
 import (
 	"bytes"
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -42,14 +42,16 @@ type updater func(value []byte, present bool) (next []byte, keep bool, err error
 
 // changes is what a request did to its session since the last save: the difference to whatever is stored by then.
 type changes struct {
-	seq     uint64 // of the newest change
-	cleared uint64 // seq of the last Clear; 0: none
-	byName  map[string]change
+	seq     uint64   // of the newest change
+	cleared uint64   // seq of the last Clear; 0: none
+	list    []change // sorted by name, each name once
+	shared  bool     // a snapshot has the list too: it is copied before the next change
 }
 
 // change is what was done to one name: a value or its absence, and the updaters that led there if the result depends
 // on what is stored.
 type change struct {
+	name    string
 	seq     uint64
 	value   []byte
 	present bool
@@ -61,62 +63,83 @@ type update struct {
 	fn  updater
 }
 
-func (c *changes) put(name string, ch change) {
-	c.seq++
-	ch.seq = c.seq
-	if c.byName == nil {
-		c.byName = make(map[string]change)
+func (c *changes) search(name string) (int, bool) {
+	return slices.BinarySearchFunc(c.list, name, func(ch change, name string) int { return strings.Compare(ch.name, name) })
+}
+
+// find returns the change of name; nil: none.
+func (c *changes) find(name string) *change {
+	if i, ok := c.search(name); ok {
+		return &c.list[i]
 	}
-	c.byName[name] = ch
+	return nil
+}
+
+func (c *changes) put(name string, value []byte, present bool, updates ...update) {
+	c.seq++
+	c.own()
+	i, ok := c.search(name)
+	if !ok {
+		c.list = slices.Insert(c.list, i, change{})
+	}
+	c.list[i] = change{name, c.seq, value, present, updates}
+}
+
+// forget takes back what was done to name.
+func (c *changes) forget(name string) {
+	if i, ok := c.search(name); ok {
+		c.own()
+		c.list = slices.Delete(c.list, i, i+1)
+	}
+}
+
+func (c *changes) own() {
+	if c.shared {
+		c.list, c.shared = slices.Clone(c.list), false
+	}
+}
+
+// snapshot returns the changes as they are now.
+func (c *changes) snapshot() changes {
+	c.shared = true
+	return *c
 }
 
 // update records fn, whose result on the present view is value. After a Set or Clear of the same request the outcome
 // depends on nothing stored: then it is a plain change.
 func (c *changes) update(name string, fn updater, value []byte, present bool) {
-	old, done := c.byName[name]
-	next := change{value: value, present: present}
-	if done && len(old.updates) > 0 || !done && c.cleared == 0 {
-		next.updates = append(slices.Clip(old.updates), update{c.seq + 1, fn})
+	var updates []update
+	if old := c.find(name); old != nil && len(old.updates) > 0 || old == nil && c.cleared == 0 {
+		if old != nil {
+			updates = slices.Clip(old.updates)
+		}
+		updates = append(updates, update{c.seq + 1, fn})
 	}
-	c.put(name, next)
+	c.put(name, value, present, updates...)
 }
 
 func (c *changes) clear() {
-	permanent, ok := c.byName[permanentKey]
+	permanent := c.find(permanentKey)
 	c.seq++
-	c.cleared = c.seq
-	c.byName = nil
-	if ok {
-		c.put(permanentKey, permanent)
+	c.cleared, c.list, c.shared = c.seq, nil, false
+	if permanent != nil {
+		c.put(permanentKey, permanent.value, permanent.present, permanent.updates...)
 	}
 }
 
-func (c *changes) empty() bool { return c.cleared == 0 && len(c.byName) == 0 }
+func (c *changes) empty() bool { return c.cleared == 0 && len(c.list) == 0 }
 
 // someName returns a name that was changed, for messages; "" if none was.
 func (c *changes) someName() string {
-	return slices.Max(append(slices.Collect(maps.Keys(c.byName)), ""))
+	if len(c.list) == 0 {
+		return ""
+	}
+	return c.list[len(c.list)-1].name
 }
 
 // exactlyOnce reports whether applying the changes a second time would do harm.
 func (c *changes) exactlyOnce() bool {
-	for _, ch := range c.byName {
-		if len(ch.updates) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *changes) clone() changes {
-	d := *c
-	if c.byName != nil {
-		d.byName = make(map[string]change, len(c.byName))
-		for n, ch := range c.byName {
-			d.byName[n] = ch
-		}
-	}
-	return d
+	return slices.ContainsFunc(c.list, func(ch change) bool { return len(ch.updates) > 0 })
 }
 
 // since returns what has been changed after seq, when everything up to it has been saved in base. The updates that are
@@ -126,7 +149,7 @@ func (c *changes) since(seq uint64, base document) (changes, error) {
 	if c.cleared > seq {
 		rest.cleared = c.cleared
 	}
-	for name, ch := range c.byName {
+	for _, ch := range c.list {
 		if ch.seq <= seq {
 			continue
 		}
@@ -136,16 +159,13 @@ func (c *changes) since(seq uint64, base document) (changes, error) {
 		}
 		ch.updates = ch.updates[first:]
 		if len(ch.updates) > 0 {
-			value, present := base.get(name)
+			value, present := base.get(ch.name)
 			var err error
 			if ch.value, ch.present, err = run(ch.updates, value, present); err != nil {
 				return rest, err
 			}
 		}
-		if rest.byName == nil {
-			rest.byName = make(map[string]change)
-		}
-		rest.byName[name] = ch
+		rest.list = append(rest.list, ch)
 	}
 	return rest, nil
 }
@@ -162,7 +182,7 @@ func run(updates []update, value []byte, present bool) ([]byte, bool, error) {
 
 // get returns the value of name as this request sees it.
 func (c *changes) get(base document, name string) ([]byte, bool) {
-	if ch, ok := c.byName[name]; ok {
+	if ch := c.find(name); ch != nil {
 		return ch.value, ch.present
 	}
 	if c.cleared > 0 && name != permanentKey {
@@ -171,68 +191,84 @@ func (c *changes) get(base document, name string) ([]byte, bool) {
 	return base.get(name)
 }
 
-// names returns the names that this request sees, sorted.
-func (c *changes) names(base document) []string {
-	var names []string
-	for _, m := range base {
-		if _, changed := c.byName[m.Name]; !changed && c.cleared == 0 && m.Name != permanentKey {
-			names = append(names, m.Name)
+// pairs yields, sorted by name, what is in base and what was done to it; nil: nothing.
+func (c *changes) pairs(base document) iter.Seq2[*Member, *change] {
+	return func(yield func(*Member, *change) bool) {
+		for list := c.list; len(base) > 0 || len(list) > 0; {
+			var m *Member
+			var ch *change
+			if len(list) == 0 || len(base) > 0 && base[0].Name <= list[0].name {
+				m = &base[0]
+			}
+			if len(base) == 0 || len(list) > 0 && list[0].name <= base[0].Name {
+				ch = &list[0]
+			}
+			if m != nil {
+				base = base[1:]
+			}
+			if ch != nil {
+				list = list[1:]
+			}
+			if !yield(m, ch) {
+				return
+			}
 		}
 	}
-	for name, ch := range c.byName {
-		if ch.present && name != permanentKey {
-			names = append(names, name)
+}
+
+// names yields the names that this request sees, sorted.
+func (c *changes) names(base document) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for m, ch := range c.pairs(base) {
+			name, there := "", false
+			if ch != nil {
+				name, there = ch.name, ch.present
+			} else {
+				name, there = m.Name, c.cleared == 0
+			}
+			if there && name != permanentKey && !yield(name) {
+				return
+			}
 		}
 	}
-	slices.Sort(names)
-	return names
+}
+
+// count returns how many names this request sees.
+func (c *changes) count(base document) (n int) {
+	for range c.names(base) {
+		n++
+	}
+	return n
 }
 
 // apply returns base with the changes, and whether that differs from base.
-func (c *changes) apply(base document) (document, bool, error) {
-	names := make([]string, 0, len(c.byName))
-	for name := range c.byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-
-	result := make(document, 0, len(base)+len(names))
-	changed := false
-	keep := func(m Member) {
-		if c.cleared > 0 && m.Name != permanentKey {
+func (c *changes) apply(base document) (result document, changed bool, err error) {
+	result = make(document, 0, len(base)+len(c.list))
+	for m, ch := range c.pairs(base) {
+		switch {
+		case ch == nil && c.cleared > 0 && m.Name != permanentKey:
 			changed = true
-		} else {
-			result = append(result, m)
-		}
-	}
-	for _, name := range names {
-		for len(base) > 0 && base[0].Name < name {
-			keep(base[0])
-			base = base[1:]
+			continue
+		case ch == nil:
+			result = append(result, *m)
+			continue
 		}
 		var value []byte
-		var present bool
-		if len(base) > 0 && base[0].Name == name {
-			value, present = base[0].Value, true
-			base = base[1:]
+		if m != nil {
+			value = m.Value
 		}
-		ch := c.byName[name]
 		next, there := ch.value, ch.present
 		if len(ch.updates) > 0 {
-			var err error
-			if next, there, err = run(ch.updates, value, present); err != nil {
+			if next, there, err = run(ch.updates, value, m != nil); err != nil {
 				return nil, false, err
 			}
 		}
 		if there {
-			result = append(result, Member{name, next})
+			result = append(result, Member{ch.name, next})
 		}
-		if there != present || there && !bytes.Equal(value, next) {
+		if there != (m != nil) || there && !bytes.Equal(value, next) {
 			changed = true
 		}
-	}
-	for _, m := range base {
-		keep(m)
 	}
 	return result, changed, nil
 }

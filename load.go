@@ -222,7 +222,7 @@ func (s *Session) rebase(r store.Record, d document, at time.Time, moved bool, s
 func (s *Session) changedSince(seq uint64, d document) (changes, error) {
 	for {
 		s.mu.Lock()
-		snapshot := s.changes.clone()
+		snapshot := s.changes.snapshot()
 		s.mu.Unlock()
 		rest, err := snapshot.since(seq, d) // runs the caller's updaters, so without mu
 		s.mu.Lock()

@@ -114,7 +114,7 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 	}
 	c = &commit{
 		m: s.m, base: s.record, document: s.document, who: s.record.Principal, at: s.loadedAt,
-		changes: s.changes.clone(), label: s.label, active: s.isActive, life: life, login: s.principal, next: s.next, moved: s.moved,
+		changes: s.changes.snapshot(), label: s.label, active: s.isActive, life: life, login: s.principal, next: s.next, moved: s.moved,
 	}
 	return c, step, nil
 }
@@ -296,7 +296,7 @@ func (c *commit) build(base store.Record, d document) (store.Record, document, b
 func (c *commit) tooLarge(d document, size, bound int) error {
 	key, longest := "", -1
 	for _, m := range d {
-		if _, changed := c.changes.byName[m.Name]; changed && len(m.Value) > longest {
+		if c.changes.find(m.Name) != nil && len(m.Value) > longest {
 			key, longest = m.Name, len(m.Value)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -117,7 +118,7 @@ func (s *Session) Set(key string, value any) {
 		return
 	}
 	if s.writable() {
-		s.changes.put(key, change{value: data, present: true})
+		s.changes.put(key, data, true)
 	}
 }
 
@@ -139,7 +140,7 @@ func (s *Session) Delete(key string) {
 	if err := checkName(key); err != nil {
 		s.refuse(fmt.Errorf("session: key %q can't be deleted: %w", key, err))
 	} else if s.writable() {
-		s.changes.put(key, change{})
+		s.changes.put(key, nil, false)
 	}
 }
 
@@ -156,11 +157,15 @@ func (s *Session) Clear() {
 func (s *Session) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.changes.names(s.document)
+	return slices.Collect(s.changes.names(s.document))
 }
 
 // Len returns the number of values.
-func (s *Session) Len() int { return len(s.Keys()) }
+func (s *Session) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes.count(s.document)
+}
 
 var errReserved = errors.New("the name is reserved; use SetPersistent")
 
@@ -300,7 +305,7 @@ func (s *Session) Login(principal string) {
 	}
 	if was := s.currentPrincipal(); was != "" && was != principal || s.state == spent {
 		s.changes.clear()
-		delete(s.changes.byName, permanentKey)
+		s.changes.forget(permanentKey)
 		none := ""
 		s.document, s.label = nil, &none
 	}
@@ -317,7 +322,7 @@ func (s *Session) Login(principal string) {
 			s.refuse(fmt.Errorf("session: Login: %w", err))
 			return
 		}
-		s.changes.put(name, change{value: data, present: true})
+		s.changes.put(name, data, true)
 	}
 }
 
@@ -416,7 +421,7 @@ func (s *Session) SetPersistent(persistent bool) {
 		return
 	}
 	if s.isPersistent() != persistent && s.writable() {
-		s.changes.put(permanentKey, change{value: data, present: true})
+		s.changes.put(permanentKey, data, true)
 		s.renew()
 	}
 }
@@ -473,7 +478,7 @@ func (s *Session) Info() Info {
 
 // choose makes the ID of a session that is going to be created, if there is one. The caller holds mu.
 func (s *Session) choose() bool {
-	creates := s.life != keep && !(s.life == renew && s.moved) || s.state == fresh && len(s.changes.names(nil)) > 0
+	creates := s.life != keep && !(s.life == renew && s.moved) || s.state == fresh && s.changes.count(nil) > 0
 	if !creates || s.sealed || s.m.codec != nil {
 		return false
 	}

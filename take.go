@@ -29,15 +29,15 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	data, ok = s.changes.get(s.document, key)
 	if !ok || s.state != live {
 		if ok && s.writable() {
-			s.changes.put(key, change{}) // never stored, so nobody else can have it
+			s.changes.put(key, nil, false) // never stored, so nobody else can have it
 		}
 		s.mu.Unlock()
 		return data, ok, nil
 	}
 	// What this request did to the key so far goes with it; other changes wait for the save.
 	own := changes{seq: s.changes.seq}
-	if pending, is := s.changes.byName[key]; is {
-		own.byName = map[string]change{key: pending}
+	if pending := s.changes.find(key); pending != nil {
+		own.list = []change{*pending}
 	}
 	own.update(key, func(value []byte, present bool) ([]byte, bool, error) {
 		data, ok = value, present
@@ -65,8 +65,8 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return nil, false, ErrEnded
 	}
 	s.mu.Lock()
-	if s.changes.byName[key].seq <= own.seq {
-		delete(s.changes.byName, key)
+	if pending := s.changes.find(key); pending == nil || pending.seq <= own.seq {
+		s.changes.forget(key)
 		s.changes.seq++
 	}
 	s.mu.Unlock()
