@@ -9,11 +9,18 @@ require (
 
 require (
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/redis/rueidis v1.0.79 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 )
 
 require (
 	github.com/hipflask/session/store/memcachedstore v0.0.0
+	github.com/hipflask/session/store/pgstore v0.0.0
 	github.com/hipflask/session/store/redisstore v0.0.0
+	github.com/jackc/pgx/v5 v5.12.0
 	golang.org/x/sys v0.49.0 // indirect
 )

@@ -14,6 +14,7 @@ import (
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memcachedstore"
+	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
 )
 
@@ -35,6 +36,16 @@ var media = map[string]medium{
 	"memcached": {pace: history.Network, noIndex: true, open: func(t *testing.T) func() (store.Store, error) {
 		server := servertest.Memcached(t)
 		return func() (store.Store, error) { return memcachedstore.Open(t.Context(), server.URL, nil) }
+	}},
+	"postgres": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
+		server := servertest.Postgres(t)
+		return func() (store.Store, error) {
+			s, err := pgstore.Open(t.Context(), server.URL, nil)
+			if err != nil {
+				return nil, err
+			}
+			return s, s.Migrate(t.Context())
+		}
 	}},
 	"redis": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
 		server := servertest.Redis(t)
