@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,11 +13,30 @@ import (
 
 func TestMain(m *testing.M) { servertest.Main(m) }
 
-var redis = sync.OnceValue(func() *servertest.Server { return servertest.Redis(servertest.Shared) })
+// The servers that tests share, each started by the first test that needs it.
+var (
+	redis     = sync.OnceValue(func() *servertest.Server { return servertest.Redis(servertest.Shared) })
+	cluster   = sync.OnceValue(func() *servertest.Cluster { return servertest.RedisCluster(servertest.Shared) })
+	sentinels = sync.OnceValue(func() *servertest.Sentinels { return servertest.RedisSentinel(servertest.Shared) })
+)
 
-func open(tb testing.TB) store.Store {
+func clusterURL() string { return "redis://" + strings.Join(cluster().Addrs(), ",") }
+
+func sentinelURL() string {
+	return "redis+sentinel://" + strings.Join(sentinels().Addrs(), ",") + "/" + sentinels().Master
+}
+
+// opener returns a function that opens the store at a URL, as storetest wants it.
+func opener(url func() string, opts *redisstore.Options) func(testing.TB) store.Store {
+	return func(tb testing.TB) store.Store {
+		tb.Helper()
+		return open(tb, url(), opts)
+	}
+}
+
+func open(tb testing.TB, url string, opts *redisstore.Options) *redisstore.Store {
 	tb.Helper()
-	s, err := redisstore.Open(tb.Context(), redis().URL, nil)
+	s, err := redisstore.Open(tb.Context(), url, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -26,7 +46,19 @@ func open(tb testing.TB) store.Store {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, open, storetest.OwnExpiry())
+	storetest.Run(t, opener(func() string { return redis().URL }, nil), storetest.OwnExpiry())
 }
 
-func BenchmarkConformance(b *testing.B) { storetest.Bench(b, open, storetest.OwnExpiry()) }
+func TestConformanceOnCluster(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, opener(clusterURL, nil), storetest.OwnExpiry())
+}
+
+func TestConformanceUnderSentinel(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, opener(sentinelURL, &redisstore.Options{Replicas: 2}), storetest.OwnExpiry())
+}
+
+func BenchmarkConformance(b *testing.B) {
+	storetest.Bench(b, opener(func() string { return redis().URL }, nil), storetest.OwnExpiry())
+}

@@ -14,65 +14,70 @@ import (
 
 var errUnexpected = errors.New("unexpected answer")
 
-// hints say what helps against an error of the server, by its first word. The rest of its text is not shown: it can
-// hold arguments of the command.
+// hints say what helps against an error of the server, by its code, the first word. The rest of its text is not shown:
+// it can hold arguments of the command.
 var hints = map[string]string{
-	"CLUSTERDOWN": "the cluster has no master for some slots",
+	"BUSY":        "a script has been running for too long on the server",
+	"CLUSTERDOWN": "the cluster has no master for some of its slots",
 	"LOADING":     "the server is loading its data",
-	"MASTERDOWN":  "the server is a replica that lost its master",
+	"MASTERDOWN":  "the server is a replica that has lost its master",
 	"MISCONF":     "the server can't write to its disk and refuses changes: see its log",
-	"NOAUTH":      "the server wants a password: give it in the URL",
-	"NOPERM":      "the ACL lacks a permission: see the package documentation for the rules that the user needs",
-	"NOREPLICAS":  "too few replicas are connected (min-replicas-to-write)",
-	"OOM":         "the server has reached maxmemory: raise it",
+	"MOVED":       "the server is part of a cluster: add ?cluster to the URL",
+	"NOAUTH":      "the server wants a password: put it into the URL",
+	"NOPERM":      "the user lacks a permission: docs/redis.md has the rules that it needs",
+	"NOREPLICAS":  "too few replicas are connected to the server (min-replicas-to-write)",
+	"OOM":         "the server has reached its maxmemory: raise it",
 	"READONLY":    "the server is a replica: connect to the master",
-	"TRYAGAIN":    "the slot is just being moved",
-	"UNKILLABLE":  "the server is busy with a script",
-	"BUSY":        "the server is busy with a script",
-	"WRONGPASS":   "wrong user name or password",
+	"TRYAGAIN":    "the slot is just being moved to another node",
+	"WRONGPASS":   "the user name or the password is wrong",
 }
 
-// failed turns an error of rueidis into one of ours.
-func (s *Store) failed(op string, err error) error {
-	switch {
-	case rueidis.IsRedisNil(err):
+// failed turns an error of rueidis into one of ours, without what it may tell about keys.
+func failed(op string, err error) error {
+	if absent(err) {
 		return store.ErrNotFound
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("redisstore: %s: %w", op, err)
 	}
-	if code, hint := explain(err); code == "WRONGTYPE" {
-		return store.ErrNotFound // something else took the name: no record of ours
-	} else if code != "" {
-		return fmt.Errorf("redisstore: %s: the server answers %s%s", op, code, hint)
+	if errors.Is(err, rueidis.ErrClosing) {
+		return fmt.Errorf("redisstore: %s: the client is closed, or can't connect", op)
 	}
-	return fmt.Errorf("redisstore: %s: %w", op, bare(err))
+	if code := codeOf(err); code != "" {
+		hint := hints[code]
+		if hint == "" {
+			hint = "see the server's log"
+		}
+		return fmt.Errorf("redisstore: %s: the server answers %s: %s", op, code, hint)
+	}
+	// An error of package net tells addresses; others that come here are io.EOF, TLS's and our own.
+	var network *net.OpError
+	if errors.As(err, &network) {
+		err = network
+	}
+	return fmt.Errorf("redisstore: %s: %w", op, err)
 }
 
-// explain returns the first word of an error that the server answered, and what helps; "" if it is another error.
-func explain(err error) (code, hint string) {
+// absent says that a key has no value, or one of a type that is not ours: no record in either case.
+func absent(err error) bool { return rueidis.IsRedisNil(err) || codeOf(err) == "WRONGTYPE" }
+
+// codeOf returns the code of an error that the server answered, "" of any other error. Before version 7, Redis wraps the
+// error of a command in a script into one with the code ERR.
+func codeOf(err error) string {
 	answered, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return "", ""
+	if !ok || answered.IsNil() {
+		return ""
 	}
 	text := answered.Error()
-	code, _, _ = strings.Cut(text, " ")
-	if hint == "" && strings.Contains(text, "ACL failure") {
-		code = "NOPERM" // of a command in a script: ERR before Redis 7
+	code, rest, _ := strings.Cut(text, " ")
+	if code != "ERR" {
+		return strings.TrimSuffix(code, ":")
 	}
-	if hint = hints[code]; hint != "" {
-		hint = ": " + hint
+	for word := range strings.FieldsSeq(rest) {
+		inner, ok := strings.CutPrefix(word, "-")
+		if _, known := hints[inner]; ok && (known || inner == "WRONGTYPE") {
+			return inner
+		}
 	}
-	return code, hint
-}
-
-// bare leaves of an error what can't hold a key or a password: what package net says, and the sentinels of rueidis.
-func bare(err error) error {
-	var network net.Error
-	switch {
-	case errors.Is(err, rueidis.ErrClosing):
-		return errors.New("the client is closed, or can't connect")
-	case errors.As(err, &network):
-		return network
-	}
-	return err
+	return code
 }

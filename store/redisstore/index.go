@@ -33,5 +33,5 @@ func (s *Store) keep(ctx context.Context, principal, key string, left int64) (in
 // release lets a record's entry end at another time, or now, if it has not been kept again since then. Nothing depends
 // on it: an entry that stays ends at the time that it had.
 func (s *Store) release(ctx context.Context, principal, key, before, after string) {
-	_, _ = s.run(ctx, &releaseScript, s.indexKey(principal), key, before, after)
+	_, _ = s.runOnce(ctx, &releaseScript, s.indexKey(principal), []string{key, before, after})
 }

@@ -2,8 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -14,135 +17,208 @@ import (
 // page is how many records are read at a time.
 const page = 256
 
-// Principal implements [store.Lister].
+// Principal implements [store.Lister] with a cursor over the principal's index, and one round trip (on a cluster one to
+// each node) for 256 records.
 func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		if principal == "" {
 			return
 		}
 		index := s.indexKey(principal)
-		seen := map[string]bool{}
-		for cursor := uint64(0); ; {
-			res := s.read(ctx, func() rueidis.Completed {
-				return s.client.B().Arbitrary("ZSCAN").Keys(index).Args(fmt.Sprint(cursor), "COUNT", fmt.Sprint(page)).Build()
-			})
-			entry, err := res.AsScanEntry()
-			if err != nil {
-				yield(store.Record{}, s.failed("list", err))
-				return
+		s.scan(ctx, newWindow(), func(cursor string) (keys []string, next uint64, err error) {
+			entry, err := s.read(ctx, func() rueidis.RedisResult {
+				return s.client.Do(ctx, s.client.B().Arbitrary("ZSCAN").Keys(index).Args(cursor, "COUNT", pageText).Build())
+			}).AsScanEntry()
+			for i := 0; i < len(entry.Elements); i += 2 { // keys and their index times
+				keys = append(keys, entry.Elements[i])
 			}
-			var keys []string
-			for i := 0; i+1 < len(entry.Elements); i += 2 { // members and scores
-				if key := entry.Elements[i]; !seen[key] {
-					seen[key] = true
-					keys = append(keys, key)
+			return keys, entry.Cursor, err
+		}, func(rec store.Record, err error) bool {
+			return err == nil && rec.Principal != principal || yield(rec, err)
+		})
+	}
+}
+
+// All implements [store.Lister] with the server's SCAN, of each master one after the other. It walks over all keys of the
+// database, also those of other applications, a few hundred at a time. While slots of a cluster move to another node, it
+// may miss or repeat the records that move.
+func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		nodes, err := s.masters(ctx)
+		if err != nil {
+			yield(store.Record{}, failed("list", err))
+			return
+		}
+		seen, prefix := newWindow(), s.recordKey("")
+		pattern := escape(prefix) + "*"
+		for _, node := range nodes {
+			if !s.scan(ctx, seen, func(cursor string) (keys []string, next uint64, err error) {
+				entry, err := s.read(ctx, func() rueidis.RedisResult {
+					return node.Do(ctx, node.B().Arbitrary("SCAN", cursor, "MATCH", pattern, "COUNT", pageText).Build())
+				}).AsScanEntry()
+				for _, name := range entry.Elements {
+					keys = append(keys, strings.TrimPrefix(name, prefix))
 				}
-			}
-			if !s.yield(ctx, keys, func(rec store.Record, err error) bool {
-				return err == nil && rec.Principal != principal || yield(rec, err)
-			}) {
-				return
-			}
-			if cursor = entry.Cursor; cursor == 0 {
+				return keys, entry.Cursor, err
+			}, yield) {
 				return
 			}
 		}
 	}
 }
 
-// All implements [store.Lister].
-func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
-	return func(yield func(store.Record, error) bool) {
-		nodes, err := s.masters(ctx)
+var pageText = strconv.Itoa(page)
+
+// scan yields the records under the keys that pages returns, and tells whether the loop goes on. A cursor of Redis
+// returns what is there all the time at least once, and sometimes again.
+func (s *Store) scan(
+	ctx context.Context, seen *window, pages func(cursor string) (keys []string, next uint64, err error), yield func(store.Record, error) bool,
+) bool {
+	for cursor := "0"; ; {
+		keys, next, err := pages(cursor)
 		if err != nil {
-			yield(store.Record{}, s.failed("list", err))
-			return
+			yield(store.Record{}, failed("list", err))
+			return false
 		}
-		seen := newRecent()
-		prefix := s.recordKey("")
-		for _, node := range nodes {
-			for cursor := uint64(0); ; {
-				res := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(escape(prefix)+"*").Count(page).Build())
-				entry, err := res.AsScanEntry()
-				if err != nil {
-					yield(store.Record{}, s.failed("list", err))
-					return
-				}
-				var keys []string
-				for _, name := range entry.Elements {
-					if key := strings.TrimPrefix(name, prefix); seen.add(key) {
-						keys = append(keys, key)
-					}
-				}
-				if !s.yield(ctx, keys, yield) {
-					return
-				}
-				if cursor = entry.Cursor; cursor == 0 {
-					break
-				}
+		fresh := keys[:0]
+		for _, key := range keys {
+			if seen.add(key) {
+				fresh = append(fresh, key)
 			}
 		}
+		for len(fresh) > 0 {
+			n := min(page, len(fresh))
+			if !s.yield(ctx, fresh[:n], yield) {
+				return false
+			}
+			fresh = fresh[n:]
+		}
+		if next == 0 {
+			return true
+		}
+		cursor = strconv.FormatUint(next, 10)
 	}
 }
 
 // yield yields the records under keys, and tells whether the loop goes on.
 func (s *Store) yield(ctx context.Context, keys []string, yield func(store.Record, error) bool) bool {
-	for len(keys) > 0 {
-		some := keys[:min(page, len(keys))]
-		keys = keys[len(some):]
-		commands := make(rueidis.Commands, len(some))
-		for i, key := range some {
-			commands[i] = s.client.B().Arbitrary("GETRANGE").Keys(s.recordKey(key)).Args("0", fmt.Sprint(withoutData-1)).Build()
+	values, err := s.headers(ctx, keys)
+	if err != nil {
+		yield(store.Record{}, failed("list", err))
+		return false
+	}
+	for i, value := range values {
+		rec, ok := unpack(keys[i], value)
+		if !ok {
+			continue
 		}
-		for i, res := range s.client.DoMulti(ctx, commands...) {
-			value, err := res.AsBytes()
-			if err != nil {
-				err = s.failed("list", err)
-				if err == store.ErrNotFound {
-					continue
-				}
-				yield(store.Record{}, err)
-				return false
-			}
-			rec, ok := unpack(some[i], value)
-			if !ok {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				yield(store.Record{}, s.failed("list", err))
-				return false
-			}
-			rec.Data = nil
-			if !yield(rec, nil) {
-				return false
-			}
+		if err := ctx.Err(); err != nil {
+			yield(store.Record{}, failed("list", err))
+			return false
+		}
+		rec.Data = nil
+		if !yield(rec, nil) {
+			return false
 		}
 	}
 	return true
 }
 
-// masters returns the servers that hold the records.
+// headers reads all but the data of records; what is none is empty.
+func (s *Store) headers(ctx context.Context, keys []string) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	var results []rueidis.RedisResult
+	s.read(ctx, func() (broken rueidis.RedisResult) {
+		commands := make(rueidis.Commands, len(keys))
+		for i, key := range keys {
+			commands[i] = s.client.B().Arbitrary("GETRANGE").Keys(s.recordKey(key)).Args("0", withoutDataText).Build()
+		}
+		results = s.client.DoMulti(ctx, commands...)
+		for _, res := range results {
+			if res.NonRedisError() != nil {
+				return res
+			}
+		}
+		return broken
+	})
+	for i, res := range results {
+		value, err := res.AsBytes()
+		if err != nil && !absent(err) {
+			return nil, err
+		}
+		values[i] = value
+	}
+	return values, nil
+}
+
+var withoutDataText = strconv.Itoa(withoutData - 1)
+
+// masters returns the nodes that hold the records. Of a cluster they have to be all: a listing that leaves out the
+// records of a node would look whole.
 func (s *Store) masters(ctx context.Context) ([]rueidis.Client, error) {
 	var masters []rueidis.Client
 	for _, node := range s.client.Nodes() {
-		masters = append(masters, node)
+		if s.client.Mode() != rueidis.ClientModeCluster {
+			return []rueidis.Client{node}, nil
+		}
+		// HELLO without arguments changes nothing and needs no permission that ROLE or INFO would.
+		hello, err := node.Do(ctx, node.B().Arbitrary("HELLO").Build()).AsMap()
+		if role := hello["role"]; err == nil {
+			if name, _ := role.ToString(); name == "master" {
+				masters = append(masters, node)
+			}
+		}
+	}
+	info, err := s.client.Do(ctx, s.client.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
+	if err != nil {
+		return nil, err
+	}
+	var served, size int
+	for line := range strings.Lines(info) {
+		_, _ = fmt.Sscanf(line, "cluster_slots_ok:%d", &served)
+		_, _ = fmt.Sscanf(line, "cluster_size:%d", &size)
+	}
+	if served != slots || len(masters) < size {
+		return nil, errors.New("not all masters of the cluster can be reached")
 	}
 	return masters, nil
 }
 
-// escape makes a text mean itself in a pattern.
-func escape(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
+// slots is how many a cluster has.
+const slots = 16384
+
+// escape makes a text mean itself in a pattern of SCAN.
+func escape(text string) string { return patterns.Replace(text) }
+
+var patterns = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
+
+// A window remembers the last keys that came by. That is enough: when a table of Redis shrinks in the middle of a scan,
+// the cursor returns again what had come from the table's buckets that become one with the bucket it is at; it goes
+// through those one after the other (dictScan in src/dict.c of Redis 7).
+type window struct {
+	seed maphash.Seed
+	at   map[uint64]bool
+	ring []uint64
+	next int
 }
 
-type recent struct{ seen map[string]bool }
+const windowSize = 1 << 16
 
-func newRecent() *recent { return &recent{map[string]bool{}} }
+func newWindow() *window { return &window{seed: maphash.MakeSeed(), at: map[uint64]bool{}} }
 
-func (r *recent) add(key string) bool {
-	if r.seen[key] {
+// add returns false if key was added before, not too long ago.
+func (w *window) add(key string) bool {
+	sum := maphash.String(w.seed, key)
+	if w.at[sum] {
 		return false
 	}
-	r.seen[key] = true
+	w.at[sum] = true
+	if len(w.ring) < windowSize {
+		w.ring = append(w.ring, sum)
+		return true
+	}
+	delete(w.at, w.ring[w.next])
+	w.ring[w.next] = sum
+	w.next = (w.next + 1) % windowSize
 	return true
 }

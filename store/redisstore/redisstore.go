@@ -22,6 +22,13 @@ type Options struct {
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
+func (o *Options) check() error {
+	if o.Replicas < 0 {
+		return fmt.Errorf("redisstore: Replicas is %d: it can't be negative", o.Replicas)
+	}
+	return nil
+}
+
 // Store keeps records in Redis.
 type Store struct {
 	client   rueidis.Client
@@ -45,8 +52,8 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
-	if opts.Replicas < 0 {
-		return nil, fmt.Errorf("redisstore: Replicas is %d: it can't be negative", opts.Replicas)
+	if err := opts.check(); err != nil {
+		return nil, err
 	}
 	s := &Store{client: client, prefix: opts.Prefix, replicas: opts.Replicas}
 	if s.prefix == "" {

@@ -37,10 +37,11 @@ end
 redis.call('SET', key, ARGV[1] .. indexed .. ARGV[3], 'PX', ARGV[4])
 return 1`}
 
-// replace takes: old version, record up to the index time, index time, record behind it, milliseconds left, and "0"
-// without a principal, "1" with one, "2" for a tombstone with one: that needs its entry for a short time only, and the
-// answer {1, old index time, new one} says what may be released.
-var replaceScript = script{"03ae95484197bd9509151f006cdc442affef65aa", `local key, left, indexed = KEYS[1], tonumber(ARGV[5]), ARGV[3]
+// replace takes: old version, record up to the index time, index time, record behind it, milliseconds left, "1" if it has
+// a principal. A tombstone (the kind, offset 41, is not 0) needs its entry for a short time only: the answer {1, old index
+// time, new one} says what may be released. The record is removed before a tombstone takes its place, since a server that
+// has reached maxmemory lets a script only store something if it has removed something: a logout has to work there.
+var replaceScript = script{"29d1ad4753f32d0f6287fbedf4f6f725affc03cb", `local key, left, indexed = KEYS[1], tonumber(ARGV[5]), ARGV[3]
 local head = redis.call('GETRANGE', key, 0, 16)
 if #head < 17 or string.byte(head) ~= 1 then return 0 end
 if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
@@ -48,26 +49,25 @@ if left <= 0 then
   redis.call('DEL', key)
   return 1
 end
-local answer = 1
-if ARGV[6] ~= '0' then
+local answer, retired = 1, string.byte(ARGV[4], 25) ~= 0
+if ARGV[6] == '1' then
   local before = string.sub(head, 10)
   if before > indexed then indexed = before end
   local t = redis.call('TIME')
   local ends = t[1] * 1000 + t[2] / 1000 + left
   if ends > struct.unpack('>I8', indexed) then return {4} end
-  if ARGV[6] == '2' then
-    local short = struct.pack('>I8', math.floor(ends) + 60000)
-    if short < indexed then
-      answer = {1, indexed, short}
-      indexed = short
-    end
+  local short = struct.pack('>I8', math.floor(ends) + 60000)
+  if retired and short < indexed then
+    answer = {1, indexed, short}
+    indexed = short
   end
 end
+if retired then redis.call('DEL', key) end
 redis.call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
 return answer`}
 
-// touch takes: version, LastSeenAt and ExpiresAt as stored, milliseconds left, index time.
-var touchScript = script{"f6b611ea91752dde50bd1027aaa6906f2747411f", `local key, left, indexed = KEYS[1], tonumber(ARGV[3]), ARGV[4]
+// touch (PEXPIRE stands first, as DEL does above) takes: version, LastSeenAt and ExpiresAt as stored, milliseconds left, index time.
+var touchScript = script{"c6d5e5cc7965b22fa85eb676563d0f30e93b2e54", `local key, left, indexed = KEYS[1], tonumber(ARGV[3]), ARGV[4]
 local head = redis.call('GETRANGE', key, 0, 47)
 if #head < 48 or string.byte(head) ~= 1 then return 0 end
 if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
@@ -84,8 +84,8 @@ if principal > 0 then
     return {4, redis.call('GETRANGE', key, 48, 47 + principal)}
   end
 end
-redis.call('SETRANGE', key, 9, indexed .. ARGV[2])
 redis.call('PEXPIRE', key, ARGV[3])
+redis.call('SETRANGE', key, 9, indexed .. ARGV[2])
 return 1`}
 
 // delete takes nothing and answers {1, index time, principal} if the record has an entry.
@@ -128,17 +128,35 @@ if before and tonumber(before) == struct.unpack('>I8', ARGV[2]) then
   redis.call('ZADD', KEYS[1], string.format('%.0f', struct.unpack('>I8', ARGV[3])), ARGV[1])` + tidy + `end
 return 1`}
 
-// run runs a script on a key. The command is sent once: rueidis sends commands that write again only where the server
-// said that it did not apply them (MOVED, ASK), and NOSCRIPT says so too. binary arguments are not copied.
+// run runs a script on a key, and waits for replicas if the Store does.
 func (s *Store) run(ctx context.Context, sc *script, key string, args ...string) (answer, error) {
 	if s.replicas > 0 {
 		return s.runAndWait(ctx, sc, key, args)
 	}
-	res := s.client.Do(ctx, s.client.B().Evalsha().Sha1(sc.sha1).Numkeys(1).Key(key).Arg(args...).Build())
-	if err, ok := rueidis.IsRedisErr(res.Error()); ok && err.IsNoScript() {
-		res = s.client.Do(ctx, s.client.B().Eval().Script(sc.lua).Numkeys(1).Key(key).Arg(args...).Build())
+	return s.runOnce(ctx, sc, key, args)
+}
+
+// runOnce sends a script once. It is sent again only to another node of a cluster, where the first one has said that
+// it did nothing (MOVED, ASK), and as a text where the server has said that it does not know the name (NOSCRIPT).
+func (s *Store) runOnce(ctx context.Context, sc *script, key string, args []string) (answer, error) {
+	res := s.client.Do(ctx, sc.evalsha(s.client.B(), key, args))
+	if noScript(res) {
+		res = s.client.Do(ctx, sc.eval(s.client.B(), key, args))
 	}
 	return parse(res)
+}
+
+func (sc *script) evalsha(b rueidis.Builder, key string, args []string) rueidis.Completed {
+	return b.Evalsha().Sha1(sc.sha1).Numkeys(1).Key(key).Arg(args...).Build()
+}
+
+func (sc *script) eval(b rueidis.Builder, key string, args []string) rueidis.Completed {
+	return b.Eval().Script(sc.lua).Numkeys(1).Key(key).Arg(args...).Build()
+}
+
+func noScript(res rueidis.RedisResult) bool {
+	err, ok := rueidis.IsRedisErr(res.Error())
+	return ok && err.IsNoScript()
 }
 
 // An answer of a script: a code and what it tells. A script that answers with a text alone is done.

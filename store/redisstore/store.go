@@ -16,10 +16,10 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, err
 	}
 	name := s.recordKey(key)
-	res := s.read(ctx, func() rueidis.Completed { return s.client.B().Arbitrary("GET").Keys(name).Build() })
+	res := s.read(ctx, func() rueidis.RedisResult { return s.client.Do(ctx, s.client.B().Arbitrary("GET").Keys(name).Build()) })
 	value, err := res.AsBytes()
 	if err != nil {
-		return store.Record{}, s.failed("load", err)
+		return store.Record{}, failed("load", err)
 	}
 	rec, ok := unpack(key, value)
 	if !ok {
@@ -58,12 +58,8 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 	}
 	head, rest := pack(&rec)
 	indexed, matters := noIndexTime, "0"
-	switch {
-	case rec.Principal == "":
-	case rec.Kind == store.Live:
+	if rec.Principal != "" {
 		matters = "1"
-	default:
-		matters = "2"
 	}
 	return s.write(ctx, "replace", func() (answer, error) {
 		left := left(rec.ExpiresAt)
@@ -118,7 +114,7 @@ func (s *Store) write(ctx context.Context, op string, attempt func() (answer, er
 	for range 3 {
 		a, err := attempt()
 		if err != nil {
-			return s.failed(op, err)
+			return failed(op, err)
 		}
 		switch a.code {
 		case answerDone:
@@ -131,17 +127,18 @@ func (s *Store) write(ctx context.Context, op string, attempt func() (answer, er
 			return store.ErrExists
 		}
 	}
-	return s.failed(op, errors.New("the index entry ends before the record again and again: do the servers' clocks differ?"))
+	return failed(op, errors.New("the index entry ends before the record again and again: do the servers' clocks differ?"))
 }
 
-// reads is how often a read is sent when the connection breaks: a restart of the server leaves broken connections.
+// reads is how often a read is sent where connections break: a server that was restarted leaves several broken ones.
 const reads = 3
 
-// read sends a command that only reads. It is not marked as one to rueidis, so that it goes to the primary whatever the
-// client was told about replicas, and is sent again only here.
-func (s *Store) read(ctx context.Context, command func() rueidis.Completed) (res rueidis.RedisResult) {
+// read sends a command that only reads, until it is answered. Such commands are not marked as reads to rueidis (they are
+// built by Arbitrary), so that they go to the master, whatever the client was told about replicas, and so that rueidis
+// doesn't send them again itself, for as long as the context lasts.
+func (s *Store) read(ctx context.Context, send func() rueidis.RedisResult) (res rueidis.RedisResult) {
 	for range reads {
-		res = s.client.Do(ctx, command())
+		res = send()
 		if err := res.NonRedisError(); err == nil || ctx.Err() != nil || errors.Is(err, rueidis.ErrClosing) {
 			break
 		}

@@ -1,0 +1,131 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/hipflask/session/store"
+)
+
+// What Open sets for its clients. A client has to give up a silent server before the requests that wait for it are
+// given up: StoreTimeout of a session.Manager is 5 s by default.
+const (
+	dialTimeout     = 2 * time.Second
+	silence         = 5 * time.Second // until a connection without answers counts as broken
+	topologyRefresh = 5 * time.Second // of Sentinel and Cluster, for news that were missed
+	bufferSize      = 64 << 10        // for each direction of a connection
+)
+
+func clientDefaults() rueidis.ClientOption {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	return rueidis.ClientOption{
+		DisableRetry:        true, // the store knows what may be sent twice
+		DisableCache:        true,
+		AlwaysPipelining:    true, // otherwise the end of a context may go unnoticed
+		ClientName:          "hipflask",
+		ClientSetInfo:       rueidis.DisableClientSetInfo,
+		ConnWriteTimeout:    silence,
+		ReadBufferEachConn:  bufferSize,
+		WriteBufferEachConn: bufferSize,
+		Dialer:              dialer,
+		Sentinel:            rueidis.SentinelOption{Dialer: dialer, TopologyRefreshInterval: topologyRefresh},
+		ClusterOption:       rueidis.ClusterOption{ShardsRefreshInterval: topologyRefresh},
+	}
+}
+
+// Open connects to the server that a URL names and returns a Store whose Close closes the connections. It tries a read
+// and a write, so that a wrong password, a missing permission, or a replica in place of the master is an error here and
+// not at the first visitor. Nil opts are the defaults.
+//
+//	redis://USER:PASSWORD@HOST:PORT/DATABASE     one server; all but the host may be left out
+//	rediss://...                                 the same with TLS
+//	unix://USER:PASSWORD@/run/redis.sock         one server, through its socket
+//	redis://HOST:PORT,HOST:PORT                  a cluster: some of its nodes
+//	redis://HOST:PORT?cluster                    a cluster: one of its nodes
+//	redis+sentinel://HOST:PORT,HOST:PORT/NAME    sentinels, and their name for the master; also /NAME/DATABASE
+//	rediss+sentinel://...                        the same with TLS, to the sentinels and the servers
+//
+// valkey:// and valkeys:// mean redis:// and rediss://. The port is 6379 where it is left out, 26379 of a sentinel.
+// Special characters in user names and passwords are percent-encoded. Parameters:
+//
+//	prefix=PREFIX, replicas=N      Options.Prefix and Options.Replicas, where opts leave them zero
+//	db=DATABASE                    the same as in the path
+//	ca=FILE                        certificates in PEM, one of which has to have signed the server's; default: the system's
+//	cert=FILE, key=FILE            the client's own certificate and key in PEM
+//	server_name=NAME               the name in the server's certificate, if it isn't the host
+//	sentinel_user, sentinel_password    for the sentinels, which get none of the others'
+//
+// Errors never contain the URL. ctx bounds the call of Open.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	settings := Options{}
+	if opts != nil {
+		settings = *opts
+	}
+	option, err := parseURL(url, &settings)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: URL: %w", err)
+	}
+	if err := settings.check(); err != nil {
+		return nil, err
+	}
+	client, err := dial(ctx, option)
+	if err != nil {
+		return nil, failed("connect", err)
+	}
+	s, err := New(client, &settings)
+	if err == nil {
+		s.owned = true
+		err = s.try(ctx)
+	}
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// dial returns when ctx ends; what goes on behind it then ends with dialTimeout.
+func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+	var client rueidis.Client
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if client, err = rueidis.NewClient(option); err != nil && client != nil {
+			client.Close()
+		}
+	}()
+	select {
+	case <-done:
+		return client, err
+	case <-ctx.Done():
+		go func() {
+			if <-done; err == nil {
+				client.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+// try reads and writes as the store will.
+func (s *Store) try(ctx context.Context) error {
+	name := "try-" + rand.Text()
+	if _, err := s.Load(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	indexed, err := s.keep(ctx, name, name, 0)
+	if err == nil {
+		_, err = s.runOnce(ctx, &releaseScript, s.indexKey(name), []string{name, indexed, noIndexTime})
+	}
+	if err != nil {
+		return failed("try a write", err)
+	}
+	return nil
+}
