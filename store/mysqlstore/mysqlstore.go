@@ -1,0 +1,169 @@
+// Package mysqlstore keeps sessions in a table of MySQL, 8.0 or later, or of MariaDB, 10.6 or later:
+//
+//	s, err := mysqlstore.Open(ctx, "mysql://shop:secret@db.example/shop", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer s.Close()
+//	if err := s.Migrate(ctx); err != nil { // makes the table
+//		log.Fatal(err)
+//	}
+//	sessions, err := session.New(session.Config{SecretKey: key, Store: s})
+//
+// It is tested with MariaDB 10.11. The statements keep to what MySQL's manual says as well; they were not run there.
+//
+// Every method is one statement and one round trip; two where a Replace or Touch finds another version, or a listing is
+// longer than a page. Statements are prepared once on each connection, so that no value is ever part of a text.
+//
+// # At most once
+//
+// database/sql sends a statement again if the driver answers driver.ErrBadConn. This driver does so where it could send
+// no byte of it, or found before that the connection had ended, or, with rejectReadOnly=true, where the server refused
+// to write; nowhere else (v1.10.1, writePacket, ResetSession and handleErrorPacket). The victim of a deadlock, which
+// the server has undone, is sent again here.
+//
+// # The primary
+//
+// The connections must lead to the primary, not to a replica, nor to a proxy that sends SELECTs to one: a replica answers
+// with what was true a moment ago, so that a session that was logged out would still be there.
+//
+// # What survives
+//
+// A write that was answered survives the end of the program, and of the server, as far as the server's settings say so:
+// with innodb_flush_log_at_trx_commit=1, the default, also the loss of power; with 2 that takes back about a second, so
+// that a session which was logged out in it may be back; with 0 a crash of the server does, too. A failover to an
+// asynchronous replica takes back what had not reached it.
+//
+// # Expiry
+//
+// The clock of the server decides, to the millisecond, in UTC whatever its time zone. Sweep removes rows of 500 in one
+// statement.
+package mysqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqlstore"
+)
+
+// Options are the settings of a Store. The zero value is the default.
+type Options struct {
+	// Table is the name of the table, with or without a database: letters, digits and "_", at most 50 bytes each.
+	// Default: "hipflask_sessions", in the connection's database. The name with _schema at its end is used too.
+	Table string
+
+	_ struct{} // no unkeyed literals: fields may be added
+}
+
+// Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
+// for concurrent use. Make one with [New] or [Open].
+type Store struct{ engine }
+
+// engine hides the name of the field, not its methods.
+type engine = *sqlstore.Store
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Lister  = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+)
+
+// New returns a Store that uses a database of go-sql-driver/mysql, which stays the caller's: Close leaves it open. Nil
+// opts are the defaults. It sends nothing; call Migrate before the first use. The connections may have any settings;
+// set SetMaxIdleConns to what SetMaxOpenConns is, or most statements begin with a new connection when many run at once.
+func New(db *sql.DB, opts *Options) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("mysqlstore: the database is nil")
+	}
+	return newStore(newClient(db, false), opts)
+}
+
+func newStore(c *client, opts *Options) (*Store, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	s, err := sqlstore.New("mysqlstore", c, sqlstore.MySQL, opts.Table)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s}, nil
+}
+
+// The pool of Open. Connections are renewed before a firewall or wait_timeout ends them, and so that they find a new
+// primary after a failover.
+const (
+	maxConns    = 16
+	maxLifetime = 3 * time.Minute
+	dialTimeout = 5 * time.Second
+)
+
+// Open returns a Store with at most 16 connections of its own, which Close closes. url is
+// "mysql://user:password@host:port/database?setting=value", with special characters as %XX; the port is 3306 by
+// default. Settings are those of go-sql-driver/mysql, such as tls=true; socket=/run/mysqld/mysqld.sock connects there
+// and not to a host. Open connects once, to fail early; the table is made by Migrate. Nil opts are the defaults.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	config, err := parseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("mysqlstore: URL: %w", err)
+	}
+	connector, err := mysql.NewConnector(config)
+	if err != nil { // which quotes settings
+		return nil, errors.New("mysqlstore: URL: a setting is refused by go-sql-driver/mysql")
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	db.SetConnMaxLifetime(maxLifetime)
+	if err := db.PingContext(ctx); err != nil {
+		db.Close()
+		if end := ctx.Err(); end != nil {
+			return nil, fmt.Errorf("mysqlstore: open: %w", end)
+		}
+		return nil, fmt.Errorf("mysqlstore: open: %w", clean(err))
+	}
+	s, err := newStore(newClient(db, true), opts)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// parseURL makes the driver's configuration of a URL. Its errors name no part of it.
+func parseURL(text string) (*mysql.Config, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "mysql" || len(u.Path) < 2 {
+		return nil, errors.New("it is not of the form mysql://user:password@host:port/database?setting=value, " +
+			"with special characters as %XX")
+	}
+	settings := u.Query()
+	network, address := "tcp", u.Host
+	if socket := settings.Get("socket"); socket != "" {
+		network, address = "unix", socket
+		settings.Del("socket")
+	} else if u.Port() == "" {
+		address = net.JoinHostPort(u.Hostname(), "3306")
+	}
+	config, err := mysql.ParseDSN("/?" + settings.Encode())
+	if err != nil {
+		return nil, errors.New("a setting is not one of go-sql-driver/mysql")
+	}
+	config.Net, config.Addr, config.DBName = network, address, u.Path[1:]
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	config.ClientFoundRows = true
+	config.Logger = &mysql.NopLogger{} // errors are returned
+	if config.Timeout == 0 {
+		config.Timeout = dialTimeout
+	}
+	return config, nil
+}
