@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // starter is the thread that starts all processes: a parent's death signal comes when that thread ends, not the process
@@ -99,8 +101,29 @@ func pause(cmd *exec.Cmd, stop bool) error {
 		if err := syscall.Kill(pid, signal); err != nil && err != syscall.ESRCH {
 			return err
 		}
+		for deadline := time.Now().Add(Patience); stop && !stopped(pid); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("process %d doesn't stop within %v", pid, Patience)
+			}
+		}
 	}
 	return nil
+}
+
+// stopped tells whether all threads of a process stand still, which they do some time after the signal was sent.
+func stopped(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/stat", pid))
+	for _, file := range stats {
+		if stat, err := os.ReadFile(file); err == nil && !strings.Contains("TtZX", fields(stat)[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// fields returns what follows the name in a stat file: state, parent ... The name may contain anything.
+func fields(stat []byte) []string {
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
 // descendants returns a process and all those below it. A process group isn't enough: PostgreSQL's have one each.
@@ -112,10 +135,8 @@ func descendants(root int) []int {
 		if err != nil {
 			continue // it has ended
 		}
-		// pid (comm) state ppid ...: comm may contain anything.
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if ppid, err := strconv.Atoi(fields[1]); err == nil {
+		if ppid, err := strconv.Atoi(fields(stat)[1]); err == nil {
 			below[ppid] = append(below[ppid], pid)
 		}
 	}
