@@ -63,6 +63,8 @@ type parser struct {
 	depth int
 	tags  []Tag
 	plain bool // tags have no meaning
+
+	standard bool // no NaN, no infinities
 }
 
 // whole reads one value and nothing after it.
@@ -151,9 +153,9 @@ func (p *parser) value(build bool) (any, error) {
 		return true, nil
 	case p.word("false"):
 		return false, nil
-	case p.word("NaN"):
+	case !p.standard && p.word("NaN"):
 		return math.NaN(), nil
-	case p.word("Infinity"):
+	case !p.standard && p.word("Infinity"):
 		return math.Inf(1), nil
 	}
 	return nil, errForm
@@ -299,7 +301,7 @@ func (p *parser) untag(object map[string]any) (any, error) {
 func (p *parser) number(build bool) (any, error) {
 	start := p.pos
 	p.take('-')
-	if p.word("Infinity") {
+	if !p.standard && p.word("Infinity") {
 		return math.Inf(-1), nil
 	}
 	digits := func() bool {
@@ -331,12 +333,15 @@ func (p *parser) number(build bool) (any, error) {
 	switch {
 	case !float && n > maxDigits:
 		return nil, errForm
-	case !build:
+	case !build && !(p.standard && float):
 		return nil, nil
 	}
 	text := string(p.data[start:p.pos])
 	if float {
 		f, _ := strconv.ParseFloat(text, 64) // too large is infinity, as in Python
+		if p.standard && math.IsInf(f, 0) {
+			return nil, errForm
+		}
 		return f, nil
 	}
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil {

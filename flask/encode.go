@@ -24,6 +24,7 @@ const maxWriteDepth = 300
 var (
 	errText  = errors.New("flask: text is not valid UTF-8")
 	errYear  = errors.New("flask: Flask keeps times of the years 100 to 9999 only")
+	errSet   = errors.New("flask: Flask's cookie holds no set")
 	errDepth = fmt.Errorf("flask: a value is nested deeper than %d levels", maxWriteDepth)
 )
 
@@ -81,6 +82,8 @@ func (e *encoder) value(b []byte, v any) ([]byte, error) {
 		return e.tagged(b, tagTuple, []any(v))
 	case session.FlashMessage: // flask/helpers.py, flash
 		return e.tagged(b, tagTuple, []any{v.Category, v.Message})
+	case Set:
+		return nil, errSet
 	case []any:
 		return e.list(b, len(v), func(i int) any { return v[i] })
 	case map[string]any:

@@ -68,7 +68,16 @@ func assign(v, pointer any) error {
 	case *[]byte:
 		*p, ok = v.([]byte)
 	case *time.Time:
+		if n, is := v.(Naive); is {
+			v = time.Time(n)
+		}
 		*p, ok = v.(time.Time)
+	case *Naive:
+		*p, ok = v.(Naive)
+	case *Set:
+		*p, ok = v.(Set)
+	case *Decimal:
+		*p, ok = v.(Decimal)
 	case *Tuple:
 		*p, ok = v.(Tuple)
 	case *Markup:
@@ -108,6 +117,14 @@ func jsonForm(v any) any {
 		return list
 	case Tuple:
 		return jsonForm([]any(v))
+	case Set:
+		return jsonForm([]any(v))
+	case map[any]any: // encoding/json has no form for it
+		object := make(map[string]any, len(v))
+		for k := range v {
+			object[fmt.Sprint(k)] = jsonForm(v[k])
+		}
+		return object
 	case map[string]any:
 		object := make(map[string]any, len(v))
 		for k := range v {

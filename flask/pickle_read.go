@@ -1,0 +1,566 @@
+package flask
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// unpickler is a pickle's stack machine, without the part that calls anything: what a class would make of its arguments
+// is made here, for the few classes that have a name in reduce.
+type unpickler struct {
+	data  []byte
+	pos   int
+	stack []any
+	marks []int
+	memo  map[uint32]any
+
+	copies int // bytes and items that were copied: a pickle can ask for the same copy again and again
+}
+
+// Containers are boxes while the machine runs, since it can fill them after others refer to them.
+type (
+	box struct {
+		items []any // of a dict: key, value, key, value ...
+		kind  byte  // the opcode that makes an empty one
+	}
+	class string
+	zone  int64 // seconds
+	uuid  struct{ value any }
+)
+
+// readPickle returns the value of a whole pickle.
+func readPickle(document []byte) (any, error) {
+	if len(document) < 3 || document[0] != opProto || document[1] < 2 || document[1] > 5 || document[len(document)-1] != opStop {
+		return nil, errPickle
+	}
+	return runPickle(document)
+}
+
+// runPickle runs opcodes to their end, where one value has to be left.
+func runPickle(data []byte) (any, error) {
+	if len(data) > maxPickle {
+		return nil, errPickle
+	}
+	u := unpickler{data: data}
+	for u.pos < len(u.data) {
+		op := u.data[u.pos]
+		u.pos++
+		if op == opStop {
+			if u.pos != len(u.data) {
+				return nil, errPickle
+			}
+			break
+		}
+		if !u.step(op) {
+			return nil, errPickle
+		}
+	}
+	if len(u.stack) != 1 || len(u.marks) != 0 {
+		return nil, errPickle
+	}
+	budget := maxPickle
+	v, ok := resolve(u.stack[0], 1, &budget)
+	if !ok {
+		return nil, errPickle
+	}
+	return v, nil
+}
+
+func (u *unpickler) push(v any) bool {
+	u.stack = append(u.stack, v)
+	return true
+}
+
+// bottom is where the part of the stack begins that may be popped.
+func (u *unpickler) bottom() int {
+	if len(u.marks) == 0 {
+		return 0
+	}
+	return u.marks[len(u.marks)-1]
+}
+
+func (u *unpickler) pop() (any, bool) {
+	n := len(u.stack)
+	if n <= u.bottom() {
+		return nil, false
+	}
+	v := u.stack[n-1]
+	u.stack = u.stack[:n-1]
+	return v, true
+}
+
+// popMark returns a copy of what stands above the last mark.
+func (u *unpickler) popMark() ([]any, bool) {
+	if len(u.marks) == 0 {
+		return nil, false
+	}
+	from := u.bottom()
+	u.marks = u.marks[:len(u.marks)-1]
+	items := slices.Clone(u.stack[from:])
+	u.stack = u.stack[:from]
+	return items, true
+}
+
+func (u *unpickler) bytes(n uint64) ([]byte, bool) {
+	if n > uint64(len(u.data)-u.pos) {
+		return nil, false
+	}
+	u.pos += int(n)
+	return u.data[u.pos-int(n) : u.pos], true
+}
+
+// number reads an unsigned integer of size bytes, least byte first.
+func (u *unpickler) number(size int) (uint64, bool) {
+	b, ok := u.bytes(uint64(size))
+	var n [8]byte
+	copy(n[:], b)
+	return binary.LittleEndian.Uint64(n[:]), ok
+}
+
+// counted reads a length of size bytes and so many bytes.
+func (u *unpickler) counted(size int) ([]byte, bool) {
+	n, ok := u.number(size)
+	if !ok {
+		return nil, false
+	}
+	return u.bytes(n)
+}
+
+func (u *unpickler) step(op byte) bool {
+	switch op {
+	case opProto:
+		v, ok := u.number(1)
+		return ok && u.pos == 2 && v >= 2 && v <= 5
+	case opFrame:
+		_, ok := u.number(8)
+		return ok
+	case opMark:
+		u.marks = append(u.marks, len(u.stack))
+		return true
+	case opPop:
+		_, ok := u.pop()
+		return ok
+	case opNone:
+		return u.push(nil)
+	case opNewTrue, opNewFalse:
+		return u.push(op == opNewTrue)
+	case opBinInt:
+		n, ok := u.number(4)
+		return ok && u.push(int64(int32(n)))
+	case opBinInt1:
+		n, ok := u.number(1)
+		return ok && u.push(int64(n))
+	case opBinInt2:
+		n, ok := u.number(2)
+		return ok && u.push(int64(n))
+	case opLong1:
+		return u.long(1)
+	case opLong4:
+		return u.long(4)
+	case opBinFloat:
+		b, ok := u.bytes(8)
+		return ok && u.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
+	case opShortUnicode:
+		return u.text(1)
+	case opBinUnicode:
+		return u.text(4)
+	case opBinUnicode8:
+		return u.text(8)
+	case opShortBinBytes:
+		b, ok := u.counted(1)
+		return ok && u.push(slices.Clone(b))
+	case opBinBytes:
+		b, ok := u.counted(4)
+		return ok && u.push(slices.Clone(b))
+	case opBinBytes8:
+		b, ok := u.counted(8)
+		return ok && u.push(slices.Clone(b))
+	case opByteArray8:
+		b, ok := u.counted(8)
+		return ok && u.push(bytearray(slices.Clone(b)))
+	case opEmptyDict, opEmptyList, opEmptySet:
+		return u.push(&box{kind: op})
+	case opSetItem, opSetItems, opAppend, opAppends, opAddItems:
+		return u.fill(op)
+	case opEmptyTuple:
+		return u.push(Tuple{})
+	case opTuple1, opTuple2, opTuple3:
+		n := len(u.stack) - int(op-opTuple1) - 1
+		if n < u.bottom() {
+			return false
+		}
+		items := slices.Clone(u.stack[n:])
+		u.stack = u.stack[:n]
+		return u.push(Tuple(items))
+	case opTuple:
+		items, ok := u.popMark()
+		return ok && u.push(Tuple(items))
+	case opFrozenSet:
+		items, ok := u.popMark()
+		return ok && u.push(frozenset(items))
+	}
+	return u.memory(op) || u.object(op)
+}
+
+func (u *unpickler) text(size int) bool {
+	b, ok := u.counted(size)
+	return ok && utf8.Valid(b) && u.push(string(b)) // Python would also take lone surrogates
+}
+
+func (u *unpickler) long(size int) bool {
+	b, ok := u.counted(size)
+	if !ok || len(b) > maxPickleInteger {
+		return false
+	}
+	b = slices.Clone(b)
+	slices.Reverse(b)
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	return u.push(natural(n))
+}
+
+// fill puts items into the container below them.
+func (u *unpickler) fill(op byte) bool {
+	var items []any
+	ok := true
+	switch op {
+	case opSetItem:
+		n := len(u.stack) - 2
+		if n < u.bottom() {
+			return false
+		}
+		items = slices.Clone(u.stack[n:])
+		u.stack = u.stack[:n]
+	case opAppend:
+		var v any
+		v, ok = u.pop()
+		items = []any{v}
+	default:
+		items, ok = u.popMark()
+	}
+	if !ok || len(u.stack) <= u.bottom() {
+		return false
+	}
+	target, ok := u.stack[len(u.stack)-1].(*box)
+	if !ok {
+		return false
+	}
+	switch target.kind {
+	case opEmptyDict:
+		ok = (op == opSetItem || op == opSetItems) && len(items)%2 == 0
+	case opEmptyList:
+		ok = op == opAppend || op == opAppends
+	case opEmptySet:
+		ok = op == opAddItems
+	}
+	target.items = append(target.items, items...)
+	return ok
+}
+
+// memory runs the opcodes of the memo.
+func (u *unpickler) memory(op byte) bool {
+	var n uint64
+	ok := true
+	switch op {
+	case opMemoize:
+		n = uint64(len(u.memo))
+	case opBinPut, opBinGet:
+		n, ok = u.number(1)
+	case opLongBinPut, opLongBinGet:
+		n, ok = u.number(4)
+	default:
+		return false
+	}
+	if !ok {
+		return false
+	}
+	if op == opBinGet || op == opLongBinGet {
+		v, ok := u.memo[uint32(n)]
+		return ok && u.push(v)
+	}
+	if len(u.stack) <= u.bottom() {
+		return false
+	}
+	if u.memo == nil {
+		u.memo = make(map[uint32]any)
+	}
+	u.memo[uint32(n)] = u.stack[len(u.stack)-1]
+	return true
+}
+
+// classes are the only names that a pickle may use.
+var classes = []class{
+	"datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "uuid.UUID", "decimal.Decimal", "markupsafe.Markup",
+	"builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset", "builtins.bytearray", "__builtin__.bytearray",
+	"_codecs.encode", "__builtin__.bytes", // how protocol 2 writes bytes
+}
+
+func (u *unpickler) object(op byte) bool {
+	switch op {
+	case opGlobal:
+		rest := string(u.data[u.pos:min(len(u.data), u.pos+128)])
+		module, rest, ok1 := strings.Cut(rest, "\n")
+		name, _, ok2 := strings.Cut(rest, "\n")
+		u.pos += len(module) + len(name) + 2
+		return ok1 && ok2 && u.class(module, name)
+	case opStackGlobal:
+		name, _ := u.pop()
+		module, _ := u.pop()
+		m, ok1 := module.(string)
+		n, ok2 := name.(string)
+		return ok1 && ok2 && u.class(m, n)
+	case opReduce, opNewObj:
+		args, _ := u.pop()
+		callee, _ := u.pop()
+		list, ok1 := args.(Tuple)
+		name, ok2 := callee.(class)
+		if !ok1 || !ok2 {
+			return false
+		}
+		if u.copies += sizeOf(list); u.copies > maxPickle {
+			return false
+		}
+		v, ok := reduce(name, list, op == opNewObj)
+		return ok && u.push(v)
+	case opBuild: // the state of a UUID, after NEWOBJ without arguments
+		state, _ := u.pop()
+		fields, ok := state.(*box)
+		if !ok || len(u.stack) <= u.bottom() {
+			return false
+		}
+		id, ok := u.stack[len(u.stack)-1].(*uuid)
+		if !ok || fields.kind != opEmptyDict {
+			return false
+		}
+		for i := 0; i < len(fields.items); i += 2 {
+			if fields.items[i] == "int" {
+				id.value = fields.items[i+1]
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func (u *unpickler) class(module, name string) bool {
+	c := class(module + "." + name)
+	return slices.Contains(classes, c) && u.push(c)
+}
+
+// reduce makes what a class makes of its arguments.
+func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
+	var first any
+	if len(args) > 0 {
+		first = args[0]
+	}
+	switch c {
+	case "datetime.datetime":
+		b, _ := first.([]byte)
+		if len(args) == 1 {
+			return datetime(b, nil)
+		}
+		if z, is := args.last().(zone); is && len(args) == 2 {
+			return datetime(b, &z)
+		}
+	case "datetime.date":
+		if b, is := first.([]byte); is && len(b) == 4 && len(args) == 1 {
+			_, ok = datetime(append(slices.Clone(b), make([]byte, 6)...), nil)
+			return date(b), ok
+		}
+	case "datetime.timedelta":
+		var d timedelta
+		for i := range args {
+			if d[i], ok = args[i].(int64); !ok || len(args) != 3 || d[i] != int64(int32(d[i])) {
+				return nil, false
+			}
+		}
+		return d, len(args) == 3
+	case "datetime.timezone":
+		d, is := first.(timedelta)
+		offset := d[0]*86400 + d[1]
+		return zone(offset), is && len(args) <= 2 && d[2] == 0 && offset > -86400 && offset < 86400
+	case "uuid.UUID":
+		if newObj && len(args) == 0 {
+			return &uuid{}, true
+		}
+		return &uuid{first}, len(args) == 1
+	case "decimal.Decimal":
+		text, is := first.(string)
+		return Decimal(text), is && len(args) == 1
+	case "markupsafe.Markup":
+		text, is := first.(string)
+		return Markup(text), is && len(args) == 1
+	case "_codecs.encode":
+		text, is := first.(string)
+		if is && len(args) == 2 && (args[1] == "latin1" || args[1] == "latin-1") {
+			return latin1(text)
+		}
+	case "__builtin__.bytes":
+		return []byte{}, len(args) == 0
+	case "builtins.bytearray", "__builtin__.bytearray":
+		b, is := first.([]byte)
+		return bytearray(b), len(args) == 0 || is && len(args) == 1
+	case "builtins.set", "__builtin__.set":
+		list, ok := listOf(args)
+		return &box{items: list, kind: opEmptySet}, ok
+	case "builtins.frozenset", "__builtin__.frozenset":
+		list, ok := listOf(args)
+		return frozenset(list), ok
+	}
+	return nil, false
+}
+
+// sizeOf bounds what reduce copies.
+func sizeOf(args Tuple) int {
+	if len(args) == 0 {
+		return 0
+	}
+	switch v := args[0].(type) {
+	case string:
+		return len(v)
+	case *box:
+		return len(v.items)
+	}
+	return 0
+}
+
+func (t Tuple) last() any { return t[len(t)-1] }
+
+// listOf returns the items of the one list that a set is made of.
+func listOf(args Tuple) ([]any, bool) {
+	if len(args) == 0 {
+		return nil, true
+	}
+	b, ok := args[0].(*box)
+	if !ok || len(args) != 1 || b.kind != opEmptyList {
+		return nil, false
+	}
+	return slices.Clone(b.items), true
+}
+
+func latin1(text string) (any, bool) {
+	b := make([]byte, 0, len(text))
+	for _, c := range text {
+		if c > 0xff {
+			return nil, false
+		}
+		b = append(b, byte(c))
+	}
+	return b, true
+}
+
+// datetime reads the ten bytes of a datetime's state. An hour that occurs twice is taken for the first.
+func datetime(b []byte, z *zone) (any, bool) {
+	if len(b) != 10 {
+		return nil, false
+	}
+	year, us := int(b[0])<<8|int(b[1]), int(b[7])<<16|int(b[8])<<8|int(b[9])
+	month := time.Month(b[2] & 0x7f)
+	if us > 999_999 {
+		return nil, false
+	}
+	where := time.UTC
+	if z != nil && *z != 0 {
+		where = time.FixedZone("", int(*z))
+	}
+	t := time.Date(year, month, int(b[3]), int(b[4]), int(b[5]), int(b[6]), us*1000, where)
+	// What time.Date would turn into another time is none that Python writes.
+	if year < 1 || year > 9999 || t.Month() != month || t.Day() != int(b[3]) || t.Hour() != int(b[4]) || t.Minute() != int(b[5]) ||
+		t.Second() != int(b[6]) {
+		return nil, false
+	}
+	if z == nil {
+		return Naive(t), true
+	}
+	return t, true
+}
+
+// resolve takes the boxes away. What a pickle repeats by its memo is repeated here, within the budget; what contains
+// itself is too deep.
+func resolve(v any, depth int, budget *int) (any, bool) {
+	if *budget -= 16; *budget < 0 || depth > maxReadDepth {
+		return nil, false
+	}
+	switch v := v.(type) {
+	case string:
+		*budget -= len(v)
+	case []byte:
+		*budget -= len(v)
+	case bytearray:
+		*budget -= len(v)
+	case *uuid:
+		return v.resolve()
+	case class, zone:
+		return nil, false
+	case Tuple:
+		list, ok := resolveList(v, depth, budget)
+		return Tuple(list), ok
+	case frozenset:
+		list, ok := resolveList(v, depth, budget)
+		return frozenset(list), ok
+	case *box:
+		list, ok := resolveList(v.items, depth, budget)
+		switch {
+		case !ok:
+			return nil, false
+		case v.kind == opEmptyList:
+			return list, true
+		case v.kind == opEmptySet:
+			return Set(list), true
+		}
+		items := make([]pair, 0, len(list)/2)
+		for i := 0; i < len(list); i += 2 {
+			items = append(items, pair{list[i], list[i+1]})
+		}
+		return dict(items), true
+	}
+	return v, true
+}
+
+func resolveList(items []any, depth int, budget *int) ([]any, bool) {
+	if len(items) > *budget/16 {
+		return nil, false
+	}
+	list := make([]any, len(items))
+	for i, item := range items {
+		var ok bool
+		if list[i], ok = resolve(item, depth+1, budget); !ok {
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+func (u *uuid) resolve() (any, bool) {
+	var id UUID
+	switch v := u.value.(type) {
+	case int64:
+		binary.BigEndian.PutUint64(id[8:], uint64(v))
+		return id, v >= 0
+	case *big.Int:
+		if v.Sign() < 0 || v.BitLen() > 128 {
+			return nil, false
+		}
+		v.FillBytes(id[:])
+		return id, true
+	case string:
+		return parseUUID(v)
+	}
+	return nil, false
+}
+
+// parseUUID takes the forms that uuid.UUID writes: with dashes and without.
+func parseUUID(s string) (any, bool) {
+	n, ok := new(big.Int).SetString(strings.ReplaceAll(s, "-", ""), 16)
+	if !ok || len(s) != 32 && len(s) != 36 || strings.HasPrefix(s, "+") || n.Sign() < 0 {
+		return nil, false
+	}
+	return (&uuid{value: n}).resolve()
+}
