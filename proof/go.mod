@@ -8,6 +8,7 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -18,7 +19,9 @@ require (
 )
 
 require (
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hipflask/session/store/memcachedstore v0.0.0
+	github.com/hipflask/session/store/mysqlstore v0.0.0
 	github.com/hipflask/session/store/pgstore v0.0.0
 	github.com/hipflask/session/store/redisstore v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0

@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memcachedstore"
+	"github.com/hipflask/session/store/mysqlstore"
 	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
 )
@@ -37,20 +39,38 @@ var media = map[string]medium{
 		server := servertest.Memcached(t)
 		return func() (store.Store, error) { return memcachedstore.Open(t.Context(), server.URL, nil) }
 	}},
+	"mariadb": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
+		server := servertest.MariaDB(t)
+		return func() (store.Store, error) {
+			s, err := mysqlstore.Open(t.Context(), server.URL, nil)
+			return migrated(t.Context(), s, err)
+		}
+	}},
 	"postgres": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
 		server := servertest.Postgres(t)
 		return func() (store.Store, error) {
 			s, err := pgstore.Open(t.Context(), server.URL, nil)
-			if err != nil {
-				return nil, err
-			}
-			return s, s.Migrate(t.Context())
+			return migrated(t.Context(), s, err)
 		}
 	}},
 	"redis": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
 		server := servertest.Redis(t)
 		return func() (store.Store, error) { return redisstore.Open(t.Context(), server.URL, nil) }
 	}},
+}
+
+// migrator is an SQL store.
+type migrator interface {
+	store.Store
+	Migrate(context.Context) error
+}
+
+// migrated returns an opened store with its table.
+func migrated(ctx context.Context, s migrator, err error) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Migrate(ctx)
 }
 
 // TestHistoriesOnStores runs random programs over servers in real time, each with a store of its own on the same data.

@@ -15,6 +15,7 @@ var services = map[string]func(t *testing.T) *service{
 	},
 	"redis":      func(t *testing.T) *service { return redisAlone(t) },
 	"redis, AOF": func(t *testing.T) *service { return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always") },
+	"mariadb":    mariadb,
 	"postgres":   postgres,
 	"memcached": func(t *testing.T) *service {
 		s := alone(t, servertest.Memcached(t), func(addr string) (store.Store, error) {

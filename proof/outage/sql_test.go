@@ -2,15 +2,10 @@ package outage_test
 
 import (
 	"context"
-	"strings"
-	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/pgstore"
 )
 
 // migrator is an SQL store.
@@ -27,41 +22,6 @@ func migrated(ctx context.Context, s migrator, err error) (store.Store, error) {
 	return s, s.Migrate(ctx)
 }
 
-func postgres(t *testing.T) *service {
-	server := servertest.Postgres(t)
-	s := alone(t, server, func(addr string) (store.Store, error) {
-		s, err := pgstore.Open(t.Context(), strings.Replace(server.URL, server.Addr, addr, 1), nil)
-		return migrated(t.Context(), s, err)
-	})
-	ask := func(statements ...string) func(*trial) {
-		return func(x *trial) { sql(x.t, server.URL, statements...) }
-	}
-	const others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-	disk := servertest.NewDisk(t, server, "8m")
-	s.others = []kind{
-		{name: "table locked", happens: func(x *trial) {
-			c := connected(x.t, server.URL)
-			execute(x.t, c, "BEGIN; LOCK TABLE hipflask_sessions")
-			x.fails()
-			execute(x.t, c, "COMMIT")
-		}},
-		between("made read-only", ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"),
-			ask("SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")),
-		{name: "password changed", happens: func(x *trial) {
-			c := connected(x.t, server.URL)
-			execute(x.t, c, "ALTER ROLE "+servertest.User+" PASSWORD 'other'", others)
-			x.fails()
-			execute(x.t, c, "ALTER ROLE "+servertest.User+" PASSWORD '"+servertest.Password+"'")
-		}},
-		{name: "disk full", happens: func(x *trial) {
-			// Not the log of the server, without which it ends: that is as if it were killed.
-			sql(x.t, server.URL, "CREATE TABLESPACE small LOCATION '"+disk.Dir+"'", "ALTER TABLE hipflask_sessions SET TABLESPACE small")
-			x.full(disk)
-		}},
-	}
-	return s
-}
-
 // full fills a disk, and makes room again. What fits into pages that are there goes well meanwhile.
 func (x *trial) full(d *servertest.Disk) {
 	if err := d.Fill(); err != nil {
@@ -76,30 +36,4 @@ func (x *trial) full(d *servertest.Disk) {
 	if err := d.Free(); err != nil {
 		x.t.Fatal(err)
 	}
-}
-
-// connected returns a connection to PostgreSQL that goes around the proxies.
-func connected(t *testing.T, url string) *pgx.Conn {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(context.Background()) })
-	return c
-}
-
-func execute(t *testing.T, c *pgx.Conn, statements ...string) {
-	t.Helper()
-	for _, text := range statements {
-		if _, err := c.PgConn().Exec(t.Context(), text).ReadAll(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func sql(t *testing.T, url string, statements ...string) {
-	t.Helper()
-	c := connected(t, url)
-	execute(t, c, statements...)
 }
