@@ -123,16 +123,13 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxLifetime(maxLifetime)
-	if err := db.PingContext(ctx); err != nil {
-		db.Close()
-		if end := ctx.Err(); end != nil {
-			return nil, fmt.Errorf("mysqlstore: open: %w", end)
-		}
-		return nil, fmt.Errorf("mysqlstore: open: %w", clean(err))
-	}
 	s, err := newStore(newClient(db, true), opts)
 	if err != nil {
 		db.Close()
+		return nil, err
+	}
+	if err := s.Ping(ctx); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil

@@ -127,16 +127,13 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: open: %w", clean(err))
 	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		if end := ctx.Err(); end != nil {
-			return nil, fmt.Errorf("pgstore: open: %w", end)
-		}
-		return nil, fmt.Errorf("pgstore: open: %w", clean(err))
-	}
 	s, err := newStore(&client{pool: pool, own: true}, opts)
 	if err != nil {
 		pool.Close()
+		return nil, err
+	}
+	if err := s.Ping(ctx); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil

@@ -90,6 +90,11 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Ping returns nil if the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.run(ctx, "open", func() error { return s.db.Query(ctx, "SELECT 1", func(func(...any) error) error { return nil }) })
+}
+
 // Load implements [store.Store].
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	var rec store.Record
@@ -192,12 +197,16 @@ func (s *Store) exec(ctx context.Context, step, query string, args ...any) (n in
 }
 
 // patience bounds how long a statement is sent again, under a context that allows more.
-const patience = 10 * time.Second
+const (
+	patience     = 10 * time.Second
+	longestPause = 50 * time.Millisecond
+)
 
 // run calls fn, and again while the server says that it has undone the statement, as it does with the victim of a
 // deadlock. Then nothing was applied: this is no retry of a write whose outcome is not known.
 func (s *Store) run(ctx context.Context, step string, fn func() error) error {
-	for began := time.Now(); ; {
+	began := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {
 		if err := s.ended(ctx, step); err != nil {
 			return err
 		}
@@ -210,6 +219,10 @@ func (s *Store) run(ctx context.Context, step string, fn func() error) error {
 		}
 		if !s.db.Undone(err) || time.Since(began) > patience {
 			return s.failed(step, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -1,0 +1,183 @@
+// Package sqlitestore keeps sessions in a table of an SQLite file, by modernc.org/sqlite, which needs no C compiler:
+//
+//	s, err := sqlitestore.Open(ctx, "sqlite:/var/lib/shop/sessions.db", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer s.Close()
+//	if err := s.Migrate(ctx); err != nil { // makes the table
+//		log.Fatal(err)
+//	}
+//	sessions, err := session.New(session.Config{SecretKey: key, Store: s})
+//
+// Several Stores and several processes of one machine may use one file at the same time. SQLite lets one of them write
+// at a time, for as long as a statement takes; the others wait until their context ends, 10 seconds at most. Readers
+// wait for nobody.
+//
+// # The file
+//
+// Open makes it with mode 0600, and SQLite makes the two files beside it, which end in -wal and -shm, with the mode that
+// the file has. That of a file that is there is left as it is. It has to lie on a local disk: the processes share memory,
+// which no network file system offers. Copy it with the backup of SQLite's own programs (VACUUM INTO), not while it is open.
+//
+// # What survives
+//
+// A write that was answered survives the end of the process, SIGKILL included. With [Options].Sync it survives the loss
+// of power as well, at the price of a wait for the disk in each write. Without it that takes back the writes since the
+// last checkpoint, which comes every 1000 pages, so that a session which was logged out since may be back; the file
+// stays whole.
+//
+// # Expiry
+//
+// The clock of the machine decides, to the millisecond. Sweep removes rows of 500 in one statement.
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqlstore"
+)
+
+// Options are the settings of a Store. The zero value is the default.
+type Options struct {
+	// Table is the name of the table: letters, digits and "_", at most 50 bytes. Default: "hipflask_sessions". Names made
+	// from it, with _principal, _deadline and _schema at the end, are used too.
+	Table string
+
+	// Sync makes Open's connections wait in every write until the disk has it (synchronous=FULL), so that answered writes
+	// survive the loss of power as well as the end of the process. Default: false (synchronous=NORMAL). New leaves the
+	// connections as they are.
+	Sync bool
+
+	_ struct{} // no unkeyed literals: fields may be added
+}
+
+// Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
+// for concurrent use. Make one with [New] or [Open].
+type Store struct{ engine }
+
+// engine hides the name of the field, not its methods.
+type engine = *sqlstore.Store
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Lister  = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+)
+
+// New returns a Store that uses a database of modernc.org/sqlite, such as the application's own; it stays the caller's:
+// Close leaves it open. Nil opts are the defaults. It sends nothing; call Migrate before the first use. In the mode
+// journal_mode=WAL, which Open chooses, readers and a writer don't wait for each other.
+func New(db *sql.DB, opts *Options) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("sqlitestore: the database is nil")
+	}
+	return newStore(newClient(db, db, false), opts)
+}
+
+func newStore(c *client, opts *Options) (*Store, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	s, err := sqlstore.New("sqlitestore", c, sqlstore.SQLite, opts.Table)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s}, nil
+}
+
+// Open returns a Store of the file that url names, as "sqlite:PATH" or by its path alone, and makes the file if it isn't
+// there, though not its folder; the table is made by Migrate. Nil opts are the defaults. Close closes the file.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	path := strings.TrimPrefix(url, "sqlite:")
+	if path == "" || strings.HasPrefix(path, ":") || strings.ContainsRune(path, 0) {
+		return nil, errors.New(`sqlitestore: the URL names no file: it is "sqlite:PATH"; for sessions in memory there is memstore`)
+	}
+	path, err := filepath.Abs(path) // later changes of the working directory must not move the store
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: open: %w", err)
+	}
+	if err := create(path); err != nil {
+		return nil, fmt.Errorf("sqlitestore: open: %w", err)
+	}
+	if opts == nil {
+		opts = new(Options)
+	}
+	c, err := connect(path, opts.Sync)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: open: %w", clean(err))
+	}
+	s, err := newStore(c, opts)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	if err := s.Ping(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// creating keeps files that create has open apart from those that SQLite has: closing one ends all of a process's locks
+// on it (fcntl(2)).
+var creating sync.Mutex
+
+// create makes a file that only we may read: SQLite would make one by the umask.
+func create(path string) error {
+	creating.Lock()
+	defer creating.Unlock()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// busyTimeout is how long SQLite waits for a lock before the statement is sent again, in milliseconds.
+const busyTimeout = 1000
+
+// connect makes the connections: one that writes, so that the writers of this process stand in a queue and not in each
+// other's way, and several that read.
+func connect(path string, full bool) (*client, error) {
+	level := "NORMAL"
+	if full {
+		level = "FULL"
+	}
+	name := filepath.ToSlash(path)
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name // a volume of Windows
+	}
+	dsn := "file://" + (&url.URL{Path: name}).EscapedPath() + fmt.Sprintf(
+		"?_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(%s)", busyTimeout, level)
+	write, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	read, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	if err != nil {
+		write.Close()
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	readers := max(2, runtime.GOMAXPROCS(0))
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	return newClient(read, write, true), nil
+}
