@@ -6,3 +6,5 @@ require (
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c
 	github.com/hipflask/session v0.0.0
 )
+
+require golang.org/x/sys v0.49.0 // indirect
