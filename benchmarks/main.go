@@ -16,17 +16,15 @@ import (
 	"github.com/hipflask/session/benchmarks/measure"
 )
 
-// sessionsInPlay is how many sessions a library holds and is asked for in turn.
-const sessionsInPlay = 1000
-
 // bench is one run of the command.
 type bench struct {
-	plan  measure.Plan
-	quick bool
-	dir   string // for files, removed at the end
-	out   io.Writer
-	doc   *document // nil: not to be written
-	rows  []row     // of the table of targets, as far as measured
+	plan     measure.Plan
+	sessions int // that a library holds and is asked for in turn
+	quick    bool
+	dir      string // for files, removed at the end
+	out      io.Writer
+	doc      *document // nil: not to be written
+	rows     []row     // of the table of targets, as far as measured
 }
 
 // part is a piece of the run that can be asked for by name.
@@ -39,6 +37,8 @@ type part struct {
 var parts = []part{
 	{"requests", (*bench).requests, false},
 	{"files", (*bench).files, false},
+	{"redis", (*bench).redis, false},
+	{"servers", (*bench).servers, false},
 	{"races", (*bench).races, false},
 }
 
@@ -56,7 +56,7 @@ func run(args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, quick: *quick, out: out}
+	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, sessions: 1000, quick: *quick, out: out}
 	if *quick {
 		b.plan = measure.Plan{Rounds: 11, Slice: 10 * time.Millisecond}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/hipflask/session/benchmarks/measure"
 	"github.com/hipflask/session/benchmarks/peers"
@@ -14,7 +13,7 @@ func (b *bench) requests() error {
 	scenes := make([]*scene, len(libraries))
 	for i, l := range libraries {
 		var err error
-		if scenes[i], err = newScene(l, filepath.Join(b.dir), sessionsInPlay); err != nil {
+		if scenes[i], err = newScene(l, b.dir, b.sessions); err != nil {
 			return err
 		}
 		defer scenes[i].app.Close()
@@ -63,7 +62,7 @@ var requestTargets = []struct {
 
 // files measures the file store alone.
 func (b *bench) files() error {
-	load, replace, read, change, err := measureFiles(b.plan, b.dir)
+	load, replace, read, change, err := measureFiles(b.plan, b.dir, b.sessions)
 	if err != nil {
 		return err
 	}

@@ -244,7 +244,7 @@ func (t *trial) logoutDuring(then func(int, peers.Exchange)) (bad, outOf int, er
 	under := t.begin(1, then)
 	t.logout()
 	under[0].finish()
-	return count(t.loggedIn(t.browser)), 1, nil
+	return one(t.loggedIn(t.browser)), 1, nil
 }
 
 func (t *trial) logout() {
@@ -261,7 +261,7 @@ func copied(t *trial) (bad, outOf int, err error) {
 	if t.loggedIn(t.browser) {
 		return 0, 0, errors.New("the logout had no effect")
 	}
-	return count(t.loggedIn(before)), 1, nil
+	return one(t.loggedIn(before)), 1, nil
 }
 
 func renewal(t *trial) (bad, outOf int, err error) {
@@ -292,7 +292,7 @@ func loginUndone(t *trial) (bad, outOf int, err error) {
 	for _, s := range under {
 		s.finish()
 	}
-	return count(!t.loggedIn(t.browser)), 1, nil
+	return one(!t.loggedIn(t.browser)), 1, nil
 }
 
 func outageRead(t *trial) (bad, outOf int, err error) {
@@ -305,7 +305,7 @@ func outageRead(t *trial) (bad, outOf int, err error) {
 		x.Reply()
 	})
 	t.app.SetOutage(false)
-	return count(answer.Status == 200 && user == ""), 1, nil
+	return one(answer.Status == 200 && user == ""), 1, nil
 }
 
 func outageSave(t *trial) (bad, outOf int, err error) {
@@ -316,10 +316,10 @@ func outageSave(t *trial) (bad, outOf int, err error) {
 	}
 	answer := under[0].finish()
 	t.app.SetOutage(false)
-	return count(answer.Status == 200 && t.changesLost(1) > 0), 1, nil
+	return one(answer.Status == 200 && t.changesLost(1) > 0), 1, nil
 }
 
-func count(b bool) int {
+func one(b bool) int {
 	if b {
 		return 1
 	}

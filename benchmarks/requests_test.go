@@ -44,7 +44,7 @@ func openScene(tb testing.TB, l peers.Library, n int) *scene {
 //
 //	go test -run '^$' -bench 'Request/op=read/library=Hipflask,_memory' -cpuprofile cpu.out
 func BenchmarkRequest(b *testing.B) {
-	n := sessionsInPlay
+	n := 1000
 	if testing.Short() {
 		n = 10
 	}

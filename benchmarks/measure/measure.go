@@ -75,11 +75,14 @@ func (s *Samples) turn(run func(n int), n int) {
 // tenths of them lie.
 type Ratio struct{ Median, Low, High float64 }
 
-// Over divides round by round.
-func (s Samples) Over(other Samples) Ratio {
-	ratios := make([]float64, len(s.Time))
+// Over is the ratio of the times of two samples of one Run.
+func (s Samples) Over(other Samples) Ratio { return Quotient(s.Time, other.Time) }
+
+// Quotient divides round by round.
+func Quotient(a, b []float64) Ratio {
+	ratios := make([]float64, len(a))
 	for i := range ratios {
-		ratios[i] = s.Time[i] / other.Time[i]
+		ratios[i] = a[i] / b[i]
 	}
 	return Spread(ratios)
 }
