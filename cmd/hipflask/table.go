@@ -123,8 +123,12 @@ func ago(t, now time.Time) string {
 }
 
 func in(t, now time.Time) string {
-	if d := t.Sub(now); d >= time.Second {
-		return "in " + span(d)
+	d := t.Sub(now)
+	switch {
+	case d < time.Second:
+		return "now"
+	case d > time.Hour: // 24 h that have just begun are 24 h
+		d += 30 * time.Minute
 	}
-	return "now"
+	return "in " + span(d)
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/admin"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) admin() *cobra.Command {
+	var addr string
+	c := &cobra.Command{
+		Use:   "admin",
+		Short: "Serve a web page to look into sessions and end them",
+		Long: `admin serves a web page that lists sessions, finds those of a user, and ends them, until Ctrl-C.
+
+It prints an address with a token that lets in whoever has it. It listens on this machine only, unless --addr says
+otherwise; then put TLS in front of it, or the token travels in the clear.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.with(c.Context(), func(p *place, m *session.Manager) error {
+				return a.serveAdmin(c.Context(), addr, admin.New(m, &admin.Options{Title: "Sessions in " + p.name}))
+			})
+		},
+	}
+	c.Flags().StringVar(&addr, "addr", "127.0.0.1:8081", "`address` to listen on; port 0 is a free one")
+	return c
+}
+
+func (a *app) serveAdmin(ctx context.Context, addr string, page http.Handler) error {
+	l, err := listen(addr)
+	if err != nil {
+		return err
+	}
+	at := l.Addr().(*net.TCPAddr)
+	gate := newGate(at.Port)
+	url := fmt.Sprintf("http://%s/?token=%s", l.Addr(), gate.token)
+	if a.json {
+		if err := a.object(struct {
+			URL string `json:"url"`
+		}{url}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.out, "open %s\n", url)
+	}
+	if !at.IP.IsLoopback() {
+		fmt.Fprintln(a.errs, "hipflask: other machines can reach this page; without TLS in front of it the token travels in the clear")
+	}
+	return serveUntil(ctx, l, gate.guard(page))
+}
+
+// gate lets in who knows the token: at first by the address, then by a cookie.
+type gate struct {
+	token  string
+	cookie string
+}
+
+// newGate makes a token of 256 bits. Cookies don't tell ports apart, so the cookie's name does.
+func newGate(port int) *gate {
+	return &gate{token: session.NewSecretKey(), cookie: "hipflask-admin-" + strconv.Itoa(port)}
+}
+
+// pass is what the cookie holds: who sees it can't make the address of it.
+func (g *gate) pass() string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte("cookie "+g.token)))
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func (g *gate) guard(page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Referrer-Policy", "same-origin")
+		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && same(token, g.token) {
+			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
+			return
+		}
+		if c, err := r.Cookie(g.cookie); err != nil || !same(c.Value, g.pass()) {
+			http.Error(w, "Open the address that hipflask admin printed: it holds a token.", http.StatusForbidden)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program; choose another port with --addr, such as --addr 127.0.0.1:0", addr)
+	} else if err != nil {
+		return nil, fmt.Errorf("can't listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+// serveUntil serves until ctx ends, and then lets running requests finish.
+func serveUntil(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
