@@ -61,23 +61,22 @@ func failed(op string, err error) error {
 // absent says that a key has no value, or one of a type that is not ours: no record in either case.
 func absent(err error) bool { return rueidis.IsRedisNil(err) || codeOf(err) == "WRONGTYPE" }
 
-// codeOf returns the code of an error that the server answered, "" of any other error. Before version 7, Redis wraps the
-// error of a command in a script into one with the code ERR.
+// codeOf returns the code of an error that the server answered, "" of any other error. What goes wrong with a command in
+// a script comes without a code (a missing permission), or, before Redis 7, within the text of an error with the code ERR.
 func codeOf(err error) string {
 	answered, ok := rueidis.IsRedisErr(err)
 	if !ok || answered.IsNil() {
 		return ""
 	}
 	text := answered.Error()
-	code, rest, _ := strings.Cut(text, " ")
-	if code != "ERR" {
-		return strings.TrimSuffix(code, ":")
-	}
-	for word := range strings.FieldsSeq(rest) {
-		inner, ok := strings.CutPrefix(word, "-")
-		if _, known := hints[inner]; ok && (known || inner == "WRONGTYPE") {
-			return inner
+	for word := range strings.FieldsSeq(text) {
+		code := strings.Trim(word, "-:")
+		if _, known := hints[code]; known || code == "WRONGTYPE" {
+			return code
 		}
 	}
-	return code
+	if strings.Contains(text, "user executing the script") || strings.Contains(text, "ACL failure in script") {
+		return "NOPERM"
+	}
+	return "ERR"
 }

@@ -88,10 +88,11 @@ redis.call('PEXPIRE', key, ARGV[3])
 redis.call('SETRANGE', key, 9, indexed .. ARGV[2])
 return 1`}
 
-// delete takes nothing and answers {1, index time, principal} if the record has an entry.
-var deleteScript = script{"453cca99ae5c5798d77a7568bbaff5d3ce421c9a", `local head = redis.call('GETRANGE', KEYS[1], 0, 47)
+// delete takes nothing and answers {1, index time, principal} if the record has an entry. Whatever is there goes, also
+// what is no record (pcall: nor a string).
+var deleteScript = script{"0474811d76a5fbe8090b16507f2f83d0e7e5df26", `local head = redis.pcall('GETRANGE', KEYS[1], 0, 47)
 local answer = 1
-if #head == 48 and string.byte(head) == 1 then
+if type(head) == 'string' and #head == 48 and string.byte(head) == 1 then
   local principal = struct.unpack('>I2', head, 43)
   if principal > 0 then
     answer = {1, string.sub(head, 10, 17), redis.call('GETRANGE', KEYS[1], 48, 47 + principal)}

@@ -1,0 +1,295 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
+)
+
+// A server that has reached its maxmemory refuses what is new. What is there can be read, kept alive, and ended.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s, client := open(t, server.URL, nil), raw(t, server.Addr)
+	user, visitor := record(time.Hour), record(time.Hour)
+	visitor.Principal = ""
+	must(t, s.Create(t.Context(), user))
+	must(t, s.Create(t.Context(), visitor))
+	do(t, client, "CONFIG", "SET", "maxmemory", "1mb")
+	for _, rec := range []store.Record{user, visitor} {
+		fresh, next := record(time.Hour), rec
+		fresh.Principal, next.Version = rec.Principal, 2
+		refused(t, s.Create(t.Context(), fresh), "Create", "OOM", "maxmemory")
+		refused(t, s.Replace(t.Context(), next, rec.Version), "Replace", "OOM", "maxmemory")
+		if got, err := s.Load(t.Context(), rec.Key); err != nil || got.Version != rec.Version {
+			t.Errorf("Load: got version %d, %v, want the record as it was", got.Version, err)
+		}
+		seen := time.Now().Truncate(time.Millisecond)
+		if err := s.Touch(t.Context(), rec.Key, rec.Version, seen, rec.ExpiresAt.Add(time.Minute)); err != nil {
+			t.Errorf("Touch: got %v, want nil: it takes no memory", err)
+		}
+		if got, err := s.Load(t.Context(), rec.Key); err != nil || !got.LastSeenAt.Equal(seen) {
+			t.Errorf("Load after Touch: got %v, %v, want %v", got.LastSeenAt, err, seen)
+		}
+		if err := s.Replace(t.Context(), tombstone(rec), rec.Version); err != nil {
+			t.Errorf("Replace by a tombstone: got %v, want nil: a logout has to work", err)
+		}
+		if got, err := s.Load(t.Context(), rec.Key); err != nil || got.Kind != store.Ended {
+			t.Errorf("Load after a logout: got a %v record, %v, want the tombstone", got.Kind, err)
+		}
+	}
+	must(t, s.Delete(t.Context(), user.Key))
+	if _, err := redisstore.Open(t.Context(), server.URL, nil); err == nil {
+		t.Error("Open: got nil, want an error: nobody can log in")
+	}
+}
+
+func TestReplicaIsRefused(t *testing.T) {
+	t.Parallel()
+	replica := sentinels().Nodes[1]
+	_, err := redisstore.Open(t.Context(), replica.URL, nil)
+	refused(t, err, "Open", "READONLY", "replica")
+	s, err := redisstore.New(raw(t, replica.Addr), nil)
+	must(t, err)
+	rec := record(time.Hour)
+	rec.Principal = ""
+	refused(t, s.Create(t.Context(), rec), "Create", "READONLY")
+	refused(t, s.Delete(t.Context(), rec.Key), "Delete", "READONLY")
+}
+
+// A node of a cluster tells where a key is, and who looks at it as at a single server is told what to do.
+func TestNodeOfAClusterIsNoSingleServer(t *testing.T) {
+	t.Parallel()
+	address := cluster().Nodes[0].Addr
+	var err error
+	for range 20 { // a third of the keys would be right there
+		if _, err = redisstore.Open(t.Context(), "redis://"+address, nil); err != nil {
+			break
+		}
+	}
+	refused(t, err, "Open", "MOVED", "?cluster")
+	s := open(t, "redis://"+address+"?cluster", nil)
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	if got := listed(t, s, rec.Principal); len(got) != 1 {
+		t.Errorf("got %d records through one node of the cluster, want 1", len(got))
+	}
+}
+
+// A write whose answer got lost was sent once; a read is sent again.
+func TestWritesAreSentOnce(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	proxy := servertest.NewProxy(t, server.Addr)
+	s, client := open(t, "redis://"+proxy.Addr, nil), raw(t, server.Addr)
+	rec := record(time.Hour)
+	rec.Principal = ""
+	must(t, s.Create(t.Context(), rec))
+	next := rec
+	next.Version, next.Data = 2, []byte("changed")
+	fresh := record(time.Hour)
+	fresh.Principal = ""
+	for _, cut := range []struct {
+		name string
+		what func([]byte)
+		sent int64
+	}{{"answer", proxy.CutAnswer, 1}, {"request", proxy.CutRequest, 0}} {
+		do(t, client, "SCRIPT", "FLUSH")
+		for _, write := range []struct {
+			name string
+			do   func() error
+		}{
+			{"Create", func() error { return s.Create(t.Context(), fresh) }},
+			{"Replace", func() error { return s.Replace(t.Context(), next, rec.Version) }},
+			{"Touch", func() error { return s.Touch(t.Context(), rec.Key, 2, time.Now(), rec.ExpiresAt) }},
+			{"Delete", func() error { return s.Delete(t.Context(), rec.Key) }},
+		} {
+			do(t, client, "CONFIG", "RESETSTAT")
+			before := proxy.Cuts()
+			cut.what([]byte("EVALSHA"))
+			refused(t, write.do(), write.name+" whose "+cut.name+" got lost")
+			if got := calls(t, client)["evalsha"] + calls(t, client)["eval"]; got != cut.sent || proxy.Cuts() != before+1 {
+				t.Errorf("%s whose %s got lost: sent %d times, want %d", write.name, cut.name, got, cut.sent)
+			}
+		}
+	}
+	proxy.CutAnswer([]byte("GET"))
+	if _, err := s.Load(t.Context(), rec.Key); err != nil {
+		t.Errorf("Load whose answer got lost: got %v, want the record", err)
+	}
+}
+
+// The end of a context ends a call, whatever the server does.
+func TestContextEndsACall(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s := open(t, server.URL, nil)
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	server.Pause()
+	defer server.Resume()
+	for name, call := range map[string]func(context.Context) error{
+		"Load":    func(ctx context.Context) error { _, err := s.Load(ctx, rec.Key); return err },
+		"Create":  func(ctx context.Context) error { return s.Create(ctx, record(time.Hour)) },
+		"Replace": func(ctx context.Context) error { return s.Replace(ctx, rec, rec.Version) },
+		"Touch": func(ctx context.Context) error {
+			return s.Touch(ctx, rec.Key, rec.Version, rec.LastSeenAt, rec.ExpiresAt)
+		},
+		"Delete": func(ctx context.Context) error { return s.Delete(ctx, rec.Key) },
+		"All": func(ctx context.Context) (err error) {
+			for _, err = range s.All(ctx) {
+			}
+			return err
+		},
+		"Principal": func(ctx context.Context) (err error) {
+			for _, err = range s.Principal(ctx, rec.Principal) {
+			}
+			return err
+		},
+	} {
+		cancelled, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(50*time.Millisecond, cancel)
+		timed, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		for _, ctx := range []context.Context{cancelled, timed} {
+			begun := time.Now()
+			err := call(ctx)
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("%s: took %v after its context had ended", name, took)
+			}
+			if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v, want the context's error", name, err)
+			}
+		}
+		timer.Stop()
+		cancel()
+		stop()
+	}
+}
+
+// Scripts that the server forgets (a restart, a failover, SCRIPT FLUSH) are sent again, and nothing is written twice.
+func TestForgottenScripts(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s, client := open(t, server.URL, nil), raw(t, server.Addr)
+	var done atomic.Bool
+	flushed := make(chan int)
+	go func() {
+		n := 0
+		for !done.Load() {
+			if client.Do(context.Background(), client.B().ScriptFlush().Build()).Error() == nil {
+				n++
+			}
+		}
+		flushed <- n
+	}()
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	for range 500 {
+		next := rec
+		next.Version++
+		must(t, s.Replace(t.Context(), next, rec.Version))
+		must(t, s.Touch(t.Context(), next.Key, next.Version, time.Now(), next.ExpiresAt))
+		rec = next
+	}
+	must(t, s.Delete(t.Context(), rec.Key))
+	done.Store(true)
+	if n := <-flushed; n == 0 || calls(t, client)["eval"] == 0 {
+		t.Errorf("the scripts were forgotten %d times and sent %d times: the test has shown nothing", n, calls(t, client)["eval"])
+	}
+}
+
+// What stands under the name of a record and is none counts as absent: one bad value is one session's problem.
+func TestForeignValues(t *testing.T) {
+	t.Parallel()
+	s, client := open(t, redis().URL, nil), raw(t, redis().Addr)
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	whole, err := do(t, client, "GET", "hipflask:s:"+rec.Key).ToString()
+	must(t, err)
+	damage := map[string][]string{
+		"a hash":                  {"HSET", "hipflask:s:KEY", "field", "value"},
+		"a text":                  {"SET", "hipflask:s:KEY", "some text that is long enough to hold the header of a record, but is none"},
+		"nothing":                 {"SET", "hipflask:s:KEY", ""},
+		"an unknown format":       {"SET", "hipflask:s:KEY", "\x02" + whole[1:]},
+		"a record that is cut":    {"SET", "hipflask:s:KEY", whole[:60]},
+		"a header that is cut":    {"SET", "hipflask:s:KEY", whole[:40]},
+		"texts longer than there": {"SET", "hipflask:s:KEY", whole[:43] + "\xff" + whole[44:]},
+	}
+	for what, command := range damage {
+		rec := record(time.Hour)
+		command[1] = "hipflask:s:" + rec.Key
+		do(t, client, command...)
+		if _, err := s.Load(t.Context(), rec.Key); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Load of %s: got %v, want ErrNotFound", what, err)
+		}
+		if err := s.Touch(t.Context(), rec.Key, 77, time.Now(), rec.ExpiresAt); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Touch of %s: got %v, want ErrNotFound or ErrConflict", what, err)
+		}
+		if err := s.Replace(t.Context(), rec, 77); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Replace of %s: got %v, want ErrNotFound or ErrConflict", what, err)
+		}
+		for got, err := range s.All(t.Context()) {
+			if err != nil || got.Key == rec.Key {
+				t.Errorf("All with %s: got it as a record, or error %v", what, err)
+			}
+		}
+		if err := s.Delete(t.Context(), rec.Key); err != nil || number(t, client, "EXISTS", command[1]) != 0 {
+			t.Errorf("Delete of %s: got %v, want nil and nothing left", what, err)
+		}
+	}
+}
+
+// Replicas: a write counts when they have it, and its error does not come before its context ends: sooner, a session
+// would look at the master, find its write there, and take it for saved.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	s := open(t, sentinelURL(), &redisstore.Options{Replicas: 2})
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	for _, node := range sentinels().Nodes {
+		client := raw(t, node.Addr)
+		if n := number(t, client, "EXISTS", "hipflask:s:"+rec.Key); n != 1 {
+			t.Errorf("a server does not have a record for which two replicas had to wait")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := redisstore.Open(ctx, sentinelURL(), &redisstore.Options{Replicas: 3})
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("Open with more replicas than there are: got %v, want an error when the context ends", err)
+	}
+	master, err := redisstore.New(raw(t, sentinels().MasterAddr()), &redisstore.Options{Replicas: 3})
+	must(t, err)
+	next := rec
+	next.Version = 2
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err = master.Replace(ctx, next, rec.Version)
+	refused(t, err, "Replace with more replicas than there are")
+	if ctx.Err() == nil {
+		t.Error("Replace with more replicas than there are: it ended before its context")
+	}
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	s := open(t, redis().URL, nil)
+	must(t, s.Close())
+	must(t, s.Close())
+	_, err := s.Load(t.Context(), "key")
+	refused(t, err, "Load of a closed store", "closed")
+	refused(t, s.Create(t.Context(), record(time.Hour)), "Create in a closed store", "closed")
+	client := raw(t, redis().Addr)
+	other, err := redisstore.New(client, nil)
+	must(t, err)
+	must(t, other.Close())
+	if err := other.Create(t.Context(), record(time.Hour)); err != nil {
+		t.Errorf("Create after Close of a store that was given its client: got %v, want nil: the client is the caller's", err)
+	}
+}
