@@ -52,6 +52,9 @@ type Server struct {
 	done chan struct{} // closed when cmd has ended
 }
 
+// Configure adds arguments of the server's program to those of the next Start.
+func (s *Server) Configure(settings ...string) { s.command = append(s.command, settings...) }
+
 // Start starts the server again, after Stop or Kill, on the same port and data, and waits until it answers.
 func (s *Server) Start() {
 	s.tb.Helper()

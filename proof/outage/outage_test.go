@@ -50,6 +50,17 @@ type trial struct {
 // fails waits until all clients were refused a few times, or found that nothing was saved.
 func (x *trial) fails() { x.site.Failed(x.t.Context(), 3) }
 
+// failsSomewhere waits until some clients were refused.
+func (x *trial) failsSomewhere() {
+	x.t.Helper()
+	before := x.site.Failures()
+	for deadline := time.Now().Add(time.Minute); x.site.Failures() < before+5; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			x.t.Fatal("the store is away, and all goes well")
+		}
+	}
+}
+
 // works waits until all clients' changes were acknowledged a few times.
 func (x *trial) works() { x.site.Used(x.t.Context(), 3) }
 

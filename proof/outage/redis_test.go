@@ -3,6 +3,7 @@ package outage_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -40,8 +41,8 @@ func between(name string, begin, end func(*trial)) kind {
 	}}
 }
 
-// redis sends commands over a connection of their own.
-func redis(t *testing.T, server *servertest.Server, commands ...string) {
+// redis sends commands over a connection of their own, and returns the last answer.
+func redis(t *testing.T, server *servertest.Server, commands ...string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", server.Addr)
 	if err != nil {
@@ -50,11 +51,21 @@ func redis(t *testing.T, server *servertest.Server, commands ...string) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	answers := bufio.NewReader(c)
+	var last string
 	for _, command := range commands {
 		fmt.Fprintf(c, "%s\r\n", command)
-		answer, err := answers.ReadString('\n')
-		if err != nil || strings.HasPrefix(answer, "-") {
-			t.Fatalf("%s: got %q, %v", command, answer, err)
+		last, err = answers.ReadString('\n')
+		if err != nil || strings.HasPrefix(last, "-") {
+			t.Fatalf("%s: got %q, %v", command, last, err)
+		}
+		if n := 0; strings.HasPrefix(last, "$") {
+			fmt.Sscanf(last, "$%d", &n)
+			text := make([]byte, n+2)
+			if _, err := io.ReadFull(answers, text); err != nil {
+				t.Fatal(err)
+			}
+			last = string(text)
 		}
 	}
+	return last
 }

@@ -13,10 +13,12 @@ var services = map[string]func(t *testing.T) *service{
 	"memory": func(t *testing.T) *service {
 		return newFake().service(func(f *fake) store.Store { return f })
 	},
-	"redis":      func(t *testing.T) *service { return redisAlone(t) },
-	"redis, AOF": func(t *testing.T) *service { return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always") },
-	"mariadb":    mariadb,
-	"postgres":   postgres,
+	"redis":          func(t *testing.T) *service { return redisAlone(t) },
+	"redis, AOF":     func(t *testing.T) *service { return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always") },
+	"redis sentinel": redisSentinel,
+	"redis cluster":  redisCluster,
+	"mariadb":        mariadb,
+	"postgres":       postgres,
 	"memcached": func(t *testing.T) *service {
 		s := alone(t, servertest.Memcached(t), func(addr string) (store.Store, error) {
 			return memcachedstore.Open(t.Context(), "memcached://"+addr, nil)

@@ -173,46 +173,34 @@ func (s *Site) find(format string, args ...any) {
 
 func (s *Site) findLocked(format string, args ...any) { s.findings[fmt.Sprintf(format, args...)]++ }
 
-// until waits for a condition.
-func (s *Site) until(ctx context.Context, holds func() bool) bool {
-	deadline := time.Now().Add(s.Patience)
-	for !holds() {
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return false
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return true
-}
-
-// all reports whether something holds for each visitor.
-func (s *Site) all(holds func(*visitor) bool) bool {
-	return !slices.ContainsFunc(s.visitors, func(v *visitor) bool { return !holds(v) })
-}
-
 // Used waits until each visitor's session was changed n more times.
 func (s *Site) Used(ctx context.Context, n int) {
-	before := map[*visitor]int{}
-	for _, v := range s.visitors {
-		before[v], _ = v.told()
-	}
-	if !s.until(ctx, func() bool {
-		return s.all(func(v *visitor) bool { done, _ := v.told(); return done >= before[v]+n })
-	}) {
-		s.find("the application is not of use when its store is")
-	}
+	s.more(ctx, n, func(t told) int { return t.done }, "the application is not of use when its store is")
+}
+
+// Read waits until each visitor's session was read n more times.
+func (s *Site) Read(ctx context.Context, n int) {
+	s.more(ctx, n, func(t told) int { return t.reads }, "the application can't read, though its store can")
 }
 
 // Failed waits until each visitor was told n more times that it did not work.
 func (s *Site) Failed(ctx context.Context, n int) {
+	s.more(ctx, n, func(t told) int { return t.failed }, "the store is away, and clients are told that all is well")
+}
+
+// more waits until a number has grown by n for each visitor; if it doesn't, that is a finding.
+func (s *Site) more(ctx context.Context, n int, number func(told) int, finding string) {
 	before := map[*visitor]int{}
 	for _, v := range s.visitors {
-		_, before[v] = v.told()
+		before[v] = number(v.told())
 	}
-	if !s.until(ctx, func() bool {
-		return s.all(func(v *visitor) bool { _, failed := v.told(); return failed >= before[v]+n })
-	}) {
-		s.find("the store is away, and clients are told that all is well")
+	deadline := time.Now().Add(s.Patience)
+	for slices.ContainsFunc(s.visitors, func(v *visitor) bool { return number(v.told()) < before[v]+n }) {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			s.find("%s", finding)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -127,6 +127,7 @@ type visitor struct {
 	mu      sync.Mutex
 	begun   int // counts sent, less those that were refused
 	done    int // acknowledged
+	reads   int // answered
 	failed  int // told 503
 	numbers map[int]bool
 }
@@ -135,10 +136,13 @@ func (s *Site) visitor(name string) *visitor {
 	return &visitor{site: s, name: name, client: newClient(), numbers: map[int]bool{}}
 }
 
-func (v *visitor) told() (done, failed int) {
+// told is what the visitor was told so far.
+type told struct{ done, reads, failed int }
+
+func (v *visitor) told() told {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.done, v.failed
+	return told{v.done, v.reads, v.failed}
 }
 
 // browse sends requests to the servers in turn.
@@ -218,6 +222,7 @@ func (v *visitor) read(ctx context.Context, on int) bool {
 		v.failed++
 		return false
 	}
+	v.reads++
 	v.loggedIn(a)
 	v.within("read", a.visits, least)
 	if a.cookies > 0 {

@@ -1,0 +1,139 @@
+package outage_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
+)
+
+// redisSentinel is a master with two replicas under Sentinel. A write counts when both replicas have it: of one alone
+// Sentinel could promote the other.
+func redisSentinel(t *testing.T) *service {
+	all := servertest.RedisSentinel(t)
+	s := &service{open: func() (store.Store, func()) {
+		t.Helper()
+		return opening(t, func() (store.Store, error) {
+			url := "redis+sentinel://" + strings.Join(all.Addrs(), ",") + "/" + all.Master
+			return redisstore.Open(t.Context(), url, &redisstore.Options{Replicas: 2})
+		})
+	}}
+	s.others = []kind{
+		{name: "master killed", happens: func(x *trial) {
+			master, _ := x.roles(all)
+			master.Kill()
+			x.fails()
+			master.Configure(x.failedOver(all, master)...)
+			master.Start()
+		}},
+		{name: "master paused", happens: func(x *trial) {
+			master, _ := x.roles(all)
+			master.Pause()
+			x.fails()
+			follow := x.failedOver(all, master)
+			master.Resume()
+			redis(x.t, master, strings.Join(follow, " ")[len("--"):])
+		}},
+		{name: "replicas paused", happens: func(x *trial) {
+			_, replicas := x.roles(all)
+			for _, r := range replicas {
+				r.Pause()
+			}
+			x.fails()
+			for _, r := range replicas {
+				r.Resume()
+			}
+		}},
+		{name: "master killed behind paused replicas", happens: func(x *trial) {
+			master, replicas := x.roles(all)
+			for _, r := range replicas {
+				r.Pause()
+			}
+			x.fails() // though the master does as it is told
+			master.Kill()
+			for _, r := range replicas {
+				r.Resume()
+			}
+			master.Configure(x.failedOver(all, master)...)
+			master.Start()
+		}},
+	}
+	return s
+}
+
+// roles returns who is what at the moment.
+func (x *trial) roles(all *servertest.Sentinels) (master *servertest.Server, replicas []*servertest.Server) {
+	x.t.Helper()
+	addr := all.MasterAddr()
+	for _, s := range all.Nodes {
+		if s.Addr == addr {
+			master = s
+		} else {
+			replicas = append(replicas, s)
+		}
+	}
+	if master == nil {
+		x.t.Fatal("the sentinels know no master")
+	}
+	return master, replicas
+}
+
+// failedOver waits until another server is the master, and the application uses it. It returns the setting with which the
+// old one may be started again: else that is a master, with what it had or with nothing, until the sentinels notice.
+func (x *trial) failedOver(all *servertest.Sentinels, from *servertest.Server) (follow []string) {
+	x.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if addr := all.MasterAddr(); addr != "" && addr != from.Addr {
+			x.site.Read(x.t.Context(), 3)
+			return []string{"--replicaof", strings.Replace(addr, ":", " ", 1)}
+		}
+		if time.Now().After(deadline) {
+			x.t.Fatal("no replica took over")
+		}
+	}
+}
+
+// redisCluster is a cluster whose masters have one replica each, which has to have a write before it counts.
+func redisCluster(t *testing.T) *service {
+	cluster := servertest.RedisCluster(t)
+	s := &service{open: func() (store.Store, func()) {
+		t.Helper()
+		return opening(t, func() (store.Store, error) {
+			return redisstore.Open(t.Context(), "redis://"+strings.Join(cluster.Addrs(), ","), &redisstore.Options{Replicas: 1})
+		})
+	}}
+	s.others = []kind{
+		{name: "a master killed", happens: func(x *trial) {
+			cluster.Nodes[0].Kill()
+			x.failsSomewhere()
+			x.takenOver(cluster, cluster.Nodes[0])
+			cluster.Nodes[0].Start()
+		}},
+		{name: "a master paused", happens: func(x *trial) {
+			cluster.Nodes[1].Pause()
+			x.failsSomewhere()
+			x.takenOver(cluster, cluster.Nodes[1])
+			cluster.Nodes[1].Resume()
+		}},
+	}
+	return s
+}
+
+// takenOver waits until a node has no slots any more.
+func (x *trial) takenOver(cluster *servertest.Cluster, from *servertest.Server) {
+	x.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		for line := range strings.Lines(redis(x.t, cluster.Nodes[2], "CLUSTER NODES")) {
+			// ID, address, flags, master, ping, pong, epoch, state, slots
+			if strings.Contains(line, from.Addr) && len(strings.Fields(line)) == 8 {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			x.t.Fatal("no replica took over")
+		}
+	}
+}
