@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net"
-	"slices"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,6 +19,11 @@ import (
 type client struct {
 	pool *pgxpool.Pool
 	own  bool // Close closes the pool
+
+	// unnamed is set when a prepared statement was not found, or was found where it was not expected: a pooler gives
+	// every transaction another connection. From then on statements have no name. Preparing them is worth the trouble:
+	// it saves the server parsing and planning, which cost more than everything else.
+	unnamed atomic.Bool
 }
 
 // querier is a pool or a transaction. pgx never sends a statement again.
@@ -28,20 +33,20 @@ type querier interface {
 }
 
 func (c *client) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return exec(ctx, c.pool, query, args)
+	return c.exec(ctx, c.pool, query, args)
 }
 
 func (c *client) Query(ctx context.Context, query string, each func(func(...any) error) error, args ...any) error {
-	return forEach(ctx, c.pool, query, each, args)
+	return c.query(ctx, c.pool, query, each, args)
 }
 
-func exec(ctx context.Context, q querier, query string, args []any) (int64, error) {
-	tag, err := q.Exec(ctx, query, encode(args)...)
+func (c *client) exec(ctx context.Context, q querier, query string, args []any) (int64, error) {
+	tag, err := q.Exec(ctx, query, c.encode(args)...)
 	return tag.RowsAffected(), err
 }
 
-func forEach(ctx context.Context, q querier, query string, each func(func(...any) error) error, args []any) error {
-	rows, err := q.Query(ctx, query, encode(args)...)
+func (c *client) query(ctx context.Context, q querier, query string, each func(func(...any) error) error, args []any) error {
+	rows, err := q.Query(ctx, query, c.encode(args)...)
 	if err != nil {
 		return err
 	}
@@ -55,25 +60,32 @@ func forEach(ctx context.Context, q querier, query string, each func(func(...any
 }
 
 // encode makes bytes of texts, which the columns have: a string would be read as the escaped form of bytes.
-func encode(args []any) []any {
-	args = slices.Clone(args) // they may be sent again
-	for i, arg := range args {
-		if text, ok := arg.(string); ok {
-			args[i] = []byte(text)
-		}
+func (c *client) encode(args []any) []any {
+	encoded := make([]any, 0, 1+len(args))
+	if c.unnamed.Load() {
+		encoded = append(encoded, pgx.QueryExecModeCacheDescribe)
 	}
-	return args
+	for _, arg := range args {
+		if text, ok := arg.(string); ok {
+			arg = []byte(text)
+		}
+		encoded = append(encoded, arg)
+	}
+	return encoded
 }
 
 // tx is a transaction as a sqlstore.Conn.
-type tx struct{ pgx.Tx }
+type tx struct {
+	c *client
+	t pgx.Tx
+}
 
 func (t tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	return exec(ctx, t.Tx, query, args)
+	return t.c.exec(ctx, t.t, query, args)
 }
 
 func (t tx) Query(ctx context.Context, query string, each func(func(...any) error) error, args ...any) error {
-	return forEach(ctx, t.Tx, query, each, args)
+	return t.c.query(ctx, t.t, query, each, args)
 }
 
 // Exclusive runs fn in a transaction, so that all that it makes is there at once or not at all. The lock is the
@@ -82,17 +94,28 @@ func (c *client) Exclusive(ctx context.Context, name string, fn func(sqlstore.Co
 	return pgx.BeginFunc(ctx, c.pool, func(t pgx.Tx) error {
 		h := fnv.New64a()
 		h.Write([]byte("hipflask " + name))
-		if _, err := t.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(h.Sum64())); err != nil {
+		if _, err := t.Exec(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(h.Sum64()))); err != nil {
 			return err
 		}
-		return fn(tx{t})
+		return fn(tx{c, t})
 	})
 }
 
-// Undone: under an isolation stricter than the default the server refuses what it would otherwise wait for.
+// Undone tells of a serialization failure or a deadlock, which an isolation stricter than the default makes of what
+// would otherwise wait, and of statements that did not begin since they were not prepared on this connection.
 func (c *client) Undone(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch pg.Code {
+	case "40001", "40P01": // serialization_failure, deadlock_detected
+		return true
+	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
+		c.unnamed.Store(true)
+		return true
+	}
+	return false
 }
 
 func (c *client) Close() error {
@@ -137,8 +160,6 @@ func hint(code string) string {
 			"the owner may run Migrate instead"
 	case "25006": // read_only_sql_transaction
 		return ": connect to the primary, with target_session_attrs=read-write"
-	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
-		return ": behind PgBouncer the pool needs default_query_exec_mode=cache_describe"
 	}
 	return ""
 }

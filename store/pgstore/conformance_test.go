@@ -6,9 +6,10 @@ import (
 	"github.com/hipflask/session/store/storetest"
 )
 
+// Half of the Stores go through PgBouncer, on the same table.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, opener(server().URL, "conformance"))
+	storetest.Run(t, opener("conformance", server().URL, bouncer().URL))
 }
 
-func BenchmarkConformance(b *testing.B) { storetest.Bench(b, opener(server().URL, "benchmark")) }
+func BenchmarkConformance(b *testing.B) { storetest.Bench(b, opener("benchmark", server().URL)) }
