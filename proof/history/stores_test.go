@@ -18,6 +18,7 @@ import (
 	"github.com/hipflask/session/store/mysqlstore"
 	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
+	"github.com/hipflask/session/store/sqlitestore"
 )
 
 // storesBudget is the time for all stores together, which run at once.
@@ -56,6 +57,18 @@ var media = map[string]medium{
 	"redis": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
 		server := servertest.Redis(t)
 		return func() (store.Store, error) { return redisstore.Open(t.Context(), server.URL, nil) }
+	}},
+	"redis cluster": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
+		cluster := servertest.RedisCluster(t)
+		url := "redis://" + strings.Join(cluster.Addrs(), ",")
+		return func() (store.Store, error) { return redisstore.Open(t.Context(), url, nil) }
+	}},
+	"sqlite": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
+		file := filepath.Join(t.TempDir(), "sessions.db")
+		return func() (store.Store, error) {
+			s, err := sqlitestore.Open(t.Context(), "sqlite:"+file, nil)
+			return migrated(t.Context(), s, err)
+		}
 	}},
 }
 

@@ -17,6 +17,7 @@ var services = map[string]func(t *testing.T) *service{
 	"redis, AOF":     func(t *testing.T) *service { return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always") },
 	"redis sentinel": redisSentinel,
 	"redis cluster":  redisCluster,
+	"sqlite":         sqlite,
 	"mariadb":        mariadb,
 	"postgres":       postgres,
 	"memcached": func(t *testing.T) *service {
