@@ -8,7 +8,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, opener(server().URL, "conformance"))
+	storetest.Run(t, opener("conformance"))
 }
 
-func BenchmarkConformance(b *testing.B) { storetest.Bench(b, opener(server().URL, "benchmark")) }
+func BenchmarkConformance(b *testing.B) { storetest.Bench(b, opener("benchmark")) }

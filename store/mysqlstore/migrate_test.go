@@ -1,0 +1,120 @@
+package mysqlstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store/mysqlstore"
+)
+
+// Ten servers of one application are started at the same moment.
+func TestMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		opts := &mysqlstore.Options{Table: table()}
+		var wg sync.WaitGroup
+		for range 10 {
+			s, err := mysqlstore.Open(t.Context(), server().URL, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				defer s.Close()
+				for range 2 {
+					if err := s.Migrate(t.Context()); err != nil {
+						t.Errorf("Migrate among others: %v", err)
+					}
+				}
+				if _, err := s.Load(t.Context(), "key"); err == nil || strings.Contains(err.Error(), "error 1146") {
+					t.Errorf("Load as soon as Migrate has returned: got error %v, want that nothing is found", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// An application may run as a user who can use the table, but not make any.
+func TestMigrateWithoutRights(t *testing.T) {
+	t.Parallel()
+	name := table()
+	user := name + "@127.0.0.1"
+	run(t, "CREATE USER "+user+" IDENTIFIED BY 'secret'")
+	opts := &mysqlstore.Options{Table: table()}
+	open(t, server().URL, &mysqlstore.Options{Table: name}) // something that the user may enter the database for
+	run(t, "GRANT SELECT ON "+servertest.User+"."+name+" TO "+user)
+	s, err := mysqlstore.New(database(t, name+":secret", ""), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Migrate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "right to CREATE") {
+		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want one that says so", err)
+	}
+	open(t, server().URL, opts)
+	for _, end := range []string{"", "_schema"} {
+		run(t, fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s.%s%s TO %s", servertest.User, opts.Table, end, user))
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Errorf("Migrate where everything is there: %v", err)
+	}
+	rec := create(t, s, newRecord("ann"))
+	if err := s.Replace(t.Context(), rec, rec.Version); err != nil {
+		t.Errorf("Replace: %v", err)
+	}
+	if _, err := s.Sweep(t.Context(), 10); err != nil {
+		t.Errorf("Sweep: %v", err)
+	}
+}
+
+func TestMigrateIsMissing(t *testing.T) {
+	t.Parallel()
+	s, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: table()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Create(t.Context(), newRecord("ann")); err == nil || !strings.Contains(err.Error(), "call Migrate") {
+		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
+	}
+}
+
+// The table may stand in another database, and have a name that means something in SQL.
+func TestTableName(t *testing.T) {
+	t.Parallel()
+	other := table()
+	run(t, "CREATE DATABASE "+other)
+	create(t, open(t, server().URL, &mysqlstore.Options{Table: other + ".Select"}), newRecord("ann"))
+	var n int
+	err := database(t, owner, "").QueryRow("SELECT count(*) FROM " + other + ".`Select`").Scan(&n)
+	if err != nil || n != 1 {
+		t.Errorf("got %d rows in the table (%v), want 1", n, err)
+	}
+	for _, bad := range []string{"a`b", "a b", "a.b.c", strings.Repeat("a", 51)} {
+		if _, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: bad}); err == nil {
+			t.Errorf("a table called %q: got no error", bad)
+		}
+	}
+	if _, err := mysqlstore.New(nil, nil); err == nil {
+		t.Error("New without a database: got no error")
+	}
+}
+
+// Close of a Store by New leaves the database alone.
+func TestCloseLeavesTheCallersDatabase(t *testing.T) {
+	t.Parallel()
+	db := database(t, owner, "")
+	s, err := mysqlstore.New(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Errorf("Close twice: %v", err)
+	}
+	if err := db.Ping(); err != nil {
+		t.Errorf("the database after Close of the Store: %v", err)
+	}
+}
