@@ -25,6 +25,7 @@ type bench struct {
 	out      io.Writer
 	doc      *document // nil: not to be written
 	rows     []row     // of the table of targets, as far as measured
+	limits   []limit   // the same
 }
 
 // part is a piece of the run that can be asked for by name.
@@ -40,6 +41,9 @@ var parts = []part{
 	{"redis", (*bench).redis, false},
 	{"servers", (*bench).servers, false},
 	{"races", (*bench).races, false},
+	{"scale-memory", (*bench).scaleMemory, true},
+	{"scale-files", (*bench).scaleFiles, true},
+	{"scale-redis", (*bench).scaleRedis, true},
 }
 
 func main() {

@@ -16,10 +16,13 @@ import (
 func record(i, size int, principal string) store.Record {
 	now := time.Now()
 	return store.Record{
-		Key: fmt.Sprintf("s:%043d", i), Version: 1, Principal: principal, Handle: fmt.Sprintf("%022d", i),
+		Key: recordKey(i), Version: 1, Principal: principal, Handle: fmt.Sprintf("%022d", i),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(24 * time.Hour), Data: make([]byte, size),
 	}
 }
+
+// recordKey is as long as the keys of a session.Manager.
+func recordKey(i int) string { return fmt.Sprintf("%043d", i) }
 
 // storeSubjects returns Load and Replace of stored sessions, one after the other.
 func storeSubjects(s store.Store, n int) (load, replace measure.Subject, err error) {

@@ -53,6 +53,15 @@ func (r row) verdict() string {
 
 // targets prints the table of targets.
 func (b *bench) targets() error {
+	if len(b.limits) > 0 {
+		t := table{head: []string{"", "scs", "target", "best", "measured", ""}}
+		for _, l := range b.limits {
+			t.add(l.path, l.peer, l.target, l.best, l.measured, l.verdict)
+		}
+		if err := b.publish("limits", "Limits", t); err != nil {
+			return err
+		}
+	}
 	if len(b.rows) == 0 {
 		return nil
 	}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"github.com/alexedwards/scs/v2/memstore"
+
+	"github.com/hipflask/session/benchmarks/chart"
+	"github.com/hipflask/session/benchmarks/measure"
+	hipflask "github.com/hipflask/session/store/memstore"
+)
+
+// inMemory is a memory store to be filled up. A fifth of its sessions expire at the same time.
+type inMemory struct {
+	name   string
+	create func(i int, expires time.Time) error
+	load   func(i int) error
+	sweep  func() error // removes what has expired; nil: it does so by itself
+	close  func()
+}
+
+// scsCleanup is how often scs's store looks at its sessions here. A minute, its default, would only make one wait.
+const scsCleanup = time.Second
+
+// dataSize is how many bytes of values a session of the scale parts has.
+const dataSize = 200
+
+var memoryStores = []func(n int) inMemory{
+	func(n int) inMemory {
+		s, ctx := hipflask.New(&hipflask.Options{MaxSessions: n, MaxBytes: -1}), context.Background()
+		return inMemory{
+			name: "Hipflask",
+			create: func(i int, expires time.Time) error {
+				rec := record(i, dataSize, "")
+				rec.ExpiresAt = expires
+				return s.Create(ctx, rec)
+			},
+			load: func(i int) error { _, err := s.Load(ctx, recordKey(i)); return err },
+			sweep: func() error {
+				for { // as session.Manager does
+					if n, err := s.Sweep(ctx, 500); err != nil || n < 500 {
+						return err
+					}
+				}
+			},
+			close: func() {},
+		}
+	},
+	func(int) inMemory {
+		s := memstore.NewWithCleanupInterval(scsCleanup)
+		return inMemory{
+			name:   "scs",
+			create: func(i int, expires time.Time) error { return s.Commit(recordKey(i), make([]byte, dataSize), expires) },
+			load: func(i int) error {
+				if _, found, err := s.Find(recordKey(i)); err != nil || !found {
+					return fmt.Errorf("session %d is not there: %v", i, err)
+				}
+				return nil
+			},
+			close: s.StopCleanup,
+		}
+	},
+}
+
+// memoryResult is what was measured of a store with so many sessions.
+type memoryResult struct {
+	bytes, load  float64 // for one session; nanoseconds
+	stall, noise time.Duration
+}
+
+// scaleMemory fills up the memory stores, and measures how long requests wait while they remove what has expired.
+func (b *bench) scaleMemory() error {
+	sizes := b.sizes(5_000_000)[1:] // a thousand are lost in the noise
+	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep", "without a store"}}
+	stalls := chart.Chart{
+		Title: "Longest wait of a request while a fifth of the sessions expire", X: "sessions in memory",
+		Y: "the longest of all loads during the sweep", Format: nanoseconds,
+	}
+	var noise chart.Series
+	var last []memoryResult
+	for _, open := range memoryStores {
+		line := chart.Series{}
+		for _, n := range sizes {
+			r, name, err := growMemory(open, n, b.repeats())
+			if err != nil {
+				return err
+			}
+			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall), duration(r.noise))
+			line.Name = name
+			line.Points = append(line.Points, chart.Point{X: float64(n), Y: float64(r.stall)})
+			if n == sizes[len(sizes)-1] {
+				last = append(last, r)
+			}
+			if name == "Hipflask" {
+				noise.Points = append(noise.Points, chart.Point{X: float64(n), Y: float64(r.noise)})
+			}
+		}
+		stalls.Series = append(stalls.Series, line)
+	}
+	noise.Name, noise.Faint = "no store at all", true
+	stalls.Series = append(stalls.Series, noise)
+	most := thousands(sizes[len(sizes)-1])
+	b.limits = append(b.limits,
+		limit{"memory store, bytes per session at " + most, fmt.Sprintf("%.0f", last[1].bytes), "400", "300", fmt.Sprintf("%.0f", last[0].bytes), grade(last[0].bytes, 400, 300)},
+		limit{"memory store, longest stall at " + most, duration(last[1].stall), "1 ms", "0.3 ms", duration(last[0].stall), grade(float64(last[0].stall), 1e6, 3e5)},
+	)
+	if err := b.draw("memory.svg", stalls); err != nil {
+		return err
+	}
+	return b.publish("scale-memory", "Sessions in memory", t)
+}
+
+// growMemory fills a store with n sessions. Stalls are the median of the longest of several sweeps.
+func growMemory(open func(n int) inMemory, n, repeats int) (r memoryResult, name string, err error) {
+	var stalls, noises []float64
+	for range repeats {
+		empty := heap()
+		s := open(n)
+		name = s.name
+		// None may expire before all are there.
+		expiry := time.Now().Add(500*time.Millisecond + time.Duration(n)*4*time.Microsecond)
+		for i := range n {
+			expires := expiry
+			if i >= n/5 {
+				expires = expiry.Add(time.Hour)
+			}
+			if err := s.create(i, expires); err != nil {
+				return r, name, err
+			}
+		}
+		r.bytes = float64(heap()-empty) / float64(n)
+		if time.Until(expiry) < 0 {
+			return r, name, fmt.Errorf("%s: the machine is too slow to fill it with %d sessions in time", name, n)
+		}
+		r.load, err = lookAround(s, n)
+		if err != nil {
+			return r, name, err
+		}
+		time.Sleep(time.Until(expiry))
+		stall, noise, err := stallOf(s, n)
+		if err != nil {
+			return r, name, err
+		}
+		stalls, noises = append(stalls, float64(stall)), append(noises, float64(noise))
+		s.close()
+	}
+	r.stall, r.noise = time.Duration(measure.Spread(stalls).Median), time.Duration(measure.Spread(noises).Median)
+	return r, name, nil
+}
+
+// lookAround returns the nanoseconds of a load of any session.
+func lookAround(s inMemory, n int) (float64, error) {
+	const loads = 20_000
+	rnd := rand.New(rand.NewPCG(1, 1))
+	start := time.Now()
+	for range loads {
+		if err := s.load(n/5 + rnd.IntN(n-n/5)); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(start).Nanoseconds()) / loads, nil
+}
+
+//go:noinline
+func garbage() []byte { return make([]byte, dataSize) }
+
+// stallOf returns the longest load of a session that stays, in a time in which the others are swept, and beside it the
+// longest time of a piece of work that uses no store: it allocates as much and takes as long, so that the scheduler and
+// the garbage collector stop it as often.
+func stallOf(s inMemory, n int) (stall, noise time.Duration, err error) {
+	swept := make(chan error, 1)
+	if s.sweep == nil {
+		swept <- nil
+	} else {
+		go func() { swept <- s.sweep() }()
+	}
+	rnd := rand.New(rand.NewPCG(2, 2))
+	for end := time.Now().Add(2 * scsCleanup); ; {
+		if time.Now().After(end) {
+			return stall, noise, <-swept
+		}
+		i := n/5 + rnd.IntN(n-n/5)
+		called := time.Now()
+		if err := s.load(i); err != nil {
+			return 0, 0, err
+		}
+		stall = max(stall, time.Since(called))
+		called = time.Now()
+		data := garbage()
+		for time.Since(called) < 500*time.Nanosecond {
+			data[0]++
+		}
+		noise = max(noise, time.Since(called))
+	}
+}
+
+// heap returns the bytes in use after a garbage collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // the first one may leave what was swept late
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
