@@ -70,6 +70,9 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Visits = visits.Update(s, func(n int) int { return n + 1 })
 	for info, err := range a.sessions.Sessions(r.Context(), p.Name) {
+		if errors.Is(err, errors.ErrUnsupported) {
+			break // memcached can't list anything: the page does without
+		}
 		if err != nil {
 			a.sessions.Error(w, r, err)
 			return

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/hipflask/session"
 )
 
 // output collects what the program says and lets a test wait for its address.
@@ -254,7 +252,8 @@ func TestBadArguments(t *testing.T) {
 	defer taken.Close()
 	for want, args := range map[string][]string{
 		"choose another port with -addr": {"-addr", taken.Addr().String()},
-		"neither memory: nor file:DIR":   {"-addr", "127.0.0.1:0", "-store", "floppy:"},
+		`the scheme "floppy" is unknown`: {"-addr", "127.0.0.1:0", "-store", "floppy:"},
+		"export SECRET_KEY":              {"-addr", "127.0.0.1:0", "-store", "sqlite:" + filepath.Join(t.TempDir(), "sessions.db")},
 		"SecretKey has 5 bytes":          {"-addr", "127.0.0.1:0", "-store", "memory:", "-secret-key", "short"},
 		"unexpected argument":            {"-addr", "127.0.0.1:0", "extra"},
 	} {
@@ -265,15 +264,30 @@ func TestBadArguments(t *testing.T) {
 	}
 }
 
-func TestSecretKeyFromEnvironment(t *testing.T) {
+// Settings come from the environment, too, where other users don't see them. A key that was given is not written down.
+func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	config := session.Config{}
 	dir := filepath.Join(t.TempDir(), "sessions")
-	closeStore, err := open(&config, "file:"+dir, "a-key-of-more-than-16-bytes", io.Discard)
-	if err != nil {
-		t.Fatal(err)
+	ctx, stop := context.WithCancel(t.Context())
+	out := &output{addr: make(chan string, 1)}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-addr", "127.0.0.1:0"}, func(name string) string {
+			return map[string]string{"SECRET_KEY": "a-key-of-more-than-16-bytes", "SESSION_STORE": "file:" + dir}[name]
+		}, out)
+	}()
+	select {
+	case <-out.addr:
+	case err := <-ended:
+		t.Fatalf("run ended with %v", err)
 	}
-	defer closeStore()
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("SESSION_STORE was ignored: %v", err)
+	}
 	if _, err := os.Stat(filepath.Join(dir, "secret_key")); err == nil {
 		t.Error("a given key was written to a file")
 	}

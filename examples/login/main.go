@@ -3,7 +3,11 @@
 //
 //	go run ./examples/login
 //
-// It listens on 127.0.0.1:8080 and keeps its sessions in files of a private temporary folder.
+// It listens on 127.0.0.1:8080 and keeps its sessions in files of a private temporary folder. With
+//
+//	SECRET_KEY=... go run ./examples/login -store redis://127.0.0.1
+//
+// they are in Redis, and any number of processes share them; package storeurl says what else there is.
 package main
 
 import (
@@ -22,8 +26,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/store/memstore"
+	"github.com/hipflask/session/storeurl"
 )
 
 func main() {
@@ -40,7 +43,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
 	flags.SetOutput(out)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
-	where := flags.String("store", defaultStore(), "where sessions are kept: memory: or file:DIR")
+	where := flags.String("store", "", "where sessions are kept: a `URL` such as memory:, file:DIR, redis://HOST, postgres://USER:PASSWORD@HOST/DATABASE;\nwith a password SESSION_STORE in the environment is better (default \"file:DIR\" with a private temporary folder)")
 	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,6 +54,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	if *key == "" {
 		*key = getenv("SECRET_KEY")
 	}
+	if *where == "" {
+		*where = getenv("SESSION_STORE")
+	}
+	if *where == "" {
+		*where = defaultStore()
+	}
 
 	listener, err := net.Listen("tcp", *addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -60,16 +69,25 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	}
 	defer listener.Close()
 
-	config := session.Config{
-		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS, listen on another address.
-		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback(),
-	}
-	closeStore, err := open(&config, *where, *key, out)
+	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	store, err := storeurl.Open(opening, *where)
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	sessions, err := session.New(config)
+	defer store.Close()
+	if *key == "" {
+		if *key, err = ownKey(*where, out); err != nil {
+			return err
+		}
+	}
+	sessions, err := session.New(session.Config{
+		SecretKey: *key,
+		Store:     store,
+		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
+		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS, listen on another address.
+		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback(),
+	})
 	if err != nil {
 		return err
 	}
@@ -94,31 +112,17 @@ func defaultStore() string {
 	return "file:" + filepath.Join(os.TempDir(), fmt.Sprintf("hipflask-login-%d", os.Getuid()))
 }
 
-// open sets the store and the secret key.
-func open(config *session.Config, where, key string, out io.Writer) (closeStore func() error, err error) {
-	kind, dir, _ := strings.Cut(where, ":")
-	switch {
-	case kind == "memory" && dir == "":
-		if key == "" {
-			key = session.NewSecretKey() // the sessions end with this process anyway
-		}
-		config.Store, config.SecretKey = memstore.New(nil), key
-		return func() error { return nil }, nil
-	case kind == "file" && dir != "":
-		files, err := filestore.Open(dir, nil)
-		if err != nil {
-			return nil, err
-		}
-		if key == "" {
-			if key, err = keepKey(filepath.Join(dir, "secret_key"), out); err != nil {
-				files.Close()
-				return nil, err
-			}
-		}
-		config.Store, config.SecretKey = files, key
-		return files.Close, nil
+// ownKey returns a secret key for sessions that only this machine has.
+func ownKey(where string, out io.Writer) (string, error) {
+	scheme, path, _ := strings.Cut(where, ":")
+	switch scheme {
+	case "memory":
+		return session.NewSecretKey(), nil // the sessions end with this process anyway
+	case "file":
+		dir, _, _ := strings.Cut(strings.TrimPrefix(path, "//"), "?")
+		return keepKey(filepath.Join(dir, "secret_key"), out)
 	}
-	return nil, fmt.Errorf("-store %q is neither memory: nor file:DIR", where)
+	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: export SECRET_KEY=$(openssl rand -base64 32)", scheme)
 }
 
 // keepKey makes a secret key once and keeps it in a file that only this user can read, so that a restart logs nobody
