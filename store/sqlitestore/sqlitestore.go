@@ -67,7 +67,10 @@ type Options struct {
 
 // Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
 // for concurrent use. Make one with [New] or [Open].
-type Store struct{ engine }
+type Store struct {
+	engine
+	client *client
+}
 
 // engine hides the name of the field, not its methods.
 type engine = *sqlstore.Store
@@ -96,7 +99,7 @@ func newStore(c *client, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s}, nil
+	return &Store{s, c}, nil
 }
 
 // Open returns a Store of the file that url names, as "sqlite:PATH" or by its path alone, and makes the file if it isn't
