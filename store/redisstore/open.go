@@ -33,6 +33,7 @@ func clientDefaults() rueidis.ClientOption {
 		ConnWriteTimeout:    silence,
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
+		BlockingPoolCleanup: time.Minute, // connections that were taken for a wait
 		Dialer:              dialer,
 		Sentinel:            rueidis.SentinelOption{Dialer: dialer, TopologyRefreshInterval: topologyRefresh},
 		ClusterOption:       rueidis.ClusterOption{ShardsRefreshInterval: topologyRefresh},

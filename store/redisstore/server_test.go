@@ -260,7 +260,7 @@ func TestPrefixes(t *testing.T) {
 		s := open(t, server.URL, &redisstore.Options{Prefix: prefix})
 		stores[prefix] = s
 		must(t, s.Create(t.Context(), store.Record{
-			Key: "same", Version: 1, Principal: "ada", Label: prefix, ExpiresAt: time.Now().Add(time.Hour),
+			Key: "same", Version: 1, Principal: "same", Label: prefix, ExpiresAt: time.Now().Add(time.Hour),
 		}))
 	}
 	for prefix, s := range stores {
@@ -274,7 +274,7 @@ func TestPrefixes(t *testing.T) {
 				t.Errorf("prefix %q: All yields the record of %q, %v", prefix, rec.Label, err)
 			}
 		}
-		if keys := listed(t, s, "ada"); n != 1 || len(keys) != 1 {
+		if keys := listed(t, s, "same"); n != 1 || len(keys) != 1 {
 			t.Errorf("prefix %q: got %d records of all and %d of a principal, want 1 and 1", prefix, n, len(keys))
 		}
 	}
