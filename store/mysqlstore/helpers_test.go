@@ -47,7 +47,12 @@ func migrated(tb testing.TB, s *mysqlstore.Store) *mysqlstore.Store {
 // database opens connections of the test's own, with the driver's settings as they are but for those given.
 func database(tb testing.TB, user, settings string) *sql.DB {
 	tb.Helper()
-	db, err := sql.Open("mysql", user+"@tcp("+server().Addr+")/"+servertest.User+"?"+settings)
+	return databaseAt(tb, server(), user, settings)
+}
+
+func databaseAt(tb testing.TB, server *servertest.Server, user, settings string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open("mysql", user+"@tcp("+server.Addr+")/"+servertest.User+"?"+settings)
 	if err != nil {
 		tb.Fatal(err)
 	}

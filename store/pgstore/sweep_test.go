@@ -1,9 +1,11 @@
 package pgstore_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session/store/pgstore"
 )
@@ -22,7 +24,9 @@ func TestSweepSkipsLocked(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "SELECT 1 FROM "+opts.Table+" ORDER BY deadline LIMIT 4 FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Sweep(t.Context(), 100); n != 6 || err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // for one that waits
+	defer cancel()
+	if n, err := s.Sweep(ctx, 100); n != 6 || err != nil {
 		t.Errorf("Sweep while 4 of 10 are locked: got %d removed (%v), want 6", n, err)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {

@@ -1,0 +1,67 @@
+package storetest
+
+import (
+	"crypto/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/store"
+)
+
+// sizes is how many records BenchSize stores; with -short it makes do with a few.
+const sizes, fewSizes = 100_000, 500
+
+// BenchSize reports how many bytes a record takes in s, indexes included: of 100,000 typical ones (a key of 43 bytes, 200
+// of data, every second one logged in), as they were created (B/session) and after each was replaced three times
+// (B/changed-session), and how many calls a second 8 goroutines make meanwhile (create/s, replace/s, load/s). size returns
+// the bytes that all of s takes. s has to be empty and stays full: so it measures once, whatever b.N is.
+func BenchSize(b *testing.B, s store.Store, size func() int64) {
+	n := sizes
+	if testing.Short() {
+		n = fewSizes
+	}
+	recs := make([]store.Record, n)
+	for i := range recs {
+		recs[i] = newRecord()
+		recs[i].Key, recs[i].Handle = (rand.Text() + rand.Text())[:43], rand.Text()[:22]
+		recs[i].Data = make([]byte, 200)
+		if i%2 == 0 {
+			recs[i].Principal = ""
+		}
+	}
+	each := func(name string, call func(rec *store.Record) error) {
+		began := time.Now()
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := w; i < n; i += workers {
+					if err := call(&recs[i]); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(float64(n)/time.Since(began).Seconds(), name+"/s")
+	}
+	replace := func(rec *store.Record) error {
+		next := changed(*rec)
+		next.Data = rec.Data
+		err := s.Replace(b.Context(), next, rec.Version)
+		*rec = next
+		return err
+	}
+	b.ReportMetric(0, "ns/op")
+	each("create", func(rec *store.Record) error { return s.Create(b.Context(), *rec) })
+	b.ReportMetric(float64(size())/float64(n), "B/session")
+	for range 3 {
+		each("replace", replace)
+	}
+	b.ReportMetric(float64(size())/float64(n), "B/changed-session")
+	each("load", func(rec *store.Record) error {
+		_, err := s.Load(b.Context(), rec.Key)
+		return err
+	})
+}
