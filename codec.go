@@ -52,7 +52,7 @@ func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
 	if err != nil {
 		return nil, ErrEnded
 	}
-	s.set(f, value)
+	s.set(&f, value)
 	s.isNew = false
 	return s, nil
 }
@@ -62,8 +62,7 @@ func (s *Session) saveCookie() error {
 	s.mu.Lock()
 	ended := s.ending != nil
 	had := s.state == live || ended
-	due := s.state == live && s.isActive && !s.sealed && time.Since(s.record.LastSeenAt) >= s.m.touchInterval &&
-		(s.m.policy == nil || s.isPersistent())
+	due := s.touchDue() && !s.sealed && (s.m.policy == nil || s.isPersistent())
 	if s.state == late || s.life == keep && s.changes.empty() && s.label == nil && !ended && !due {
 		defer s.mu.Unlock()
 		return s.err

@@ -16,10 +16,14 @@ type document []Member
 
 // newDocument sorts what a serializer split. Of a name that is there twice the last wins, as in Python.
 func newDocument(members []Member) document {
-	byName := func(a, b Member) int { return strings.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(members, byName) {
-		slices.SortStableFunc(members, byName)
+	sorted := 1
+	for sorted < len(members) && members[sorted-1].Name < members[sorted].Name {
+		sorted++
 	}
+	if sorted >= len(members) {
+		return members // as we write them
+	}
+	slices.SortStableFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	d := members[:0]
 	for i, m := range members {
 		if i+1 == len(members) || members[i+1].Name != m.Name {

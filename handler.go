@@ -205,14 +205,15 @@ func (x *exchange) open() (*Session, error) {
 }
 
 func (x *exchange) load(s *Session) error {
-	f, token, reason, err := x.find(s.ctx)
+	var f found
+	token, reason, err := x.find(s.ctx, &f)
 	switch {
 	case err != nil && x.ctx.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(&x.ctx))
 	case err != nil:
 		return err
 	}
-	s.set(f, token)
+	s.set(&f, token)
 	s.isNew = f.state != live
 	s.sealed = x.res.committed && !x.m.config.BearerToken
 	if reason != "" {
@@ -230,12 +231,26 @@ func (x *exchange) load(s *Session) error {
 
 // find looks for the one live session among the request's cookies of our name. What is not signed by us costs no access
 // to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
-func (x *exchange) find(ctx context.Context) (best found, token string, reason Reason, err error) {
-	seen, lives, bounded := map[string]bool(nil), 0, false
+func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
+	if len(texts) == 0 {
+		return "", "", nil
+	}
+	if x.m.codec == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = x.m.bounded(ctx)
+		defer cancel()
+	}
+	seen, lives := map[string]bool(nil), 0
 	for _, text := range texts {
-		f, key, why := x.m.recognize(text)
+		var f found
+		key, why := text, error(nil)
+		if x.m.codec != nil {
+			f, why = x.m.decodeCookie(text) // that is the whole session
+		} else {
+			key, why = x.m.ids.Parse(text)
+		}
 		if why != nil {
 			reason = strongest(reason, why)
 			continue
@@ -254,44 +269,28 @@ func (x *exchange) find(ctx context.Context) (best found, token string, reason R
 			seen[key] = true
 		}
 		if x.m.codec == nil {
-			if !bounded {
-				var cancel context.CancelFunc
-				ctx, cancel = x.m.bounded(ctx)
-				defer cancel()
-				bounded = true
-			}
 			if f, err = x.m.find(ctx, key); err != nil {
-				return found{}, "", "", err
+				return "", "", err
 			}
 		}
 		if f.state == live {
 			lives++
 		}
 		if f.state == live && lives == 1 || lives == 0 && f.state == late || best.at.IsZero() {
-			best, token = f, text
+			*best, token = f, text
 		}
 	}
 	switch {
 	case lives > 1:
 		x.ambiguous = true
-		return found{}, "", ReasonSeveral, nil
+		*best = found{}
+		return "", ReasonSeveral, nil
 	case lives == 1:
-		return best, token, "", nil
+		return token, "", nil
 	case best.reason != "":
 		reason = best.reason
 	}
-	return best, "", reason, nil
-}
-
-// recognize tells whether a cookie's value or a token is ours. With a codec that is the whole session; else it is the
-// key under which the store may have it.
-func (m *Manager) recognize(text string) (f found, key string, why error) {
-	if m.codec != nil {
-		f, why = m.decodeCookie(text)
-		return f, text, why
-	}
-	key, why = m.ids.Parse(text)
-	return f, key, why
+	return "", reason, nil
 }
 
 // strongest prefers, of several refusals, the one that says more: what is merely malformed may be anything.

@@ -23,7 +23,7 @@ func (jsonSerializer) Split(document []byte) ([]Member, error) {
 	var members []Member
 	if !s.take('}') {
 		text := string(document) // one allocation for all names
-		members = make([]Member, 0, 8)
+		members = make([]Member, 0, 4)
 		for {
 			m, ok := s.member(text)
 			if !ok {
@@ -102,15 +102,14 @@ func (s *scanner) str() (escaped, ok bool) {
 	if !s.take('"') {
 		return false, false
 	}
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
-		s.pos++
-		switch {
+	for i := s.pos; i < len(s.data); i++ {
+		switch c := s.data[i]; {
 		case c == '"':
+			s.pos = i + 1
 			return escaped, true
 		case c == '\\':
 			escaped = true
-			s.pos++
+			i++
 		case c < ' ':
 			return false, false
 		case c >= 0x80:

@@ -23,8 +23,8 @@ type found struct {
 }
 
 // find loads the session under key, by way of the tombstones that Renew left.
-func (m *Manager) find(ctx context.Context, key string) (found, error) {
-	f := found{at: time.Now()}
+func (m *Manager) find(ctx context.Context, key string) (f found, err error) {
+	f.at = time.Now()
 	for range maxHops + 1 {
 		r, err := m.store.Load(ctx, key)
 		switch {
@@ -115,7 +115,7 @@ func (m *Manager) detached(ctx context.Context) (context.Context, context.Cancel
 func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
 
 // set takes what a load found. The caller holds mu or has the session alone.
-func (s *Session) set(f found, token string) {
+func (s *Session) set(f *found, token string) {
 	s.state, s.record, s.document = f.state, f.record, f.document
 	s.loadedAt, s.moved, s.token = f.at, f.moved, token
 	if f.state != live {
@@ -148,7 +148,7 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	case f.state != live:
 		return nil, ErrEnded
 	}
-	s.set(f, token)
+	s.set(&f, token)
 	s.isNew = false
 	return s, nil
 }

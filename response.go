@@ -106,9 +106,9 @@ func (s *Session) seal(hijack bool) (*http.Cookie, error) {
 		s.setSealed()
 	}
 	err := s.save(s.context())
-	s.setSealed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sealed = !s.m.config.BearerToken
 	cookie := s.m.cookie(s.cookie)
 	if hijack {
 		if cookie != nil && s.cookie.kind == cookieSet {

@@ -59,7 +59,7 @@ func (s *Session) Save(ctx context.Context) error {
 // save is Save; the caller holds io.
 func (s *Session) save(ctx context.Context) error {
 	m := s.m
-	if err := s.hopeless(); err != nil {
+	if idle, err := s.idle(); idle {
 		return err
 	}
 	if m.codec != nil {
@@ -69,25 +69,43 @@ func (s *Session) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, step, err := s.plan()
-	if step == nil {
+	var c commit
+	step, err := s.plan(&c)
+	if step == stepNone {
 		return err
 	}
 	ctx, cancel := m.detached(ctx)
 	defer cancel()
-	err = step(c, ctx)
+	switch step {
+	case stepCreate:
+		err = c.create(ctx)
+	case stepChange:
+		err = c.locked(ctx)
+	case stepTouch:
+		err = c.touch(ctx)
+	}
 	if ended && errors.Is(err, ErrUnavailable) {
 		err = uncertain("save after Logout", err) // the old session is gone already
 	}
-	return s.finish(c, err)
+	return s.finish(&c, err)
 }
 
-// plan says what there is to store, and by which step of the protocol; nil: nothing, and the error is Err.
-func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, err error) {
+// step is the part of the protocol by which there is something to store.
+type step uint8
+
+const (
+	stepNone step = iota
+	stepCreate
+	stepChange
+	stepTouch
+)
+
+// plan says what there is to store, in c; stepNone: nothing, and the error is Err.
+func (s *Session) plan(c *commit) (step step, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tooLate() {
-		return nil, nil, s.err
+		return stepNone, s.err
 	}
 	life := s.life
 	if life == renew && s.moved {
@@ -96,27 +114,27 @@ func (s *Session) plan() (c *commit, step func(*commit, context.Context) error, 
 	changed := !s.changes.empty() || s.label != nil
 	switch {
 	case life == login && s.state != live: // beside a parallel login's session, if there is one, not in its place
-		step = (*commit).create
+		step = stepCreate
 	case life == login, life == renew:
-		step = (*commit).locked
+		step = stepChange
 	case s.state == fresh && s.choose():
-		step = (*commit).create
+		step = stepCreate
 	case s.state == live && changed:
-		step = (*commit).locked
-	case s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval:
-		step = (*commit).touch
+		step = stepChange
+	case s.touchDue():
+		step = stepTouch
 	default:
 		s.life = life
-		return nil, nil, s.lasting()
+		return stepNone, s.lasting()
 	}
 	if life != keep {
 		s.choose()
 	}
-	c = &commit{
+	*c = commit{
 		m: s.m, base: s.record, document: s.document, who: s.record.Principal, at: s.loadedAt,
 		changes: s.changes.snapshot(), label: s.label, active: s.isActive, life: life, login: s.principal, next: s.next, moved: s.moved,
 	}
-	return c, step, nil
+	return step, nil
 }
 
 // locked runs the steps that change a record, one at a time in this process.
@@ -167,15 +185,24 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	return true, nil
 }
 
-// hopeless returns the error that no save can mend: the session was not read, a value could not be encoded, or the
-// changes may be stored already: another save could apply an Update twice.
-func (s *Session) hopeless() error {
+// idle reports whether a save has nothing to do, as in most requests, or can do nothing, and the error that stands.
+// No save can mend a session that was not read, a value that could not be encoded, or changes that may be stored
+// already: another save could apply an Update twice.
+func (s *Session) idle() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == failed || s.unsure || replaces(s.err) && !mends(s.err) {
-		return s.err
+		return true, s.err
 	}
-	return nil
+	if s.ending != nil || s.life != keep || !s.changes.empty() || s.label != nil || s.touchDue() {
+		return false, nil
+	}
+	return true, s.lasting()
+}
+
+// touchDue reports whether the idle timeout has to be moved. The caller holds mu.
+func (s *Session) touchDue() bool {
+	return s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
 }
 
 // lasting returns the error that holds for this save too. What an earlier one dropped as too late is not its concern.
