@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -282,6 +283,34 @@ func TestReplicas(t *testing.T) {
 	if deadline, _ := ctx.Deadline(); time.Now().Before(deadline) {
 		t.Error("Replace with more replicas than there are: it ended before its context")
 	}
+}
+
+// A call that waits for replicas ends with its context too, while the server says nothing.
+func TestReplicasOfSilentServer(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s, err := redisstore.New(raw(t, server.Addr), &redisstore.Options{Replicas: 1})
+	must(t, err)
+	before := record(time.Hour)
+	for paused := range 2 {
+		if paused == 1 { // with a connection that is waiting, and without
+			server.Pause()
+		}
+		var calls sync.WaitGroup
+		for range 3 {
+			calls.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				began := time.Now()
+				refused(t, s.Replace(ctx, before, 1), "Replace without replicas")
+				if took := time.Since(began); took > 3*time.Second { // rueidis gives a server up after 5
+					t.Errorf("Replace returned %v after its context", took)
+				}
+			})
+		}
+		calls.Wait()
+	}
+	server.Resume()
 }
 
 // Redis repeats the arguments of a command that it does not know.

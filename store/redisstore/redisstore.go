@@ -40,6 +40,7 @@ package redisstore
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/redis/rueidis"
 
@@ -74,6 +75,8 @@ type Store struct {
 	owned    bool // made by Open
 	prefix   string
 	replicas int
+
+	waiting sync.RWMutex // read-locked by each goroutine that waits for replicas; Close locks it
 }
 
 var (
@@ -106,12 +109,15 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the connections of a Store that Open made, and does nothing to others. Calls under way may fail. The error
-// is always nil, also when the Store was closed before.
+// Close closes the connections of a Store that Open made, and does nothing to others. It waits for what calls that were
+// given up have left behind (see Options.Replicas). Calls under way may fail. The error is always nil, also when the Store
+// was closed before.
 func (s *Store) Close() error {
 	if s.owned {
 		s.client.Close()
 	}
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
 	return nil
 }
 
