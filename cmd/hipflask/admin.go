@@ -76,18 +76,18 @@ func (g *gate) pass() string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte("cookie "+g.token)))
 }
 
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 func (g *gate) guard(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "same-origin")
-		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && same(token, g.token) {
+		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) {
 			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
 			return
 		}
-		if c, err := r.Cookie(g.cookie); err != nil || !same(c.Value, g.pass()) {
+		if c, err := r.Cookie(g.cookie); err != nil || !equal(c.Value, g.pass()) {
 			http.Error(w, "Open the address that hipflask admin printed: it holds a token.", http.StatusForbidden)
 			return
 		}
