@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/hipflask/session v0.0.0
 	github.com/hipflask/session/storeurl v0.0.0
+	github.com/mileusna/useragent v1.3.5
 )
 
 require (

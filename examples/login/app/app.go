@@ -1,4 +1,5 @@
-package main
+// Package app is the login example. The command beside it runs it, and so does "hipflask serve".
+package app
 
 import (
 	"bytes"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/mileusna/useragent"
 )
 
 // maxName is longer than any name, and in bytes still within what a principal may have.
@@ -109,7 +111,7 @@ func (a app) login(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
 	s.Login(name)
 	s.SetPersistent(r.PostFormValue("remember") != "")
-	s.SetLabel(browser(r.UserAgent()))
+	s.SetLabel(label(r.UserAgent()))
 	s.Flash("Welcome, " + name + "!")
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
@@ -168,23 +170,18 @@ func (a app) show(w http.ResponseWriter, status int, name string, p page) {
 	body.WriteTo(w)
 }
 
-// browser makes a label of what a browser calls itself. The order counts: most of them name others too.
-func browser(userAgent string) string {
-	name := func(known ...string) string {
-		for i := 0; i < len(known); i += 2 {
-			if strings.Contains(userAgent, known[i]) {
-				return known[i+1]
-			}
-		}
-		return ""
+// label names what a browser calls itself, for the list of sessions: "Firefox on Windows".
+func label(userAgent string) string {
+	agent := useragent.Parse(userAgent)
+	system := agent.OS
+	if agent.Device == "iPhone" || agent.Device == "iPad" {
+		system = agent.Device
 	}
-	program := name("Edg/", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "Chrome/", "Chrome", "Safari/", "Safari", "curl/", "curl")
-	system := name("Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "Windows", "Windows", "Mac OS X", "macOS", "CrOS", "ChromeOS", "Linux", "Linux")
 	switch {
-	case program == "":
+	case agent.Name == "":
 		return "Unknown browser"
 	case system == "":
-		return program
+		return agent.Name
 	}
-	return program + " on " + system
+	return agent.Name + " on " + system
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -48,19 +48,19 @@ func start(t *testing.T, args ...string) (base string, out *output, stop func())
 	out = &output{addr: make(chan string, 1)}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out)
+		ended <- Run(ctx, "login", append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out)
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("run: %v", err)
+			t.Errorf("Run: %v", err)
 		}
 	})
 	select {
 	case base = <-out.addr:
 	case err := <-ended:
 		cancel()
-		t.Fatalf("run ended with %v; it said: %s", err, out)
+		t.Fatalf("Run ended with %v; it said: %s", err, out)
 	}
 	t.Cleanup(stop)
 	return base, out, stop
@@ -257,7 +257,7 @@ func TestBadArguments(t *testing.T) {
 		"SecretKey has 5 bytes":          {"-addr", "127.0.0.1:0", "-store", "memory:", "-secret-key", "short"},
 		"unexpected argument":            {"-addr", "127.0.0.1:0", "extra"},
 	} {
-		err := run(t.Context(), args, func(string) string { return "" }, io.Discard)
+		err := Run(t.Context(), "login", args, func(string) string { return "" }, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", args, err, want)
 		}
@@ -272,18 +272,18 @@ func TestEnvironment(t *testing.T) {
 	out := &output{addr: make(chan string, 1)}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-addr", "127.0.0.1:0"}, func(name string) string {
+		ended <- Run(ctx, "login", []string{"-addr", "127.0.0.1:0"}, func(name string) string {
 			return map[string]string{"SECRET_KEY": "a-key-of-more-than-16-bytes", "SESSION_STORE": "file:" + dir}[name]
 		}, out)
 	}()
 	select {
 	case <-out.addr:
 	case err := <-ended:
-		t.Fatalf("run ended with %v", err)
+		t.Fatalf("Run ended with %v", err)
 	}
 	stop()
 	if err := <-ended; err != nil {
-		t.Errorf("run: %v", err)
+		t.Errorf("Run: %v", err)
 	}
 	if _, err := os.Stat(dir); err != nil {
 		t.Errorf("SESSION_STORE was ignored: %v", err)
@@ -293,7 +293,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestBrowser(t *testing.T) {
+func TestLabel(t *testing.T) {
 	t.Parallel()
 	for agent, want := range map[string]string{
 		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox on Linux",
@@ -303,8 +303,8 @@ func TestBrowser(t *testing.T) {
 		"curl/8.0": "curl",
 		"":         "Unknown browser",
 	} {
-		if got := browser(agent); got != want {
-			t.Errorf("browser(%q): got %q, want %q", agent, got, want)
+		if got := label(agent); got != want {
+			t.Errorf("label(%q): got %q, want %q", agent, got, want)
 		}
 	}
 }

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/storeurl"
+)
+
+// Run serves until ctx ends. name is the program's, args are its arguments, and out takes what it says.
+func Run(ctx context.Context, name string, args []string, getenv func(string) string, out io.Writer) error {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(out)
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	where := flags.String("store", "", "where sessions are kept: a `URL` such as memory:, file:DIR, redis://HOST, postgres://USER:PASSWORD@HOST/DATABASE;\nwith a password SESSION_STORE in the environment is better (default \"file:DIR\" with a private temporary folder)")
+	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; see %s -help", flags.Arg(0), name)
+	}
+	if *key == "" {
+		*key = getenv("SECRET_KEY")
+	}
+	if *where == "" {
+		*where = getenv("SESSION_STORE")
+	}
+	if *where == "" {
+		*where = defaultStore()
+	}
+
+	listener, err := net.Listen("tcp", *addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by another program; choose another port with -addr, such as -addr 127.0.0.1:8081", *addr)
+	} else if err != nil {
+		return fmt.Errorf("can't listen: %w", err)
+	}
+	defer listener.Close()
+
+	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	store, err := storeurl.Open(opening, *where)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if *key == "" {
+		if *key, err = ownKey(name, *where, out); err != nil {
+			return err
+		}
+	}
+	sessions, err := session.New(session.Config{
+		SecretKey: *key,
+		Store:     store,
+		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
+		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS, listen on another address.
+		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback(),
+	})
+	if err != nil {
+		return err
+	}
+	defer sessions.Close()
+
+	server := &http.Server{Handler: newApp(sessions), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	fmt.Fprintf(out, "%s: open http://%s/\n", name, listener.Addr())
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func defaultStore() string {
+	return "file:" + filepath.Join(os.TempDir(), fmt.Sprintf("hipflask-login-%d", os.Getuid()))
+}
+
+// ownKey returns a secret key for sessions that only this machine has.
+func ownKey(name, where string, out io.Writer) (string, error) {
+	scheme, path, _ := strings.Cut(where, ":")
+	switch scheme {
+	case "memory":
+		return session.NewSecretKey(), nil // the sessions end with this process anyway
+	case "file":
+		dir, _, _ := strings.Cut(strings.TrimPrefix(path, "//"), "?")
+		return keepKey(name, filepath.Join(dir, "secret_key"), out)
+	}
+	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: export SECRET_KEY=$(openssl rand -base64 32)", scheme)
+}
+
+// keepKey makes a secret key once and keeps it in a file that only this user can read, so that a restart logs nobody
+// out. The folder is the file store's, which has checked that it is private.
+func keepKey(name, path string, out io.Writer) (string, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		key = []byte(session.NewSecretKey())
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			_, err = f.Write(key)
+			err = errors.Join(err, f.Close())
+		}
+		if err == nil {
+			fmt.Fprintf(out, "%s: no SECRET_KEY given, made one and keep it in %s\n", name, path)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("can't keep a secret key: %w; set SECRET_KEY", err)
+	}
+	return strings.TrimSpace(string(key)), nil
+}
