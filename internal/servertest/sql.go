@@ -110,7 +110,7 @@ func MariaDB(tb TB, settings ...string) *Server {
 			return err
 		}
 		s.command = append([]string{
-			mariadbd, "--no-defaults", "--datadir=" + data, "--port=" + s.Port, "--bind-address=127.0.0.1",
+			mariadbd, "--no-defaults", "--datadir=" + data, "--tmpdir=" + s.Dir, "--port=" + s.Port, "--bind-address=127.0.0.1",
 			"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"), "--skip-name-resolve",
 			"--innodb-flush-method=nosync", "--innodb-log-file-size=16M", "--max-connect-errors=1000000", "--init-file=" + sql,
 		}, settings...)
@@ -118,8 +118,9 @@ func MariaDB(tb TB, settings ...string) *Server {
 			return nil
 		}
 		initialized = true
-		return run(s.user, s.Dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
-			"--skip-test-db", "--skip-name-resolve")
+		// A tmpdir of its own, since a server that starts removes what another one has there.
+		return run(s.user, s.Dir, install, "--no-defaults", "--datadir="+data, "--tmpdir="+s.Dir,
+			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
 	})
 }
 

@@ -13,14 +13,8 @@ import (
 // redisSentinel is a master with two replicas under Sentinel. A write counts when both replicas have it: of one alone
 // Sentinel could promote the other.
 func redisSentinel(t *testing.T) *service {
-	all := servertest.RedisSentinel(t)
-	s := &service{open: func() (store.Store, func()) {
-		t.Helper()
-		return opening(t, func() (store.Store, error) {
-			url := "redis+sentinel://" + strings.Join(all.Addrs(), ",") + "/" + all.Master
-			return redisstore.Open(t.Context(), url, &redisstore.Options{Replicas: 2})
-		})
-	}}
+	s := sentinel(t, &redisstore.Options{Replicas: 2})
+	all := s.sentinels
 	s.others = []kind{
 		{name: "master killed", happens: func(x *trial) {
 			master, _ := x.roles(all)
@@ -48,20 +42,20 @@ func redisSentinel(t *testing.T) *service {
 			}
 		}},
 		{name: "master killed behind paused replicas", happens: func(x *trial) {
-			master, replicas := x.roles(all)
-			for _, r := range replicas {
-				r.Pause()
-			}
-			x.fails() // though the master does as it is told
-			master.Kill()
-			for _, r := range replicas {
-				r.Resume()
-			}
-			master.Configure(x.failedOver(all, master)...)
-			master.Start()
+			x.leaveBehind(all, x.fails) // though the master does as it is told
 		}},
 	}
 	return s
+}
+
+func sentinel(t *testing.T, opts *redisstore.Options) *service {
+	all := servertest.RedisSentinel(t)
+	return &service{sentinels: all, open: func() (store.Store, func()) {
+		t.Helper()
+		return opening(t, func() (store.Store, error) {
+			return redisstore.Open(t.Context(), "redis+sentinel://"+strings.Join(all.Addrs(), ",")+"/"+all.Master, opts)
+		})
+	}}
 }
 
 // roles returns who is what at the moment.
@@ -79,6 +73,24 @@ func (x *trial) roles(all *servertest.Sentinels) (master *servertest.Server, rep
 		x.t.Fatal("the sentinels know no master")
 	}
 	return master, replicas
+}
+
+// leaveBehind promotes a replica that has nothing of what happens after a moment.
+func (x *trial) leaveBehind(all *servertest.Sentinels, happens func()) {
+	x.t.Helper()
+	master, replicas := x.roles(all)
+	for _, r := range replicas {
+		r.Pause()
+	}
+	// What is in the buffers of their connections reaches them in the end: there must be no room in them.
+	redis(x.t, master, "EVAL \"return redis.call('SETRANGE', 'filler', 0, string.rep('x', 30000000))\" 0")
+	happens()
+	master.Kill()
+	for _, r := range replicas {
+		r.Resume()
+	}
+	master.Configure(x.failedOver(all, master)...)
+	master.Start()
 }
 
 // failedOver waits until another server is the master, and the application uses it. It returns the setting with which the

@@ -16,8 +16,8 @@ import (
 	"github.com/hipflask/session/store/mysqlstore"
 )
 
-func mariadb(t *testing.T) *service {
-	server := servertest.MariaDB(t)
+func mariadb(t *testing.T, settings ...string) *service {
+	server := servertest.MariaDB(t, settings...)
 	s := alone(t, server, func(addr string) (store.Store, error) {
 		s, err := mysqlstore.Open(t.Context(), strings.Replace(server.URL, server.Addr, addr, 1), nil)
 		return migrated(t.Context(), s, err)

@@ -30,7 +30,8 @@ type service struct {
 	pause, resume func()
 	lose          func(bool)          // answers get lost, now and then
 	proxies       []*servertest.Proxy // on the way to it
-	others        []kind              // what else can happen to it
+	sentinels     *servertest.Sentinels
+	others        []kind // what else can happen to it
 }
 
 // kind is a way in which a server can be away.

@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session/store/pgstore"
 )
 
-func postgres(t *testing.T) *service {
-	server := servertest.Postgres(t)
+func postgres(t *testing.T, settings ...string) *service {
+	server := servertest.Postgres(t, settings...)
 	s := alone(t, server, func(addr string) (store.Store, error) {
 		s, err := pgstore.Open(t.Context(), strings.Replace(server.URL, server.Addr, addr, 1), nil)
 		return migrated(t.Context(), s, err)

@@ -18,8 +18,8 @@ var services = map[string]func(t *testing.T) *service{
 	"redis sentinel": redisSentinel,
 	"redis cluster":  redisCluster,
 	"sqlite":         sqlite,
-	"mariadb":        mariadb,
-	"postgres":       postgres,
+	"mariadb":        func(t *testing.T) *service { return mariadb(t) },
+	"postgres":       func(t *testing.T) *service { return postgres(t) },
 	"memcached": func(t *testing.T) *service {
 		s := alone(t, servertest.Memcached(t), func(addr string) (store.Store, error) {
 			return memcachedstore.Open(t.Context(), "memcached://"+addr, nil)

@@ -2,6 +2,7 @@ package outage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,7 +22,7 @@ type Options struct {
 	// StoreTimeout is that of the Managers. Zero: one second.
 	StoreTimeout time.Duration
 
-	// Margin is how much longer than the Managers' timeouts an answer may take, on a busy machine. Zero: 15 seconds.
+	// Margin is how much longer than the Managers' timeouts an answer may take, on a busy machine. Zero: 5 seconds.
 	Margin time.Duration
 
 	// Patience is how long the clients wait for what has to come: failures in an outage, and the end of it. Zero: a minute.
@@ -94,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Site, error) {
 		o.StoreTimeout = time.Second
 	}
 	if o.Margin == 0 {
-		o.Margin = 15 * time.Second
+		o.Margin = 5 * time.Second
 	}
 	if o.Patience == 0 {
 		o.Patience = time.Minute
@@ -112,11 +113,11 @@ func Open(ctx context.Context, o Options) (*Site, error) {
 	for i := range stayers {
 		v := s.visitor(fmt.Sprintf("stayer%d", i))
 		v.renews = i == 0
-		if a := v.send(ctx, 0, "POST", "/login?as="+v.name); a.outcome != acknowledged {
-			s.Close()
-			return nil, fmt.Errorf("outage: the first login gave status %d", a.status)
-		}
 		s.visitors = append(s.visitors, v)
+		if !s.until(ctx, func() bool { return v.send(ctx, 0, "POST", "/login?as="+v.name).outcome == acknowledged }) {
+			s.Close()
+			return nil, errors.New("outage: nobody can log in")
+		}
 	}
 	for _, v := range s.visitors {
 		n := tabs
@@ -194,14 +195,21 @@ func (s *Site) more(ctx context.Context, n int, number func(told) int, finding s
 	for _, v := range s.visitors {
 		before[v] = number(v.told())
 	}
-	deadline := time.Now().Add(s.Patience)
-	for slices.ContainsFunc(s.visitors, func(v *visitor) bool { return number(v.told()) < before[v]+n }) {
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			s.find("%s", finding)
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !s.until(ctx, func() bool {
+		return !slices.ContainsFunc(s.visitors, func(v *visitor) bool { return number(v.told()) < before[v]+n })
+	}) {
+		s.find("%s", finding)
 	}
+}
+
+// until waits for something to hold.
+func (s *Site) until(ctx context.Context, holds func() bool) bool {
+	for deadline := time.Now().Add(s.Patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Failures is how many answers were 503 so far.
