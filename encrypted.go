@@ -3,9 +3,7 @@ package session
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -14,8 +12,8 @@ import (
 )
 
 // EncryptedCookie is a CookieCodec that encrypts the session with AES-256-GCM, under a key of its own for each message
-// (HKDF-SHA256 with a random salt), so that no number of messages wears the secret out. It uses the standard library's
-// validated parts only and runs with GODEBUG=fips140=only. About 2800 bytes of values fit.
+// (HKDF-Expand-SHA256 with a random salt), so that no number of messages wears the secret out. It uses the standard
+// library's validated parts only and runs with GODEBUG=fips140=only. About 2800 bytes of values fit.
 //
 // A session in a cookie has no server to be merged or ended on. Of overlapping requests the last response wins. Logout
 // makes this browser forget the cookie, but a copy of it stays good until it expires: keep IdleTimeout short, and use a
@@ -24,10 +22,12 @@ func EncryptedCookie(keys []string, cookieName string) (Codec, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
-	c := &encryptedCookie{purpose: "session cookie " + cookieName}
+	c := &encryptedCookie{}
 	for _, k := range keys {
-		ek := encryptionKey{secret: subkey(k, "encrypted cookie")}
+		ek := encryptionKey{mac: newMAC(subkey(k, "encrypted cookie"))}
 		copy(ek.id[:], subkey(k, "encrypted cookie key id"))
+		ek.bound = append([]byte{cookieVersion}, ek.id[:]...)
+		ek.bound = append(ek.bound, "session cookie "+cookieName...)
 		c.keys = append(c.keys, ek)
 	}
 	return c, nil
@@ -41,32 +41,31 @@ const (
 	headBytes     = 1 + keyIDBytes + saltBytes
 )
 
-type encryptedCookie struct {
-	keys    []encryptionKey
-	purpose string
-}
+type encryptedCookie struct{ keys []encryptionKey }
 
 type encryptionKey struct {
-	id     [keyIDBytes]byte
-	secret []byte
+	id    [keyIDBytes]byte
+	mac   *mac
+	bound []byte // as additional data: version, key ID, purpose and the cookie's name
 }
 
 func (c *encryptedCookie) Serializer() Serializer { return JSON }
 
-// aead is the cipher of one message. Version, key ID, purpose and the cookie's name are bound as additional data.
-func (c *encryptedCookie) aead(k *encryptionKey, head []byte) (aead cipher.AEAD, bound []byte) {
-	key, err := hkdf.Key(sha256.New, k.secret, head[1+keyIDBytes:headBytes], "hipflask v1 message", 32)
-	if err != nil {
-		panic(err) // only lengths beyond 255 hashes fail
-	}
-	block, err := aes.NewCipher(key)
+// aead is the cipher of one message. Its key is HKDF-Expand (RFC 5869, section 2.3) of the secret, with the salt in the
+// info. The secret comes from HKDF already, so there is nothing to extract; and one block of it is one HMAC.
+func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
+	var space [64]byte
+	info := append(append(space[:0], salt...), "hipflask v1 message"...)
+	key := k.mac.sum(append(info, 1))
+	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // only other lengths of keys fail
 	}
-	if aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
 		panic(err) // only other sizes of blocks fail
 	}
-	return aead, append(append([]byte(nil), head[:1+keyIDBytes]...), c.purpose...)
+	return aead
 }
 
 func (c *encryptedCookie) Encode(r store.Record) (string, error) {
@@ -85,8 +84,7 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	message[0] = cookieVersion
 	copy(message[1:], k.id[:])
 	rand.Read(message[1+keyIDBytes : headBytes])
-	aead, bound := c.aead(k, message)
-	return encode(aead.Seal(message, nil, plain, bound)), nil
+	return encode(k.aead(message[1+keyIDBytes:]).Seal(message, nil, plain, k.bound)), nil
 }
 
 func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
@@ -100,8 +98,7 @@ func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
 		if string(k.id[:]) != string(message[1:1+keyIDBytes]) { // public: it only names the key
 			continue
 		}
-		aead, bound := c.aead(k, message)
-		plain, err := aead.Open(nil, nil, message[headBytes:], bound)
+		plain, err := k.aead(message[1+keyIDBytes:headBytes]).Open(nil, nil, message[headBytes:], k.bound)
 		if err != nil {
 			continue
 		}

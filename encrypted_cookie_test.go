@@ -39,8 +39,8 @@ func cookieRecord() store.Record {
 }
 
 // A cookie made by testdata/oracle.py: the format stays readable, and is not just what our two halves agree on.
-const encryptedVector = "AckjtRgAAQIDBAUGBwgJCgsMDQ4PZGVmZ2hpamtsbW5vKjZbW6xGzqBxrTSBQ3svy_EnWTDFsBx42ogjMXQX8mehNMidSxbVOCmCLFx0xDRV31D1p7VEpTMU" +
-	"Z7hfJv2h5_FqraWAET0jl6E4COWtK3y5z_8wLDdjPYlv1CV2fcOSg5iVXjoMSGpJRw"
+const encryptedVector = "AckjtRgAAQIDBAUGBwgJCgsMDQ4PZGVmZ2hpamtsbW5vlRJV6G_WHZY3v_z5mylDt7-uBEWGq2J-Vh9Y52EdIsR4QtfThb4Ox6pCpswEPSCUUUiGRGXFRj5X" +
+	"xKXuHduxWsP98cZtzYhkjVtG962_5Tj47RPZ9FljKn_MYT8SbxJWUCIBy4wjiRGk1g"
 
 func TestEncryptedCookieVector(t *testing.T) {
 	t.Parallel()

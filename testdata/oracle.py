@@ -8,7 +8,7 @@ import struct
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 SECRET = b"a secret of these tests, 0123456"
 NAME = b"__Host-session"
@@ -33,7 +33,7 @@ def encrypted_cookie(created, seen, expires, principal, label, handle, data, sal
         plain += bytes([len(text)]) + text
     plain += data
     head = b"\x01" + subkey(b"encrypted cookie key id")[:4]
-    key = hkdf(subkey(b"encrypted cookie"), salt, b"hipflask v1 message")
+    key = HKDFExpand(hashes.SHA256(), 32, salt + b"hipflask v1 message").derive(subkey(b"encrypted cookie"))
     bound = head + b"session cookie " + NAME
     return base64url(head + salt + nonce + AESGCM(key).encrypt(nonce, plain, bound))
 
