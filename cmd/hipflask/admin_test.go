@@ -72,7 +72,7 @@ func TestAdminNeedsToken(t *testing.T) {
 	if err := seed([]string{"file:" + dir, "ann-phone", "ann", "phone", "2h", "5m"}); err != nil {
 		t.Fatal(err)
 	}
-	address, said := start(t, map[string]string{"HIPFLASK_STORE": "file:" + dir}, "admin", "--addr", "127.0.0.1:0")
+	address, said := start(t, map[string]string{"SESSION_STORE": "file:" + dir}, "admin", "--addr", "127.0.0.1:0")
 	if said.Len() > 0 {
 		t.Errorf("it says %q, want nothing", said)
 	}
@@ -123,5 +123,41 @@ func TestAdminWarnsOfOtherMachines(t *testing.T) {
 	get(t, browser(t), "http://127.0.0.1:"+port+"/") // an answer: what it has to say is said
 	if !strings.Contains(said.String(), "other machines can reach this page") {
 		t.Errorf("it says %q, want a warning", said)
+	}
+}
+
+// What a stranger does first: serve, log in, look, end.
+func TestServe(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sessions")
+	env := map[string]string{"SESSION_STORE": "file:" + dir}
+	address, said := start(t, env, "serve", "--addr", "127.0.0.1:0")
+	if want := "hipflask ls --store file:" + dir; !strings.Contains(said.String(), want) {
+		t.Errorf("it says %q, want %q", said, want)
+	}
+	b := browser(t)
+	if _, err := b.PostForm(address+"login", url.Values{"username": {"ann"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := get(t, b, address); !strings.Contains(body, "Logged in as") {
+		t.Fatalf("after the login: %s", body)
+	}
+	command := func(args ...string) string {
+		t.Helper()
+		var out, errs bytes.Buffer
+		a := &app{out: &out, errs: &errs, env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+		if code := run(t.Context(), args, a); code != exitOK {
+			t.Errorf("%q: got exit code %d: %s", args, code, &errs)
+		}
+		return out.String()
+	}
+	if got := command("ls"); !strings.Contains(got, "  ann  ") {
+		t.Errorf("ls: got %q, want ann's session", got)
+	}
+	if got := command("revoke", "--principal", "ann"); got != "1 session ended\n" {
+		t.Errorf("revoke: got %q", got)
+	}
+	if _, body := get(t, b, address); !strings.Contains(body, "You are not logged in") {
+		t.Errorf("after the end: %s", body)
 	}
 }

@@ -88,7 +88,7 @@ func (a *app) judged(ctx context.Context, f *cookieFlags, show bool) error {
 		return err
 	}
 	j := &judge{format: f.format, name: name, value: value, secrets: secrets, lifetime: f.lifetime, now: time.Now()}
-	if url, ok := a.env("HIPFLASK_STORE"); a.url != "" || ok && url != "" {
+	if url, ok := a.env("SESSION_STORE"); a.url != "" || ok && url != "" {
 		p, err := a.open(ctx)
 		if err != nil {
 			return err

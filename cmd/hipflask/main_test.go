@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/storeurl"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -57,11 +58,11 @@ func seedMain() {
 
 func seed(args []string) error {
 	ctx := context.Background()
-	s, end, err := openURL(ctx, args[0])
+	s, err := storeurl.Open(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer s.Close()
 	age, err := time.ParseDuration(args[4])
 	if err != nil {
 		return err

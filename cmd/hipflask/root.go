@@ -16,7 +16,7 @@ func (a *app) root() (root *cobra.Command, started *bool) {
 		Short: "Look into the sessions of an application, end them, move them",
 		Long: `hipflask looks into the sessions of an application, ends them, and moves them.
 
-Most commands need a store: --store URL, or HIPFLASK_STORE in the environment, where other users can't see the
+Most commands need a store: --store URL, or SESSION_STORE in the environment, where other users can't see the
 password of the URL. "env:NAME" in place of a URL names another variable.
 
 Secret keys are read from SECRET_KEY and SECRET_KEY_FALLBACKS (separated by commas, or a JSON list), or from the file
@@ -32,7 +32,7 @@ IDs, cookies and stored values are not shown unless a flag asks for them.`,
 	root.SetOut(a.out)
 	root.SetErr(a.errs)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "results as JSON, one object a line")
-	root.PersistentFlags().StringVar(&a.url, "store", "", "the store's `URL` (default: $HIPFLASK_STORE)")
+	root.PersistentFlags().StringVar(&a.url, "store", "", "the store's `URL` (default: $SESSION_STORE)")
 	root.AddCommand(a.keygen(), a.serve(), a.cookie(), a.ls(), a.show(), a.revoke(), a.stats(), a.sweep(), a.migrate(), a.admin())
 	return root, started
 }

@@ -1,7 +1,42 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+
+	login "github.com/hipflask/session/examples/login/app"
+	"github.com/spf13/cobra"
+)
 
 func (a *app) serve() *cobra.Command {
-	return &cobra.Command{Use: "serve", Hidden: true}
+	var addr string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the login example, to have sessions to look at",
+		Long: `serve runs the login example: a small application with a login, until Ctrl-C. Its sessions are in files of a private
+temporary folder, or where --store says.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			url := a.url
+			if url == "" {
+				url, _ = a.env("SESSION_STORE")
+			}
+			if url == "" {
+				url = login.DefaultStore()
+			}
+			url, err := a.given(url)
+			if err != nil {
+				return err
+			}
+			if name := bare(url); name == url && url != "memory:" {
+				fmt.Fprintf(a.errs, "hipflask: who is logged in: hipflask ls --store %s\n", url)
+			}
+			getenv := func(name string) string {
+				value, _ := a.env(name)
+				return value
+			}
+			return login.Run(c.Context(), "hipflask", []string{"-addr", addr, "-store", url}, getenv, a.out)
+		},
+	}
+	c.Flags().StringVar(&addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 is a free one")
+	return c
 }

@@ -8,34 +8,21 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/store/memstore"
+	"github.com/hipflask/session/storeurl"
 )
+
+// openTimeout bounds the wait for a server that doesn't answer.
+const openTimeout = 10 * time.Second
 
 // A place is an open store. Its name is the URL without a password.
 type place struct {
 	store.Store
 	name  string
 	close func() error
-}
-
-// openURL is the way to a store's URL. It may create what is not there yet.
-func openURL(_ context.Context, url string) (store.Store, func() error, error) {
-	kind, rest, _ := strings.Cut(url, ":")
-	switch {
-	case kind == "file" && rest != "":
-		s, err := filestore.Open(rest, nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s.Close, nil
-	case kind == "memory" && rest == "":
-		return memstore.New(nil), func() error { return nil }, nil
-	}
-	return nil, nil, usage("%q is no store's URL, such as file:/var/lib/shop/sessions", kind+":")
 }
 
 // given returns the URL that the user gave, by way of the environment if he wishes so.
@@ -48,7 +35,7 @@ func (a *app) given(url string) (string, error) {
 	return url, nil
 }
 
-// open opens the store that --store or HIPFLASK_STORE names, to look into it.
+// open opens the store that --store or SESSION_STORE names, to look into it.
 func (a *app) open(ctx context.Context) (*place, error) {
 	url, err := a.wanted()
 	if err != nil {
@@ -59,10 +46,10 @@ func (a *app) open(ctx context.Context) (*place, error) {
 
 func (a *app) wanted() (url string, err error) {
 	if url = a.url; url == "" {
-		url, _ = a.env("HIPFLASK_STORE")
+		url, _ = a.env("SESSION_STORE")
 	}
 	if url == "" {
-		return "", usage("which store? --store URL, or HIPFLASK_STORE in the environment")
+		return "", usage("which store? --store URL, or SESSION_STORE in the environment")
 	}
 	return url, nil
 }
@@ -74,20 +61,23 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 		return nil, err
 	}
 	if !create {
-		if dir, ok := strings.CutPrefix(url, "file:"); ok {
-			if _, err := os.Stat(strings.TrimPrefix(dir, "//")); errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("there is no folder %s", dir)
+		scheme, path, _ := strings.Cut(url, ":")
+		if path, _, _ = strings.Cut(strings.TrimPrefix(path, "//"), "?"); scheme == "file" || scheme == "sqlite" {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("there is nothing at %s", path)
 			}
 		}
 		if strings.HasPrefix(url, "memory:") {
 			return nil, usage("memory: ends with its process, so there is nothing to look into")
 		}
 	}
-	s, end, err := openURL(ctx, url)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	s, err := storeurl.Open(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return &place{Store: s, name: bare(url), close: end}, nil
+	return &place{Store: s, name: bare(url), close: s.Close}, nil
 }
 
 // bare is the URL without what may be secret: user, password and parameters.

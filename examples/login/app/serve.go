@@ -38,7 +38,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 		*where = getenv("SESSION_STORE")
 	}
 	if *where == "" {
-		*where = defaultStore()
+		*where = DefaultStore()
 	}
 
 	listener, err := net.Listen("tcp", *addr)
@@ -88,7 +88,8 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	return <-stopped
 }
 
-func defaultStore() string {
+// DefaultStore is the URL of the store that Run uses if no other is named.
+func DefaultStore() string {
 	return "file:" + filepath.Join(os.TempDir(), fmt.Sprintf("hipflask-login-%d", os.Getuid()))
 }
 
