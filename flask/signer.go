@@ -182,14 +182,34 @@ func (s *Signer) unpack(text string) ([]byte, error) {
 	if !compressed {
 		return payload, nil
 	}
-	src := bytes.NewReader(payload)
-	r, err := zlib.NewReader(src)
-	if err != nil {
+	r := inflaters.Get().(*inflater)
+	defer inflaters.Put(r)
+	if r.reset(payload) != nil {
 		return nil, errPayload
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, int64(s.maxInflated)+1))
-	if err != nil || len(plain) > s.maxInflated || src.Len() > 0 {
+	plain, err := io.ReadAll(io.LimitReader(r.zlib, int64(s.maxInflated)+1))
+	if err != nil || len(plain) > s.maxInflated || r.src.Len() > 0 {
 		return nil, errPayload
 	}
 	return plain, nil
+}
+
+type inflater struct {
+	src  bytes.Reader
+	zlib io.Reader // nil before there was a payload with a header
+}
+
+// inflaters saves their window of 32 KiB for each request.
+var inflaters = sync.Pool{New: func() any { return &inflater{} }}
+
+func (r *inflater) reset(payload []byte) (err error) {
+	r.src.Reset(payload)
+	if z, ok := r.zlib.(zlib.Resetter); ok {
+		return z.Reset(&r.src, nil)
+	}
+	z, err := zlib.NewReader(&r.src)
+	if err == nil {
+		r.zlib = z
+	}
+	return err
 }
