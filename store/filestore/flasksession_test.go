@@ -1,0 +1,236 @@
+package filestore_test
+
+import (
+	"crypto/md5"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/store/storetest"
+)
+
+func openFlask(tb testing.TB, dir string, opts *filestore.FlaskOptions) *filestore.FlaskStore {
+	tb.Helper()
+	s, err := filestore.FlaskSession(dir, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestFlaskConformance(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pickle := func(b []byte) []byte { return append(append([]byte("\x80\x04"), b...), '.') }
+	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, dir, nil) }, pickle,
+		func(b []byte) []byte { return b[2 : len(b)-1] }, storetest.CoarseExpiry(1100*time.Millisecond),
+		storetest.Except("SweepCostIgnoresTheLiving", "cachelib's folder has no index by time: Sweep looks at every file"))
+}
+
+// cachelib does what cachelib/file.py does.
+type cachelib struct{ dir string }
+
+func (c cachelib) path(key string) string {
+	return filepath.Join(c.dir, fmt.Sprintf("%x", md5.Sum([]byte("session:"+key))))
+}
+
+func (c cachelib) set(key string, document []byte, life time.Duration) {
+	tmp := filepath.Join(c.dir, "tmp"+key+".__wz_cache")
+	content := binary.NativeEndian.AppendUint32(nil, uint32(time.Now().Add(life).Unix()))
+	if err := os.WriteFile(tmp, append(content, document...), 0o600); err != nil {
+		panic(err)
+	}
+	if err := os.Rename(tmp, c.path(key)); err != nil {
+		panic(err)
+	}
+}
+
+func (c cachelib) get(key string) ([]byte, time.Duration, bool) {
+	b, err := os.ReadFile(c.path(key))
+	if err != nil || len(b) < 4 {
+		return nil, 0, false
+	}
+	left := time.Until(time.Unix(int64(binary.NativeEndian.Uint32(b)), 0))
+	return b[4:], left, left >= 0
+}
+
+func (c cachelib) delete(key string) { os.Remove(c.path(key)) }
+
+func TestFlaskShared(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := cachelib{dir}
+	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
+		return layouttest.Backend{Store: openFlask(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
+	})
+}
+
+func flaskRecord(key string) store.Record {
+	return store.Record{Key: key, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("\x80\x04}.")}
+}
+
+// TestFlaskNames: the name of a file was made by cachelib 0.15.4, of SESSION_KEY_PREFIX and the ID.
+func TestFlaskNames(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		opts filestore.FlaskOptions
+		key  string
+		want string
+	}{
+		{filestore.FlaskOptions{}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
+		{filestore.FlaskOptions{KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
+		{filestore.FlaskOptions{NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
+	} {
+		dir := t.TempDir()
+		s := openFlask(t, dir, &test.opts)
+		if err := s.Create(t.Context(), flaskRecord(test.key)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, test.want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := max(test.opts.Mode, 0o600); info.Mode().Perm() != want {
+			t.Errorf("got mode %v, want %v", info.Mode(), want)
+		}
+	}
+}
+
+// TestFlaskRefusesOtherForms: with another Serializer Flask would find no sessions.
+func TestFlaskRefusesOtherForms(t *testing.T) {
+	t.Parallel()
+	s := openFlask(t, t.TempDir(), nil)
+	for _, data := range []string{"", "{}", "\x80", `{"a":1}`, "\x81\xa1a\x01"} {
+		rec := flaskRecord("abc")
+		rec.Data = []byte(data)
+		if err := s.Create(t.Context(), rec); err == nil || !strings.Contains(err.Error(), "flask.Pickle") {
+			t.Errorf("%q: got %v, want an error that names flask.Pickle", data, err)
+		}
+	}
+}
+
+// TestFlaskCount: by its count cachelib decides when to remove sessions that have not expired.
+func TestFlaskCount(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openFlask(t, dir, nil)
+	countPath := filepath.Join(dir, "2029240f6d1128be89ddc32729463129")
+	create := func(keys ...string) {
+		t.Helper()
+		for _, key := range keys {
+			if err := s.Create(t.Context(), flaskRecord(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	create("before")
+	if _, err := os.Stat(countPath); err == nil {
+		t.Error("a count was made where cachelib has none: its threshold is 0")
+	}
+	for content, want := range map[string]string{
+		"\x80\x05K\x05.": "\x80\x04J\x06\x00\x00\x00.", "\x80\x05M\x2c\x01.": "\x80\x04J\x2d\x01\x00\x00.",
+		"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00J\x00\x00\x01\x00.": "\x80\x04J\x01\x00\x01\x00.", "\x80\x05}.": "\x80\x05}.", "": "",
+	} {
+		if err := os.WriteFile(countPath, []byte("\x00\x00\x00\x00"+content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		create("one", "two")
+		if err := s.Create(t.Context(), flaskRecord("two")); err == nil {
+			t.Fatal("Create of a taken key worked")
+		}
+		rec := flaskRecord("two")
+		if err := s.Replace(t.Context(), rec, 1); err != nil {
+			t.Fatal(err)
+		}
+		rec.Kind = store.Ended
+		if err := s.Replace(t.Context(), rec, 1); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(countPath)
+		if err != nil || string(got) != "\x00\x00\x00\x00"+want {
+			t.Errorf("%q and one session more: got %q, want %q", content, got, want)
+		}
+		for range 2 {
+			for _, key := range []string{"one", "two"} {
+				if err := s.Delete(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+func TestFlaskAllAndSweep(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openFlask(t, dir, nil)
+	ended := flaskRecord("ended")
+	for _, rec := range []store.Record{flaskRecord("one"), ended, flaskRecord("over")} {
+		if err := s.Create(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended.Kind, ended.ExpiresAt = store.Ended, time.Now().Add(-time.Minute)
+	if err := s.Replace(t.Context(), ended, 1); err != nil {
+		t.Fatal(err)
+	}
+	c := cachelib{dir}
+	c.set("over", []byte("\x80\x04}."), -time.Minute)
+	old := filepath.Join(dir, "hipflask-X.__wz_cache")
+	for _, name := range []string{old, filepath.Join(dir, "tmpabc.__wz_cache"), filepath.Join(dir, "README")} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for rec, err := range s.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; rec.Key != "" || string(rec.Data) != "\x80\x04}." {
+			t.Errorf("got %+v", rec)
+		}
+	}
+	if n != 1 {
+		t.Errorf("All yields %d sessions, want 1", n)
+	}
+	if n, err := s.Sweep(t.Context(), 10); n != 3 || err != nil {
+		t.Errorf("Sweep: got %d, %v; want 3: a session, a mark, and what a process left that died", n, err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.Contains(name, "hipflask.lock-") })
+	if err != nil || len(names) != 3 { // the session, and what is not ours
+		t.Errorf("left are %v, %v; want 3", names, err)
+	}
+}
+
+// TestFlaskErrorsNameNoFile: a name is a hash of the session's ID.
+func TestFlaskErrorsNameNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openFlask(t, dir, nil)
+	path := cachelib{dir}.path("abc")
+	if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Load(t.Context(), "abc")
+	errs := []error{err, s.Create(t.Context(), flaskRecord("abc")), s.Delete(t.Context(), "abc"), s.Touch(t.Context(), "abc", 1, time.Now(), time.Now())}
+	for i, err := range errs {
+		if err == nil || strings.Contains(err.Error(), filepath.Base(path)) || strings.Contains(err.Error(), "abc") {
+			t.Errorf("%d: got %v, want an error without the file's name", i, err)
+		}
+	}
+}
