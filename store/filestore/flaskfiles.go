@@ -359,16 +359,14 @@ func (m *flaskFiles) sweep(ctx context.Context, limit int) (removed int, err err
 	if err != nil {
 		return 0, err
 	}
-	for _, name := range names {
-		if removed >= limit {
-			break
-		}
-		if err := ctx.Err(); err != nil {
+	for i := 0; i <= len(names) && removed < limit; i++ {
+		if err := ctx.Err(); err != nil { // also where nothing is left
 			return removed, fmt.Errorf("filestore: sweep: %w", err)
 		}
-		if !m.isOver(name) {
+		if i == len(names) || !m.isOver(names[i]) {
 			continue
 		}
+		name := names[i]
 		err := m.exclusively(ctx, name, func() error {
 			if !m.isOver(name) { // a session may have been renewed meanwhile
 				return nil
