@@ -107,8 +107,9 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, err
 	case mark != nil && document != nil:
 		// What Flask wrote after the end. If this fails, the next Load tries again.
-		_ = s.medium.Retire(ctx, key, s.medium.Version(document.Data), *mark)
-		fallthrough
+		rec := decodeMark(key, *mark)
+		_ = s.medium.Retire(ctx, key, s.medium.Version(document.Data), Value{mark.Data, rec.ExpiresAt})
+		return rec, nil
 	case mark != nil:
 		return decodeMark(key, *mark), nil
 	case document == nil:

@@ -1,0 +1,198 @@
+package redisstore_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
+	"github.com/hipflask/session/store/storetest"
+)
+
+func openFlask(tb testing.TB, url string, opts *redisstore.FlaskOptions) *redisstore.FlaskStore {
+	tb.Helper()
+	s, err := redisstore.OpenFlaskSession(tb.Context(), url, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestFlaskConformance(t *testing.T) {
+	t.Parallel()
+	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, redis().URL, nil) }, nil, nil, storetest.OwnExpiry())
+}
+
+// redisPy is what Flask-Session 0.8 does with redis-py (flask_session/redis/redis.py).
+type redisPy struct {
+	t      testing.TB
+	client rueidis.Client
+	prefix string
+}
+
+func newRedisPy(tb testing.TB, addrs ...string) redisPy {
+	tb.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: addrs, DisableCache: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(client.Close)
+	return redisPy{tb, client, "session:"}
+}
+
+func (p redisPy) do(command rueidis.Completed) rueidis.RedisResult {
+	return p.client.Do(context.WithoutCancel(p.t.Context()), command)
+}
+
+func (p redisPy) set(key string, document []byte, life time.Duration) {
+	err := p.do(p.client.B().Set().Key(p.prefix + key).Value(string(document)).Ex(life).Build()).Error()
+	if err != nil {
+		p.t.Error(err)
+	}
+}
+
+func (p redisPy) get(key string) ([]byte, time.Duration, bool) {
+	document, err := p.do(p.client.B().Get().Key(p.prefix + key).Build()).AsBytes()
+	if err != nil {
+		return nil, 0, false
+	}
+	left, err := p.do(p.client.B().Pttl().Key(p.prefix + key).Build()).AsInt64()
+	return document, time.Duration(left) * time.Millisecond, err == nil
+}
+
+func (p redisPy) delete(key string) {
+	if err := p.do(p.client.B().Del().Key(p.prefix + key).Build()).Error(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestFlaskShared(t *testing.T) {
+	t.Parallel()
+	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
+		p := newRedisPy(tb, redis().Addr)
+		return layouttest.Backend{Store: openFlask(tb, redis().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete}
+	})
+}
+
+// TestFlaskSharedOnCluster: a session and its mark are in one slot.
+func TestFlaskSharedOnCluster(t *testing.T) {
+	t.Parallel()
+	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
+		p := newRedisPy(tb, cluster().Addrs()...)
+		p.prefix = "{shop}:"
+		return layouttest.Backend{
+			Store:      openFlask(tb, clusterURL(), &redisstore.FlaskOptions{KeyPrefix: "{shop}:"}),
+			Serializer: flask.JSON, Set: p.set, Get: p.get, Delete: p.delete,
+		}
+	})
+	s := openFlask(t, clusterURL(), nil)
+	for range 20 { // without a tag of the prefix's own
+		rec := store.Record{Key: newSID(), Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}
+		if err := s.Create(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		rec.Kind = store.Ended
+		if err := s.Replace(t.Context(), rec, 1); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Load(t.Context(), rec.Key); err != nil || got.Kind != store.Ended {
+			t.Errorf("got %v, %v; want the mark of an end", got.Kind, err)
+		}
+	}
+}
+
+func newSID() string {
+	f, _ := flask.SID(nil, "")
+	_, key := f.New()
+	return key
+}
+
+func TestFlaskNewUsesTheCallersClient(t *testing.T) {
+	t.Parallel()
+	p := newRedisPy(t, redis().Addr)
+	s, err := redisstore.FlaskSession(p.client, &redisstore.FlaskOptions{NoKeyPrefix: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := newSID()
+	if err := s.Create(t.Context(), store.Record{Key: key, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.prefix = ""
+	if got, _, ok := p.get(key); !ok || string(got) != "x" {
+		t.Errorf("got %q, %v; want the document under the bare ID", got, ok)
+	}
+	if _, err := redisstore.FlaskSession(nil, nil); err == nil {
+		t.Error("a nil client was taken")
+	}
+}
+
+// TestFlaskAll: every session with its data, marks and other applications' keys left out.
+func TestFlaskAll(t *testing.T) {
+	t.Parallel()
+	p := newRedisPy(t, redis().Addr)
+	p.prefix = "all*:"
+	s := openFlask(t, redis().URL, &redisstore.FlaskOptions{KeyPrefix: p.prefix})
+	want := map[string]bool{}
+	for range 700 {
+		key := newSID()
+		want[key] = true
+		p.set(key, []byte("data of "+key), time.Hour)
+	}
+	for key := range want {
+		rec, err := s.Load(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Kind = store.Ended
+		if err := s.Replace(t.Context(), rec, rec.Version); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, key)
+		break
+	}
+	p.prefix = "allx:"
+	p.set("other", []byte("x"), time.Hour)
+	for rec, err := range s.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !want[rec.Key] || string(rec.Data) != "data of "+rec.Key || time.Until(rec.ExpiresAt) < 50*time.Minute {
+			t.Errorf("got a session that was not expected, or other data: %v", rec)
+		}
+		delete(want, rec.Key)
+	}
+	if len(want) > 0 {
+		t.Errorf("%d sessions were not listed", len(want))
+	}
+}
+
+// TestFlaskOddValues: an empty value is none for Flask-Session, another type none for anybody, and none that never
+// expires is one that is about to.
+func TestFlaskOddValues(t *testing.T) {
+	t.Parallel()
+	p := newRedisPy(t, redis().Addr)
+	s := openFlask(t, redis().URL, nil)
+	empty, list, forever := newSID(), newSID(), newSID()
+	p.set(empty, nil, time.Hour)
+	p.do(p.client.B().Lpush().Key("session:" + list).Element("x").Build())
+	p.do(p.client.B().Set().Key("session:" + forever).Value("x").Build())
+	for _, key := range []string{empty, list} {
+		if _, err := s.Load(t.Context(), key); err == nil || !strings.Contains(err.Error(), "not found") {
+			t.Errorf("got %v, want not found", err)
+		}
+	}
+	if rec, err := s.Load(t.Context(), forever); err != nil || time.Until(rec.ExpiresAt) < 24*365*time.Hour {
+		t.Errorf("a session that never expires: got %v, %v", rec.ExpiresAt, err)
+	}
+}
