@@ -3,6 +3,7 @@ package mysqlstore
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"database/sql"
 	"encoding/hex"
 	"errors"
@@ -98,7 +99,10 @@ func (c *client) Clean(err error) error { return clean(err) }
 func clean(err error) error {
 	var my *mysql.MySQLError
 	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &certificate):
+		return certificate
 	case errors.As(err, &my):
 		message := my.Message
 		if my.Number == errDuplicate {
@@ -112,7 +116,18 @@ func clean(err error) error {
 	case errors.Is(err, context.DeadlineExceeded): // of the connection, not of the call
 		return errors.New("the server doesn't answer in time")
 	}
+	for _, known := range driverErrors {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
 	return errors.New("the connection failed, or the database is closed")
+}
+
+// driverErrors are what the driver says of connections, in words that never change.
+var driverErrors = []error{
+	mysql.ErrNoTLS, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrUnknownPlugin,
+	mysql.ErrOldProtocol, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrPktSyncMul, mysql.ErrBusyBuffer, mysql.ErrInvalidConn,
 }
 
 func hint(number uint16) string {

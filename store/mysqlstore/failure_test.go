@@ -24,6 +24,7 @@ func TestOpenFails(t *testing.T) {
 		{"wrong password", strings.Replace(good, "open%20sesame", "open%20barley", 1), "", "error 1045"},
 		{"no such database", good + "_none", "", "error 1049"},
 		{"nobody there", "mysql://hipflask:barley@" + nobody + "/x", "", "refused"},
+		{"no TLS", good + "?tls=true", "", "TLS"},
 		{"no URL", "mysql://hipflask:barley@[::1", "", "not of the form"},
 		{"no database", "mysql://hipflask:barley@127.0.0.1", "", "not of the form"},
 		{"another scheme", "barley://hipflask:barley@127.0.0.1/x", "", "not of the form"},

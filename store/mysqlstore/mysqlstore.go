@@ -78,8 +78,8 @@ var (
 )
 
 // New returns a Store that uses a database of go-sql-driver/mysql, which stays the caller's: Close leaves it open. Nil
-// opts are the defaults. It sends nothing; call Migrate before the first use. The connections may have any settings;
-// set SetMaxIdleConns to what SetMaxOpenConns is, or most statements begin with a new connection when many run at once.
+// opts are the defaults. It sends nothing; call Migrate before the first use. The connections may have any settings but autocommit=0. Set
+// SetMaxIdleConns to what SetMaxOpenConns is, or many statements begin with a new connection when many run at once.
 func New(db *sql.DB, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("mysqlstore: the database is nil")

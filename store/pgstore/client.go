@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -132,13 +133,19 @@ func (c *client) Clean(err error) error { return clean(err) }
 func clean(err error) error {
 	var pg *pgconn.PgError
 	var network *net.OpError
+	var connect *pgconn.ConnectError
+	var certificate *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &certificate):
+		return certificate
 	case errors.As(err, &pg):
 		return fmt.Errorf("PostgreSQL says: %s (SQLSTATE %s)%s", message(pg), pg.Code, hint(pg.Code))
 	case errors.As(err, &network):
 		return network
 	case errors.Is(err, context.DeadlineExceeded): // of the connection, not of the call
 		return errors.New("the server doesn't answer in time")
+	case errors.As(err, &connect):
+		return connect.Unwrap() // which begins with the address; without it stand the user and the database
 	}
 	return errors.New("the connection failed, or the pool is closed")
 }

@@ -89,9 +89,27 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// explain returns the plan of a statement that was prepared: an EXPLAIN with arguments would know their values.
 func explain(t *testing.T, p *pgxpool.Pool, statement pgx.TraceQueryStartData) string {
 	t.Helper()
-	rows, err := p.Query(t.Context(), "EXPLAIN "+statement.SQL, statement.Args...)
+	var literals []string
+	for _, arg := range statement.Args {
+		if bytes, ok := arg.([]byte); ok {
+			literals = append(literals, fmt.Sprintf(`'\x%x'`, bytes))
+		} else {
+			literals = append(literals, fmt.Sprint(arg))
+		}
+	}
+	tx, err := p.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	name := table()
+	if _, err := tx.Exec(t.Context(), "PREPARE "+name+" AS "+statement.SQL); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tx.Query(t.Context(), "EXPLAIN EXECUTE "+name+"("+strings.Join(literals, ", ")+")", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}
