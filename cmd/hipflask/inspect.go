@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
+)
+
+// inspect looks at the settings of the server behind a store.
+func inspect(ctx context.Context, s store.Store, url string) []finding {
+	scheme, _, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "file", "sqlite":
+		return inspectFile(path(url))
+	case "postgres", "postgresql":
+		return inspectPostgres(ctx, url)
+	case "mysql", "mariadb":
+		return inspectMySQL(ctx, url)
+	case "memcached":
+		return inspectMemcached(ctx, url)
+	}
+	if r, ok := s.(*redisstore.Store); ok {
+		return inspectRedis(ctx, r)
+	}
+	return nil
+}
+
+// settings is what a server says of itself: names and values.
+type settings map[string]string
+
+func (s settings) number(name string) int64 {
+	n, _ := strconv.ParseInt(s[name], 10, 64)
+	return n
+}
+
+// unread is what is said if the server tells nothing of itself: the trial before has worked all the same.
+func unread(err error) []finding {
+	_ = err // may hold what is secret
+	return []finding{{warning, "server", "it does not tell its settings to this user", "Run the check again as a user who may see them."}}
+}
+
+// clock judges the difference of two clocks.
+func clock(server time.Time, asked, answered time.Time) finding {
+	middle := asked.Add(answered.Sub(asked) / 2)
+	ahead, blur := server.Sub(middle), answered.Sub(asked)
+	text := fmt.Sprintf("the server's clock and this one differ by %v", ahead.Abs().Round(time.Millisecond))
+	switch {
+	case ahead.Abs() > blur+5*time.Second:
+		return finding{problem, "clock", text, "Synchronise both (NTP): ages and ends of sessions are wrong by as much."}
+	case ahead.Abs() > blur+time.Second:
+		return finding{warning, "clock", text, "Synchronise both (NTP)."}
+	}
+	return finding{fine, "clock", text, ""}
+}
+
+// older tells whether a version such as "6.0.16" is below another one.
+func older(version, than string) bool {
+	a, b := strings.Split(version, "."), strings.Split(than, ".")
+	for i := range b {
+		if i >= len(a) {
+			return true
+		}
+		x, _ := strconv.Atoi(strings.TrimFunc(a[i], func(r rune) bool { return r < '0' || r > '9' }))
+		y, _ := strconv.Atoi(b[i])
+		if x != y {
+			return x < y
+		}
+	}
+	return false
+}
+
+// path is the file or folder of a URL.
+func path(url string) string {
+	_, rest, _ := strings.Cut(url, ":")
+	rest, _, _ = strings.Cut(rest, "?")
+	return strings.TrimPrefix(rest, "//")
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/storeurl"
+)
+
+// command runs a command with a store in the environment, and returns what it says and its exit code.
+func command(t *testing.T, url string, args ...string) (out, errs string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	a := &app{in: strings.NewReader(""), out: &o, errs: &e, env: func(name string) (string, bool) {
+		switch name {
+		case "SESSION_STORE":
+			return url, true
+		case "OTHER":
+			return os.Getenv("OTHER"), true
+		}
+		return "", false
+	}}
+	code = run(t.Context(), args, a)
+	return o.String(), e.String(), code
+}
+
+// wantLines checks that each text is in the output.
+func wantLines(t *testing.T, out string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(out, text) {
+			t.Errorf("got %s\nwant %q in it", out, text)
+		}
+	}
+}
+
+// tried is what check says of every store that works.
+var tried = []string{
+	"ok       records      created, read, changed and removed",
+	"ok       races        of 8 changes at once exactly one is taken",
+	"ok       expiry       a record expires when it has to",
+	"       latency      a read takes ",
+}
+
+func TestServers(t *testing.T) {
+	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
+	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
+	postgres, mariadb, memcached := servertest.Postgres(t), servertest.MariaDB(t), servertest.Memcached(t)
+	t.Run("migrate", func(t *testing.T) { migrateAround(t, redis.URL, postgres.URL, mariadb.URL, memcached.URL) })
+	for _, c := range []struct {
+		name, url string
+		says      []string
+	}{
+		{"redis", redis.URL, append(listed, "ok       version      Redis ", "ok       eviction     nothing is evicted;", "ok       persistence  changes are written to disk")},
+		{"postgres", postgres.URL, append(listed, "ok       version      PostgreSQL ", "problem  durability   fsync is off")}, // for speed
+		{"mariadb", mariadb.URL, append(listed, "ok       version      MariaDB ")},
+		{"memcached", memcached.URL, append(tried, "ok       version      memcached ", "warning  lists        this store can't list", "warning  persistence  memcached keeps nothing", "ok       clock ")},
+		{"sqlite", "sqlite:" + filepath.Join(t.TempDir(), "sessions.db"), append(tried, "room ")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if strings.HasPrefix(c.url, "sqlite:") {
+				s, err := storeurl.Open(t.Context(), c.url)
+				must(t, err)
+				must(t, s.Close())
+			}
+			out, errs, code := command(t, c.url, "check")
+			if want := exitProblems * count(c.name == "postgres"); code != want {
+				t.Errorf("got exit code %d, want %d: %s", code, want, errs)
+			}
+			wantLines(t, out, c.says...)
+			if password, _, ok := strings.Cut(strings.TrimPrefix(c.url, c.name+"://"), "@"); ok && strings.Contains(out+errs, password) {
+				t.Error("the output shows the URL's password")
+			}
+			if out, errs, code := command(t, c.url, "ls"); code == exitOK && strings.Contains(out, "hipflask check") {
+				t.Errorf("the check left records: %s%s", out, errs)
+			}
+		})
+	}
+}
+
+// A Redis as it comes, made a cache: that is what check is for.
+func TestCheckFindsProblems(t *testing.T) {
+	redis := servertest.Redis(t, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no")
+	out, errs, code := command(t, redis.URL, "check")
+	if code != exitProblems || errs != "hipflask: 1 problems\n" {
+		t.Errorf("got exit code %d and %q, want 5", code, errs)
+	}
+	wantLines(t, out, "problem  eviction     maxmemory-policy is allkeys-lru", "→ Set maxmemory-policy noeviction", "warning  persistence  appendonly is off")
+	out, _, _ = command(t, redis.URL, "check", "--json")
+	wantLines(t, out, `{"level":"problem","about":"eviction","text":"maxmemory-policy is allkeys-lru`)
+	redis.Kill()
+	if _, errs, code := command(t, redis.URL, "check"); code != exitFailed || !strings.HasPrefix(errs, "hipflask: redisstore: ") {
+		t.Errorf("without a server: got exit code %d and %q, want 1", code, errs)
+	}
+}
+
+// Sessions go around through all kinds of stores, and come back as they were.
+func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
+	dir := t.TempDir()
+	urls := []string{"file:" + filepath.Join(dir, "one"), redis, postgres, mariadb, "sqlite:" + filepath.Join(dir, "sessions.db"), "file:" + filepath.Join(dir, "two")}
+	const n = 300
+	first, err := storeurl.Open(t.Context(), urls[0])
+	must(t, err)
+	defer first.Close()
+	for i := range n {
+		r := record(fmt.Sprint("key-", i), uint64(1+i), fmt.Sprintf(`{"n":%d}`, i))
+		r.Label, r.Principal = "Firefox on Windows", fmt.Sprint("user-", i%10)
+		must(t, first.Create(t.Context(), r))
+	}
+	gone := record("ended", 1, "")
+	gone.Kind = store.Ended
+	must(t, first.Create(t.Context(), gone))
+	for i := range len(urls) - 1 {
+		t.Setenv("OTHER", urls[i+1])
+		out, errs, code := command(t, urls[i], "migrate", urls[i], "env:OTHER", "--journal", filepath.Join(dir, fmt.Sprint("journal", i)))
+		if code != exitOK || errs != "" {
+			t.Fatalf("step %d: got exit code %d: %s", i, code, errs)
+		}
+		wantLines(t, out, fmt.Sprintf("%8d copied", n+1), fmt.Sprintf("check: %d equal\n", n+1))
+	}
+	last, err := storeurl.Open(t.Context(), urls[len(urls)-1])
+	must(t, err)
+	defer last.Close()
+	for r, err := range first.(store.Lister).All(t.Context()) {
+		must(t, err)
+		want, err := first.Load(t.Context(), r.Key)
+		must(t, err)
+		got, err := last.Load(t.Context(), r.Key)
+		must(t, err)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatal("a session came back other than it was")
+		}
+	}
+
+	// memcached can't be listed: it is a place to go to, and none to come from.
+	t.Setenv("OTHER", memcached)
+	out, errs, code := command(t, urls[0], "migrate", urls[0], "env:OTHER", "--journal", filepath.Join(dir, "memcached"))
+	if code != exitOK || !strings.Contains(errs, "TO can't list its sessions") {
+		t.Errorf("to memcached: got exit code %d: %s", code, errs)
+	}
+	wantLines(t, out, fmt.Sprintf("check: %d equal\n", n+1))
+	if _, errs, code := command(t, memcached, "migrate", memcached, urls[0]); code != exitFailed || !strings.Contains(errs, "can't list its sessions") {
+		t.Errorf("from memcached: got exit code %d: %s", code, errs)
+	}
+}
+
+func TestJudgeRedis(t *testing.T) {
+	t.Parallel()
+	for want, info := range map[string]settings{
+		"problem version Redis 6.0.16 is older":      {"redis_version": "6.0.16"},
+		"ok version Redis 6.2.0":                     {"redis_version": "6.2.0"},
+		"ok version Valkey 8.1.0":                    {"redis_version": "7.2.4", "valkey_version": "8.1.0"},
+		"warning eviction maxmemory is not set":      {"maxmemory": "0", "maxmemory_policy": "noeviction"},
+		"warning eviction nothing is evicted; 90 %":  {"maxmemory": "100", "used_memory": "90", "maxmemory_policy": "noeviction"},
+		"problem eviction maxmemory-policy is volat": {"maxmemory": "100", "maxmemory_policy": "volatile-lru"},
+		"warning failover 2 replicas":                {"connected_slaves": "2"},
+	} {
+		var all []string
+		for _, f := range judgeRedis(info) {
+			all = append(all, fmt.Sprintf("%s %s %s", f.Level, f.About, f.Text))
+		}
+		if got := strings.Join(all, "\n"); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %q", got, want)
+		}
+	}
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for ahead, want := range map[time.Duration]level{
+		0: fine, 500 * time.Millisecond: fine, -500 * time.Millisecond: fine, 3 * time.Second: warning, -3 * time.Second: warning,
+		time.Minute: problem, -time.Hour: problem,
+	} {
+		if got := clock(now.Add(ahead), now, now); got.Level != want {
+			t.Errorf("%v: got %s, want %s", ahead, got.Level, want)
+		}
+	}
+	if got := clock(now.Add(time.Minute), now, now.Add(2*time.Minute)); got.Level != fine {
+		t.Errorf("an answer that took two minutes: got %s, want ok: nothing can be said", got.Level)
+	}
+}
+
+// unlisted is a store that can't list.
+type unlisted struct{ store.Store }
+
+func TestTrialFindsBrokenStores(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	for name, c := range map[string]struct {
+		store store.Store
+		step  func(*trial) []finding
+		want  string
+	}{
+		"creates over":      {creates{p.to}, func(r *trial) []finding { return r.records(t.Context()) }, "a taken key is overwritten"},
+		"replaces anything": {replaces{p.to}, func(r *trial) []finding { return r.records(t.Context()) }, "a change on an old version is not refused"},
+		"loses races":       {replaces{p.to}, func(r *trial) []finding { return r.race(t.Context()) }, "of 8 changes at once 8 were taken"},
+		"lives too long":    {longLived{p.to, time.Hour}, func(r *trial) []finding { return r.expiry(t.Context()) }, "is still there"},
+		"dies too early":    {longLived{p.to, -1490 * time.Millisecond}, func(r *trial) []finding { return r.expiry(t.Context()) }, "too early"},
+		"can't list":        {unlisted{p.to}, func(r *trial) []finding { return r.list(t.Context()) }, "can't list sessions"},
+		"takes little":      {small{p.to, 100_000}, func(r *trial) []finding { return r.sizes(t.Context()) }, "and one of 1 MiB, which"},
+		"takes nothing":     {small{p.to, 100}, func(r *trial) []finding { return r.sizes(t.Context()) }, "of 64 KiB does not fit"},
+		"refuses":           {small{p.to, 0}, func(r *trial) []finding { return r.records(t.Context()) }, "too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			found := c.step(newTrial(c.store))
+			if len(found) != 1 || found[0].Level == fine || !strings.Contains(found[0].Text, c.want) {
+				t.Errorf("got %+v, want %q", found, c.want)
+			}
+		})
+	}
+}
