@@ -4,9 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/hipflask/session/benchmarks/measure"
@@ -27,19 +27,24 @@ func hmacFloor() measure.Subject {
 // pageSize is as much as a session's file has.
 const pageSize = 4096
 
-// fileFloors are the system calls that a file of a session can't do without, as deep in the same file system: to read
-// it, and to change it where other processes may do the same.
-func fileFloors(dir string) (read, change measure.Subject, err error) {
-	path := filepath.Join(dir, "sessions", "ab", strings.Repeat("c", 30))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return read, change, err
-	}
-	if err := os.WriteFile(path, make([]byte, pageSize), 0o600); err != nil {
-		return read, change, err
+// fileFloors are the system calls that a file of a session can't do without, on as many files, as deep in the same file
+// system: to read one, and to change it where other processes may do the same.
+func fileFloors(dir string, files int) (read, change measure.Subject, err error) {
+	paths := make([]string, files)
+	for i := range paths {
+		paths[i] = filepath.Join(dir, "floor", fmt.Sprintf("%02x", i%256), fmt.Sprintf("%030d", i))
+		if err := os.MkdirAll(filepath.Dir(paths[i]), 0o700); err != nil {
+			return read, change, err
+		}
+		if err := os.WriteFile(paths[i], make([]byte, pageSize), 0o600); err != nil {
+			return read, change, err
+		}
 	}
 	page := make([]byte, pageSize)
+	reads, changes := 0, 0
 	read = measure.Subject{Name: "open, pread, close", Run: repeat(func() error {
-		fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		reads++
+		fd, err := syscall.Open(paths[reads%files], syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
@@ -47,7 +52,8 @@ func fileFloors(dir string) (read, change measure.Subject, err error) {
 		return errors.Join(err, syscall.Close(fd))
 	})}
 	change = measure.Subject{Name: "open, flock, pread, pwrite, close", Run: repeat(func() error {
-		fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+		changes++
+		fd, err := syscall.Open(paths[changes%files], syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}

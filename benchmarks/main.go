@@ -23,6 +23,7 @@ type bench struct {
 	quick    bool
 	dir      string // for files, removed at the end
 	out      io.Writer
+	command  string    // as it was called
 	doc      *document // nil: not to be written
 	rows     []row     // of the table of targets, as far as measured
 	limits   []limit   // the same
@@ -60,7 +61,7 @@ func run(args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, sessions: 1000, quick: *quick, out: out}
+	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, sessions: 1000, quick: *quick, out: out, command: strings.Join(append([]string{"./bench"}, args...), " ")}
 	if *quick {
 		b.plan = measure.Plan{Rounds: 11, Slice: 10 * time.Millisecond}
 	}

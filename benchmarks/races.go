@@ -42,21 +42,26 @@ func (b *bench) races() error {
 	for _, r := range allRaces {
 		t.head = append(t.head, r.title)
 	}
-	for _, l := range peers.All() {
+	var tb testbed
+	defer tb.close()
+	_, client, err := startRedis(&tb)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	libraries := slices.Insert(peers.All(), 2, peers.HipflaskRedis(client))
+	for _, l := range libraries {
 		cells, err := raceAll(l, b.dir)
 		if err != nil {
 			return err
 		}
 		t.add(append([]string{strings.TrimSpace(l.Name + " " + l.Version())}, cells...)...)
 	}
-	if err := b.publish("races", "Races: what went wrong, out of how many", t); err != nil {
-		return err
-	}
+	var legend strings.Builder
 	for _, r := range allRaces {
-		fmt.Fprintf(b.out, "- %s: %s\n", r.title, r.what)
+		fmt.Fprintf(&legend, "- **%s**: %s.\n", r.title, r.what)
 	}
-	fmt.Fprintln(b.out)
-	return nil
+	return b.publish("races", "Races: what went wrong, out of how many", t, legend.String())
 }
 
 // raceAll returns what went wrong in each race.

@@ -159,7 +159,7 @@ func (b *bench) apps() ([][]app, error) {
 	}
 	flask := func(addr string) *exec.Cmd {
 		cmd := exec.Command(interpreter, "-m", "gunicorn", "--bind", addr, "--worker-class", "gthread",
-			"--workers", strconv.Itoa(runtime.NumCPU()), "--threads", "8", "app:app")
+			"--workers", strconv.Itoa(runtime.NumCPU()), "--threads", "2", "app:app")
 		cmd.Dir = filepath.Join(folder(), "flaskapp")
 		return cmd
 	}

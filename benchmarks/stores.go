@@ -65,7 +65,7 @@ func measureFiles(p measure.Plan, dir string, sessions int) (load, replace, floo
 	if err != nil {
 		return
 	}
-	read, change, err := fileFloors(dir)
+	read, change, err := fileFloors(dir, sessions)
 	if err != nil {
 		return
 	}

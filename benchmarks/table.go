@@ -129,19 +129,23 @@ func (t *table) String() string {
 	return text.String()
 }
 
-// publish prints a table and puts it into the document.
-func (b *bench) publish(section, title string, t table) error {
-	fmt.Fprintf(b.out, "%s\n\n%s\n", title, &t)
+// publish prints a table, and what is to be said of it, and puts both into the document.
+func (b *bench) publish(section, title string, t table, remarks ...string) error {
+	text := t.String()
+	for _, remark := range remarks {
+		text += "\n" + remark
+	}
+	fmt.Fprintf(b.out, "%s\n\n%s\n", title, text)
 	if b.doc == nil {
 		return nil
 	}
-	return b.doc.replace(section, fmt.Sprintf("%s\n%s\n", &t, b.conditions(section)))
+	return b.doc.replace(section, text+"\n"+b.conditions())
 }
 
 // conditions says where and how it was measured.
-func (b *bench) conditions(section string) string {
-	return fmt.Sprintf("%s, %s, %d processors, %s/%s, %d rounds, on %s.",
-		runtime.Version(), processor(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, b.plan.Rounds, time.Now().Format(time.DateOnly))
+func (b *bench) conditions() string {
+	return fmt.Sprintf("%s, %s, %d processors, %s/%s, on %s: `%s`.\n",
+		runtime.Version(), processor(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, time.Now().Format(time.DateOnly), b.command)
 }
 
 // processor returns the name of the CPU, as far as the system tells it.
