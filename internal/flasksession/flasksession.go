@@ -90,7 +90,11 @@ func SHA1(document []byte) (version uint64) {
 // Store is a store.Store over a Medium.
 type Store struct {
 	medium Medium
-	own    versions
+
+	// own knows the content under the versions that this process has written. The writer chooses a random version for
+	// each write, and goes on with that; the layout knows only content. It is no loss to forget one: the writer then
+	// meets a conflict, and loads what is there.
+	own Recent[uint64, uint64]
 }
 
 // New returns a Store.
@@ -129,7 +133,7 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	}
 	err := s.medium.Create(ctx, rec.Key, Value{rec.Data, rec.ExpiresAt})
 	if err == nil {
-		s.own.put(rec.Version, s.medium.Version(rec.Data))
+		s.own.Put(rec.Version, s.medium.Version(rec.Data))
 	}
 	return err
 }
@@ -147,7 +151,7 @@ func (s *Store) mark(ctx context.Context, rec store.Record) error {
 
 // Replace implements store.Store. A tombstone takes the session away and leaves a mark.
 func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	content := s.own.get(version)
+	content := s.content(version)
 	var err error
 	if rec.Kind == store.Live {
 		err = s.medium.Replace(ctx, rec.Key, content, Value{rec.Data, rec.ExpiresAt})
@@ -155,14 +159,22 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 		err = s.medium.Retire(ctx, rec.Key, content, encodeMark(rec))
 	}
 	if err == nil && rec.Kind == store.Live {
-		s.own.put(rec.Version, s.medium.Version(rec.Data))
+		s.own.Put(rec.Version, s.medium.Version(rec.Data))
 	}
 	return s.absent(ctx, rec.Key, err)
 }
 
 // Touch implements store.Store.
 func (s *Store) Touch(ctx context.Context, key string, version uint64, _, expires time.Time) error {
-	return s.absent(ctx, key, s.medium.Touch(ctx, key, s.own.get(version), expires))
+	return s.absent(ctx, key, s.medium.Touch(ctx, key, s.content(version), expires))
+}
+
+// content returns the content that a version stands for: itself, if it was loaded.
+func (s *Store) content(version uint64) uint64 {
+	if content, ok := s.own.Get(version); ok {
+		return content
+	}
+	return version
 }
 
 // absent tells a session that has moved or ended, which is a conflict, from one that was never there.
