@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hipflask/session"
 	"github.com/hipflask/session/store"
 )
 
@@ -68,7 +67,7 @@ func (m *migration) note(o outcome, err error) (stop bool) {
 }
 
 // each calls fn for all records of a list with several workers, and returns the first error of the list or of fn.
-func (m *migration) each(ctx context.Context, l store.Lister, fn func(context.Context, store.Record) error) error {
+func (m *migration) each(ctx context.Context, l lists, fn func(context.Context, store.Record) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	records := make(chan store.Record)
@@ -103,7 +102,7 @@ func (m *migration) each(ctx context.Context, l store.Lister, fn func(context.Co
 }
 
 // copy copies all sessions.
-func (m *migration) copy(ctx context.Context, l store.Lister) error {
+func (m *migration) copy(ctx context.Context, l lists) error {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { m.journal.keep(stop); close(stopped) }()
 	err := m.each(ctx, l, func(ctx context.Context, r store.Record) error {
@@ -138,7 +137,7 @@ func (m *migration) patiently(ctx context.Context, r store.Record) (o outcome, e
 // one brings the copy of a listed record up to date.
 func (m *migration) one(ctx context.Context, listed store.Record) (outcome, error) {
 	before, known := m.journal.get(listed.Key)
-	if known && before.from == digest(listed) && before.next == 0 {
+	if known && before.read(listed) && before.next == 0 {
 		return same, nil
 	}
 	f, err := m.from.Load(ctx, listed.Key)
@@ -148,7 +147,7 @@ func (m *migration) one(ctx context.Context, listed store.Record) (outcome, erro
 		return failed, fmt.Errorf("read from the old store: %w", err)
 	}
 	raw := f
-	complete(&f)
+	m.adapt(&f)
 	for range 10 {
 		t, err := m.to.Load(ctx, f.Key)
 		absent := errors.Is(err, store.ErrNotFound)
@@ -219,22 +218,6 @@ func (m *migration) seal(ctx context.Context, raw, f store.Record) error {
 	return nil
 }
 
-// complete fills in what a foreign layout has no room for.
-func complete(r *store.Record) {
-	if r.Handle == "" {
-		r.Handle = session.InfoOf(*r).Handle
-	}
-	for r.Version == 0 || r.Version > 1<<63-1 {
-		r.Version = randomVersion()
-	}
-	if r.LastSeenAt.IsZero() {
-		r.LastSeenAt = time.Now()
-	}
-	if r.CreatedAt.IsZero() {
-		r.CreatedAt = r.LastSeenAt
-	}
-}
-
 func randomVersion() uint64 {
 	var b [8]byte
 	rand.Read(b[:])
@@ -246,7 +229,7 @@ const maxMissing = 1_000_000
 
 // missing returns the keys of copies that nobody has touched in TO, that have not expired, and that FROM no longer has:
 // they were logged out or renewed there, longer ago than their tombstones live. total counts all copies.
-func (m *migration) missing(ctx context.Context, l store.Lister) (keys []string, total int, err error) {
+func (m *migration) missing(ctx context.Context, l lists) (keys []string, total int, err error) {
 	var mu sync.Mutex
 	err = m.each(ctx, l, func(ctx context.Context, t store.Record) error {
 		before, known := m.journal.get(t.Key)
@@ -303,7 +286,7 @@ type comparison struct {
 }
 
 // compare reads both stores again.
-func (m *migration) compare(ctx context.Context, l store.Lister) (c comparison, err error) {
+func (m *migration) compare(ctx context.Context, l lists) (c comparison, err error) {
 	var mu sync.Mutex
 	err = m.each(ctx, l, func(ctx context.Context, listed store.Record) error {
 		f, err := m.from.Load(ctx, listed.Key)
@@ -316,13 +299,12 @@ func (m *migration) compare(ctx context.Context, l store.Lister) (c comparison, 
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		absent := err != nil
 		mu.Lock()
 		defer mu.Unlock()
 		if m.progress != nil {
 			m.progress(1)
 		}
-		*m.judge(&c, f, t, absent)++
+		*m.judge(&c, f, t, err != nil)++
 		return nil
 	})
 	return c, err
@@ -332,7 +314,8 @@ func (m *migration) compare(ctx context.Context, l store.Lister) (c comparison, 
 func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 	before, _ := m.journal.get(f.Key)
 	known := before.from != 0
-	changed := known && before.from != digest(f)
+	changed := known && !before.read(f)
+	m.adapt(&f)
 	switch {
 	case absent && !known && f.LastSeenAt.Before(m.began):
 		return &c.Missing // what was not seen since then has not been renewed either, and so was in the list
@@ -340,7 +323,7 @@ func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 		return &c.Newer
 	case absent:
 		return &c.Own
-	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && f.Principal == t.Principal && !changed && (!known || before.wrote(t)):
+	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal || isForeign(m.to)) && !changed && (!known || before.wrote(t)):
 		return &c.Equal
 	case !known || !before.wrote(t):
 		return &c.Own

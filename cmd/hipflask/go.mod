@@ -6,6 +6,7 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hipflask/session v0.0.0
 	github.com/hipflask/session/examples/login v0.0.0
+	github.com/hipflask/session/store/memcachedstore v0.0.0
 	github.com/hipflask/session/store/redisstore v0.0.0
 	github.com/hipflask/session/storeurl v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
@@ -24,7 +25,6 @@ require (
 	github.com/clipperhouse/uax29/v2 v2.2.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect
 	github.com/hipflask/session/store/mysqlstore v0.0.0 // indirect
 	github.com/hipflask/session/store/pgstore v0.0.0 // indirect
 	github.com/hipflask/session/store/sqlitestore v0.0.0 // indirect

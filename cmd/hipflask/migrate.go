@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
@@ -31,7 +32,11 @@ then run migrate once more at once, for what has changed in between.
 
 Run again, it brings copies up to date: a session that the application has changed in TO stays as it is there; one that
 was logged out on either side ends, and does not come back. It can be stopped at any time, even killed: the same command
-goes on where it was. What it knows is in a journal, which holds hashes only.`,
+goes on where it was. What it knows is in a journal, which holds hashes only.
+
+"flask-session+" before the URL of redis or memcached means that its sessions are in Flask-Session's layout; its
+parameter key_prefix is SESSION_KEY_PREFIX. Their IDs stay what they are: the application then has flask.SID as
+Config.IDFormat and flask.Msgpack as Config.Serializer.`,
 		Example: "  hipflask migrate file:/var/lib/shop/sessions env:REDIS_URL --dry-run",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -78,9 +83,11 @@ func (a *app) move(ctx context.Context, fromURL, toURL string, f *migrateFlags) 
 	if from.name == to.name {
 		return usage("FROM and TO are the same store")
 	}
-	list, err := from.lister()
-	if err != nil {
-		return err
+	list, ok := from.Store.(lists)
+	if _, files := from.Store.(*filestore.FlaskStore); files {
+		return usage("the names of Flask's session files don't tell whose they are: take them over at the first request, with Config.Adopt")
+	} else if !ok {
+		return fmt.Errorf("%s can't list its sessions", from.name)
 	}
 	path := f.journal
 	if path == "" {
@@ -98,7 +105,7 @@ func (a *app) move(ctx context.Context, fromURL, toURL string, f *migrateFlags) 
 }
 
 // steps are what a migration does: count, copy, end what has ended, compare.
-func (a *app) steps(ctx context.Context, m *migration, list store.Lister, f *migrateFlags) error {
+func (a *app) steps(ctx context.Context, m *migration, list lists, f *migrateFlags) error {
 	total := 0
 	for _, err := range list.All(ctx) {
 		if err != nil {

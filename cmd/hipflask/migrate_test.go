@@ -377,3 +377,19 @@ func TestMigrateKilled(t *testing.T) {
 		}
 	}
 }
+
+// A foreign layout tells how much time is left, and so never twice the same end. That is no change; a touch is.
+func TestJournalOfForeignRecords(t *testing.T) {
+	t.Parallel()
+	r := store.Record{Key: "k", Version: 1, ExpiresAt: time.Now().Add(time.Hour)}
+	j := &journal{entries: map[uint64]entry{}}
+	j.put("k", r, r)
+	e, _ := j.get("k")
+	for later, want := range map[time.Duration]bool{0: true, time.Millisecond: true, -time.Second: true, time.Minute: false, -time.Minute: false} {
+		got := r
+		got.ExpiresAt = r.ExpiresAt.Add(later)
+		if e.read(got) != want || e.wrote(got) != want {
+			t.Errorf("%v later: got unchanged %v, want %v", later, e.read(got), want)
+		}
+	}
+}

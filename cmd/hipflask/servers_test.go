@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/flask"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/storeurl"
@@ -53,6 +56,7 @@ func TestServers(t *testing.T) {
 	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
 	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
 	postgres, mariadb, memcached := servertest.Postgres(t), servertest.MariaDB(t), servertest.Memcached(t)
+	t.Run("flask", func(t *testing.T) { migrateFlask(t, redis.URL) })
 	t.Run("migrate", func(t *testing.T) { migrateAround(t, redis.URL, postgres.URL, mariadb.URL, memcached.URL) })
 	for _, c := range []struct {
 		name, url string
@@ -217,5 +221,54 @@ func TestTrialFindsBrokenStores(t *testing.T) {
 				t.Errorf("got %+v, want %q", found, c.want)
 			}
 		})
+	}
+}
+
+// Sessions of Flask-Session in Redis go to a store of our own and back, and know whose they are.
+func migrateFlask(t *testing.T, redis string) {
+	dir := t.TempDir()
+	flaskURL := flaskSession + redis + "?key_prefix=shop:"
+	from, err := openFlaskSession(t.Context(), redis+"?key_prefix=shop:")
+	must(t, err)
+	defer from.Close()
+	document, err := flask.Msgpack.Split([]byte(`{"_user_id":"ann","cart":["tea"],"n":7}`))
+	must(t, err)
+	slices.SortFunc(document, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
+	data, err := flask.Msgpack.Join(document)
+	must(t, err)
+	sid := func(i int) string { return fmt.Sprintf("sid-of-flask-session-%020d", i) }
+	for i := range 50 {
+		must(t, from.Create(t.Context(), store.Record{Key: sid(i), Version: uint64(i + 1), Data: data, ExpiresAt: time.Now().Add(time.Hour)}))
+	}
+	native := "sqlite:" + filepath.Join(dir, "native.db")
+	out, errs, code := command(t, "", "migrate", flaskURL, native, "--journal", filepath.Join(dir, "there"))
+	if code != exitOK || errs != "" {
+		t.Fatalf("from Flask-Session: got exit code %d: %s%s", code, out, errs)
+	}
+	wantLines(t, out, "      50 copied", "check: 50 equal\n")
+	if out, _, _ := command(t, native, "ls", "--principal", "ann", "--json"); strings.Count(out, `"principal":"ann"`) != 50 {
+		t.Errorf("got %s, want 50 sessions of ann", out)
+	}
+	to, err := storeurl.Open(t.Context(), native)
+	must(t, err)
+	defer to.Close()
+	if r, err := to.Load(t.Context(), sid(7)); err != nil || !bytes.Equal(r.Data, data) {
+		t.Errorf("got %q, %v, want the session's values as they were", r.Data, err)
+	}
+
+	back := flaskSession + redis + "?key_prefix=back:"
+	if out, errs, code := command(t, "", "migrate", native, back, "--journal", filepath.Join(dir, "back")); code != exitOK || !strings.Contains(out, "check: 50 equal\n") {
+		t.Errorf("back to Flask-Session: got exit code %d: %s%s", code, out, errs)
+	}
+	again, err := openFlaskSession(t.Context(), redis+"?key_prefix=back:")
+	must(t, err)
+	defer again.Close()
+	if r, err := again.Load(t.Context(), sid(7)); err != nil || !bytes.Equal(r.Data, data) {
+		t.Errorf("back again: got %q, %v, want the session's values as they were", r.Data, err)
+	}
+	for _, args := range [][]string{{"ls"}, {"migrate", flaskSession + "file:" + dir, native}, {"migrate", flaskSession + "sqlite:" + dir, native}} {
+		if _, errs, code := command(t, flaskURL, args...); code != exitUsage {
+			t.Errorf("%q: got exit code %d and %s, want 2", args, code, errs)
+		}
 	}
 }

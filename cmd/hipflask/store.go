@@ -73,7 +73,12 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	s, err := storeurl.Open(ctx, url)
+	open := storeurl.Open
+	if rest, ok := strings.CutPrefix(url, flaskSession); ok {
+		open = openFlaskSession
+		url = rest
+	}
+	s, err := open(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +108,9 @@ func (a *app) with(ctx context.Context, fn func(*place, *session.Manager) error)
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	if isForeign(p.Store) {
+		return usage("sessions in Flask-Session's layout have no handles: this command needs a store of Hipflask's own")
+	}
 	m, err := manager(p.Store)
 	if err != nil {
 		return err
@@ -111,8 +119,8 @@ func (a *app) with(ctx context.Context, fn func(*place, *session.Manager) error)
 	return fn(p, m)
 }
 
-func (p *place) lister() (store.Lister, error) {
-	if l, ok := p.Store.(store.Lister); ok {
+func (p *place) lister() (lists, error) {
+	if l, ok := p.Store.(lists); ok {
 		return l, nil
 	}
 	return nil, fmt.Errorf("%s can't list its sessions", p.name)
