@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/sessiontest"
 	"github.com/hipflask/session/storeurl"
 )
@@ -18,19 +19,22 @@ import (
 const visits = session.Key[int]("visits")
 
 // BenchmarkRequests measures whole requests through the middleware, 64 in flight, each goroutine with a session of its
-// own, in which there are 200 bytes. Server and client share the machine:
+// own, in which there are 200 bytes. Server and client share the machine. The databases wait for the disk, as they do by
+// default; Redis is measured without a file and with one.
 //
 //	go test -run '^$' -bench Requests -benchtime 3s ./storeurl
 func BenchmarkRequests(b *testing.B) {
+	database := servertest.Postgres(b, "fsync=on").URL
 	for _, bench := range []struct{ name, url string }{
 		{"memory", "memory:"},
 		{"file", "file:" + filepath.Join(b.TempDir(), "sessions")},
 		{"sqlite", "sqlite:" + filepath.Join(b.TempDir(), "sessions.db")},
 		{"redis", redis().URL},
+		{"redis-appendonly", servertest.Redis(b, "--appendonly", "yes").URL},
 		{"memcached", memcached().URL},
-		{"postgres", postgres().URL},
-		{"postgres-unlogged", postgres().URL + "?table=unlogged_sessions&unlogged=true"},
-		{"mysql", mariadb().URL},
+		{"postgres", database},
+		{"postgres-unlogged", database + "?table=unlogged_sessions&unlogged=true"},
+		{"mysql", servertest.MariaDB(b, "--innodb-flush-method=fsync").URL},
 	} {
 		s, err := storeurl.Open(b.Context(), bench.url)
 		if err != nil {
