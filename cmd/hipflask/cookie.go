@@ -43,7 +43,7 @@ the value alone, NAME=VALUE, or a whole Cookie or Set-Cookie line of a browser's
 	f := &cookieFlags{}
 	flags := c.PersistentFlags()
 	flags.StringVar(&f.format, "format", "", "id, encrypted or flask (default: as it looks)")
-	flags.StringVar(&f.name, "name", "", "the cookie's name (default: as in the input, else __Host-session, or session for flask)")
+	flags.StringVar(&f.name, "name", "", "the cookie's name (default: as in the input; sign: __Host-session, or session for flask)")
 	flags.StringVar(&f.secretFile, "secret-file", "", "`file` with the secret keys (default: $SECRET_KEY, $SECRET_KEY_FALLBACKS)")
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "PERMANENT_SESSION_LIFETIME of flask cookies (default 744h)")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatID, formatEncrypted, formatFlask}, cobra.ShellCompDirectiveNoFileComp))

@@ -19,6 +19,7 @@ import (
 // of them it is that fits.
 type judge struct {
 	format, name, value string
+	anyName             bool // nobody said which it is
 	secrets             []secret
 	lifetime            time.Duration
 	store               *place // nil: only the cookie itself is judged
@@ -61,6 +62,7 @@ func (j *judge) judge(ctx context.Context) (*verdict, error) {
 	if j.format == "" {
 		j.format = guess(j.value)
 	}
+	j.anyName = j.name == ""
 	j.name = nameOr(j.name, j.format)
 	v := &verdict{Format: j.format, Cookie: j.name, now: j.now}
 	if len(j.secrets) == 0 && j.format != formatFlask {
@@ -94,6 +96,9 @@ func (j *judge) anyOf(try func(key, name string) (fits bool, err error)) (s *sec
 			fits, err := try(j.secrets[i].key, name)
 			if err != nil {
 				return nil, "", fmt.Errorf("%s is not usable: %w", j.secrets[i].name, err)
+			}
+			if fits && j.anyName {
+				j.name = name
 			}
 			if fits {
 				return &j.secrets[i], name, nil
@@ -136,7 +141,7 @@ func (j *judge) id(ctx context.Context, v *verdict) (*verdict, error) {
 		v.Key = by.name
 		return v.refuse(session.ReasonSignature, "it was signed with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil
 	}
-	v.Key, v.Valid = by.name, true
+	v.Key, v.Cookie, v.Valid = by.name, name, true
 	v.Explanation = "a session ID, signed with " + by.name
 	if j.store != nil {
 		return j.stored(ctx, v, by.key)
@@ -209,7 +214,7 @@ func (j *judge) encrypted(v *verdict) (*verdict, error) {
 	case by == nil:
 		return j.undecryptable(v)
 	}
-	v.Key = by.name
+	v.Key, v.Cookie = by.name, j.name
 	switch {
 	case name != j.name:
 		return v.refuse(session.ReasonSignature, "it was encrypted with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil

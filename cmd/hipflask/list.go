@@ -60,7 +60,7 @@ func (a *app) list(list iter.Seq2[session.Info, error], idle time.Duration) erro
 		switch {
 		case err != nil:
 			return errors.Join(t.flush(), err)
-		case now.Sub(i.LastSeenAt) < idle:
+		case idle > 0 && now.Sub(i.LastSeenAt) < idle:
 		case a.json:
 			if err := a.object(describe(i)); err != nil {
 				return err
