@@ -234,14 +234,6 @@ func (x *exchange) load(s *Session) error {
 func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
-	if len(texts) == 0 {
-		return "", "", nil
-	}
-	if x.m.codec == nil {
-		var cancel context.CancelFunc
-		ctx, cancel = x.m.bounded(ctx)
-		defer cancel()
-	}
 	seen, lives := map[string]bool(nil), 0
 	for _, text := range texts {
 		var f found

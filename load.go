@@ -23,8 +23,10 @@ type found struct {
 }
 
 // find loads the session under key, by way of the tombstones that Renew left.
-func (m *Manager) find(ctx context.Context, key string) (f found, err error) {
+func (m *Manager) find(parent context.Context, key string) (f found, err error) {
 	f.at = time.Now()
+	ctx := newTimeout(parent, f.at, m.config.StoreTimeout)
+	defer ctx.cancel()
 	for range maxHops + 1 {
 		r, err := m.store.Load(ctx, key)
 		switch {
@@ -103,7 +105,7 @@ func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) stor
 
 // bounded returns a context for one load or save. A save must not end because the client hung up.
 func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	t := newTimeout(ctx, m.config.StoreTimeout)
+	t := newTimeout(ctx, time.Now(), m.config.StoreTimeout)
 	return t, t.cancel
 }
 
@@ -139,8 +141,6 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, ErrEnded
 	}
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
 	f, err := m.find(ctx, key)
 	switch {
 	case err != nil:
@@ -175,8 +175,6 @@ func (s *Session) Reload(ctx context.Context) error {
 	case state != live || s.m.codec != nil:
 		return nil
 	}
-	ctx, cancel := s.m.bounded(ctx)
-	defer cancel()
 	f, err := s.m.find(ctx, key)
 	if err != nil {
 		return err

@@ -202,7 +202,11 @@ func (s *Session) idle() (bool, error) {
 
 // touchDue reports whether the idle timeout has to be moved. The caller holds mu.
 func (s *Session) touchDue() bool {
-	return s.state == live && s.isActive && time.Since(s.record.LastSeenAt) >= s.m.touchInterval
+	if s.state != live || !s.isActive {
+		return false
+	}
+	unseen := s.loadedAt.Sub(s.record.LastSeenAt) // by then
+	return time.Since(s.loadedAt) >= s.m.touchInterval-unseen
 }
 
 // lasting returns the error that holds for this save too. What an earlier one dropped as too late is not its concern.

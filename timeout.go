@@ -18,8 +18,8 @@ type timeout struct {
 	over  bool
 }
 
-func newTimeout(parent context.Context, d time.Duration) *timeout {
-	return &timeout{Context: parent, deadline: time.Now().Add(d)}
+func newTimeout(parent context.Context, now time.Time, d time.Duration) *timeout {
+	return &timeout{Context: parent, deadline: now.Add(d)}
 }
 
 // cancel ends the context, for whoever kept it.
