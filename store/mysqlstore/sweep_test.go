@@ -2,9 +2,11 @@ package mysqlstore_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/mysqlstore"
@@ -83,5 +85,60 @@ func TestTouchThatChangesNothing(t *testing.T) {
 	}
 	if err := s.Create(t.Context(), rec); !errors.Is(err, store.ErrExists) {
 		t.Errorf("Create of what is there, the same in everything: got error %v, want ErrExists", err)
+	}
+}
+
+// The victim of a deadlock, which the server has undone, is sent again.
+func TestDeadlock(t *testing.T) {
+	t.Parallel()
+	opts := &mysqlstore.Options{Table: table()}
+	s := open(t, server().URL, opts)
+	recs := []store.Record{newRecord(""), newRecord("")}
+	for i := range recs {
+		recs[i].ExpiresAt = time.Now().Add(time.Duration(i-2) * time.Minute)
+		create(t, s, recs[i])
+	}
+	db := database(t, owner, "")
+	side := table()
+	run(t, "CREATE TABLE "+side+" (n INT PRIMARY KEY) ENGINE = InnoDB")
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	lock := "SELECT 1 FROM " + opts.Table + " WHERE record_key = ? FOR UPDATE"
+	// So much work that the other one is the cheaper victim.
+	if _, err := tx.ExecContext(t.Context(), "INSERT INTO "+side+" SELECT seq FROM seq_1_to_5000"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), lock, recs[1].Key); err != nil {
+		t.Fatal(err)
+	}
+	swept := make(chan error, 1)
+	go func() {
+		n, err := s.Sweep(t.Context(), 10)
+		if err == nil && n != len(recs) {
+			err = fmt.Errorf("got %d removed, want %d", n, len(recs))
+		}
+		swept <- err
+	}()
+	// InnoDB renews what it shows there when nobody has looked for a tenth of a second.
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for waits := 0; waits == 0; <-tick.C {
+		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE ?",
+			"%"+opts.Table+"%").Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tx.ExecContext(t.Context(), lock, recs[0].Key); err != nil {
+		t.Fatalf("the transaction that was not to be the victim: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-swept; err != nil {
+		t.Errorf("Sweep, the victim of a deadlock: %v", err)
 	}
 }

@@ -42,6 +42,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -67,7 +68,7 @@ type Options struct {
 // for concurrent use. Make one with [New] or [Open].
 type Store struct{ engine }
 
-// engine hides the name of the field, not its methods.
+// engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
 type engine = *sqlstore.Store
 
 var (
@@ -75,6 +76,18 @@ var (
 	_ store.Lister  = (*Store)(nil)
 	_ store.Sweeper = (*Store)(nil)
 )
+
+// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is. Any
+// number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose name ends
+// in _schema. It needs the right to CREATE in the schema, though not where nothing is to be made. An error says what is missing.
+func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx) }
+
+// Ping returns nil if the database answers: for a check of the application's health.
+func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
+
+// Close closes the pool, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// called again.
+func (s *Store) Close() error { return s.engine.Close() }
 
 // New returns a Store that uses a pool, which stays the caller's: Close leaves it open. Nil opts are the defaults. It
 // sends nothing; call Migrate before the first use.
@@ -104,9 +117,12 @@ func newStore(c *client, opts *Options) (*Store, error) {
 // are thousands a second, and several processes fit into PostgreSQL's default of 100 connections.
 const maxConns = 16
 
+// connectTimeout keeps attempts to reach a server that swallows packets from filling the pool until long after it is back.
+const connectTimeout = 5 * time.Second
+
 // Open returns a Store with a pool of its own, which Close closes. url is what PostgreSQL's own clients take, as
 // "postgres://user:password@host:port/database?sslmode=verify-full", with pgxpool's settings: pool_max_conns (here 16 by
-// default), pool_max_conn_lifetime and others; also "host=... user=..." pairs. What it leaves open the usual variables
+// default), connect_timeout (5 seconds), pool_max_conn_lifetime and others; also "host=... user=..." pairs. What it leaves open the usual variables
 // (PGHOST, PGPASSWORD, ...) say. Open connects once, to fail early; the table is made by Migrate. Nil opts are the
 // defaults.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
@@ -117,6 +133,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = maxConns
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

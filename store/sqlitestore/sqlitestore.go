@@ -72,7 +72,7 @@ type Store struct {
 	client *client
 }
 
-// engine hides the name of the field, not its methods.
+// engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
 type engine = *sqlstore.Store
 
 var (
@@ -80,6 +80,18 @@ var (
 	_ store.Lister  = (*Store)(nil)
 	_ store.Sweeper = (*Store)(nil)
 )
+
+// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is. Any
+// number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose name ends
+// in _schema. An error says what is missing.
+func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx) }
+
+// Ping returns nil if the database answers: for a check of the application's health.
+func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
+
+// Close closes the file, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// called again.
+func (s *Store) Close() error { return s.engine.Close() }
 
 // New returns a Store that uses a database of modernc.org/sqlite, such as the application's own; it stays the caller's:
 // Close leaves it open. Nil opts are the defaults. It sends nothing; call Migrate before the first use. In the mode
