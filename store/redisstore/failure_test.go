@@ -285,6 +285,74 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
+// What the replicas don't have does not count by being read either: not for who wrote it and got no answer, and not for who
+// finds the tombstone of a logout that got none.
+func TestReplicasConfirmReads(t *testing.T) {
+	t.Parallel()
+	master, replica := servertest.Redis(t, "--repl-diskless-sync-delay", "0"), servertest.Redis(t)
+	client := raw(t, master.Addr)
+	do(t, raw(t, replica.Addr), "REPLICAOF", "127.0.0.1", master.Port)
+	for number(t, client, "WAIT", "1", "100") < 1 {
+	}
+	first := open(t, master.URL, &redisstore.Options{Replicas: 1})
+	other := open(t, master.URL, &redisstore.Options{Replicas: 1})
+	brief := func(call func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		defer cancel()
+		return call(ctx)
+	}
+	attempts := 0
+	begins := func(rec store.Record, text string) bool {
+		if attempts++; attempts > 20 {
+			t.Fatal("a write without a replica does not reach the master")
+		}
+		got, err := do(t, client, "GETRANGE", "hipflask:s:"+rec.Key, "0", "8").ToString()
+		must(t, err)
+		return got == text
+	}
+	load := func(s *redisstore.Store, rec store.Record) error {
+		return brief(func(ctx context.Context) error { _, err := s.Load(ctx, rec.Key); return err })
+	}
+	rec := record(time.Hour)
+	must(t, first.Create(t.Context(), rec))
+	next := rec
+	next.Version = 2
+
+	replica.Pause()
+	for !begins(next, "\x01\x00\x00\x00\x00\x00\x00\x00\x02") { // a slow machine may not get as far as to send it
+		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, next, 1) }), "Replace without a replica")
+	}
+	refused(t, load(first, rec), "Load of what no replica may have")
+	replica.Resume()
+	if got, err := first.Load(t.Context(), rec.Key); err != nil || got.Version != 2 {
+		t.Fatalf("Load when the replica is back: got version %d, %v, want 2", got.Version, err)
+	}
+	do(t, client, "CONFIG", "RESETSTAT")
+	must(t, load(first, rec))
+	if got := calls(t, client); got["get"] != 1 || got["evalsha"] != 0 {
+		t.Errorf("Load after the doubts are gone: got commands %v, want one get", got)
+	}
+
+	replica.Pause()
+	for !begins(next, "\x01\x00\x00\x00\x00\x00\x00\x00\x03") {
+		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, tombstone(next), 2) }), "Logout without a replica")
+	}
+	refused(t, load(other, rec), "Load of a tombstone that no replica may have, by another process")
+	refused(t, brief(func(ctx context.Context) (err error) {
+		for _, err = range other.Principal(ctx, rec.Principal) {
+		}
+		return err
+	}), "List with a tombstone that no replica may have")
+	replica.Resume()
+	got, err := other.Load(t.Context(), rec.Key)
+	if err != nil || got.Kind != store.Ended {
+		t.Errorf("Load when the replica is back: got a %v record, %v, want the tombstone", got.Kind, err)
+	}
+	if keys := listed(t, other, rec.Principal); len(keys) != 1 {
+		t.Errorf("got %d records in the list when the replica is back, want the tombstone", len(keys))
+	}
+}
+
 // A call that waits for replicas ends with its context too, while the server says nothing.
 func TestReplicasOfSilentServer(t *testing.T) {
 	t.Parallel()

@@ -116,6 +116,14 @@ func (s *Store) yield(ctx context.Context, keys []string, yield func(store.Recor
 			yield(store.Record{}, failed("list", err))
 			return false
 		}
+		if s.doubts != nil && rec.Kind != store.Live { // RevokeAll takes it for done
+			if rec, err = s.loadConfirmed(ctx, rec.Key); errors.Is(err, store.ErrNotFound) {
+				continue
+			} else if err != nil {
+				yield(store.Record{}, err)
+				return false
+			}
+		}
 		rec.Data = nil
 		if !yield(rec, nil) {
 			return false

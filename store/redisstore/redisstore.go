@@ -54,8 +54,9 @@ type Options struct {
 	Prefix string
 
 	// Replicas is how many replicas must have a write before it counts as saved (WAIT). If they don't have it when the
-	// call's context ends, the write is uncertain: the client gets 503, and the change may be there later or not. Default:
-	// 0, the master's answer is enough. Each write then takes a connection for itself while it waits, for 5 s at most.
+	// call's context ends, or after 5 s, the write is uncertain: the client gets 503, and the change may be there later or
+	// not. Reads wait as well where they could find a write that does not count: see the file wait.go. Each call that waits
+	// takes a connection for itself meanwhile. Default: 0, the master's answer is enough.
 	Replicas int
 
 	_ struct{} // no unkeyed literals: fields may be added
@@ -76,6 +77,7 @@ type Store struct {
 	prefix   string
 	replicas int
 
+	doubts  *doubts      // nil without replicas to wait for
 	waiting sync.RWMutex // read-locked by each goroutine that waits for replicas; Close locks it
 }
 
@@ -90,8 +92,9 @@ const defaultPrefix = "hipflask:"
 //
 // ClientOption.ConnLifetime of the client has to be 0: rueidis sends commands again, writes included, that wait for their
 // answer when the lifetime of their connection ends. AlwaysPipelining should be set: without it a call may notice the
-// cancellation of its context only at the context's deadline. Everything else is as you like: the Store reads from the
-// master whatever SendToReplicas says, and writes are never sent again, whatever DisableRetry says.
+// cancellation of its context only at the context's deadline. MaxFlushDelay, 100 microseconds for example, spares much
+// of the time under load. Everything else is as you like: the Store reads from the master whatever SendToReplicas says,
+// and writes are never sent again, whatever DisableRetry says.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("redisstore: the client is nil")
@@ -105,6 +108,9 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 	s := &Store{client: client, prefix: opts.Prefix, replicas: opts.Replicas}
 	if s.prefix == "" {
 		s.prefix = defaultPrefix
+	}
+	if s.replicas > 0 {
+		s.doubts = new(doubts)
 	}
 	return s, nil
 }

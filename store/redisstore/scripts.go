@@ -26,66 +26,74 @@ const (
 //
 // Index times are compared as text (8 bytes, big-endian), as versions are: Lua's numbers have 53 bits. Milliseconds fit.
 
-// create takes: record up to the index time, index time, record behind it, milliseconds left, "1" if the index matters.
-var createScript = script{"3f20c9547b9629f5e6d7c5915a520605129f29aa", `local key, left, indexed = KEYS[1], tonumber(ARGV[4]), ARGV[2]
-if redis.call('EXISTS', key) == 1 then return 3 end
-if left <= 0 then return 1 end
+// create takes: record up to the index time, index time, record behind it; milliseconds left or "0"; "1" if it has a principal.
+var createScript = script{"b6b40eec0e74e48644b4fabca1542253ea17122c", `local key, call = KEYS[1], redis.call
+if call('EXISTS', key) == 1 then return 3 end
+if ARGV[4] == '0' then return 1 end
 if ARGV[5] == '1' then
-  local t = redis.call('TIME')
-  if t[1] * 1000 + t[2] / 1000 + left > struct.unpack('>I8', indexed) then return {4} end
+  local t = call('TIME')
+  if t[1] * 1000 + t[2] / 1000 + ARGV[4] > struct.unpack('>I8', ARGV[2]) then return {4} end
 end
-redis.call('SET', key, ARGV[1] .. indexed .. ARGV[3], 'PX', ARGV[4])
+call('SET', key, ARGV[1] .. ARGV[2] .. ARGV[3], 'PX', ARGV[4])
 return 1`}
 
-// replace takes: old version, record up to the index time, index time, record behind it, milliseconds left, "1" if it has
-// a principal. A tombstone (the kind, offset 41, is not 0) needs its entry for a short time only: the answer {1, old index
-// time, new one} says what may be released. The record is removed before a tombstone takes its place, since a server that
-// has reached maxmemory lets a script only store something if it has removed something: a logout has to work there.
-var replaceScript = script{"29d1ad4753f32d0f6287fbedf4f6f725affc03cb", `local key, left, indexed = KEYS[1], tonumber(ARGV[5]), ARGV[3]
-local head = redis.call('GETRANGE', key, 0, 16)
-if #head < 17 or string.byte(head) ~= 1 then return 0 end
-if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
-if left <= 0 then
-  redis.call('DEL', key)
+// replace takes: format and old version; record up to the index time, index time, record behind it; milliseconds left or
+// "0"; "1" if it has a principal; "1" if it is a tombstone.
+//
+// A tombstone needs its entry for a short time only: the answer {1, old index time, new one} says what may be released.
+// The record is removed before a tombstone takes its place, since a server that has reached maxmemory lets a script store
+// something only after it has removed something: a logout has to work there.
+var replaceScript = script{"7b3a3786e7b701f0993dda84cff7d382d354c65f", `local key, call = KEYS[1], redis.call
+local head = call('GETRANGE', key, 0, 16)
+if string.sub(head, 1, 9) ~= ARGV[1] then
+  if #head < 17 or string.byte(head) ~= 1 then return 0 end
+  return 2
+end
+if ARGV[5] == '0' then
+  call('DEL', key)
   return 1
 end
-local answer, retired = 1, string.byte(ARGV[4], 25) ~= 0
+local answer, indexed = 1, ARGV[3]
 if ARGV[6] == '1' then
   local before = string.sub(head, 10)
   if before > indexed then indexed = before end
-  local t = redis.call('TIME')
-  local ends = t[1] * 1000 + t[2] / 1000 + left
+  local t = call('TIME')
+  local ends = t[1] * 1000 + t[2] / 1000 + ARGV[5]
   if ends > struct.unpack('>I8', indexed) then return {4} end
-  local short = struct.pack('>I8', math.floor(ends) + 60000)
-  if retired and short < indexed then
-    answer = {1, indexed, short}
-    indexed = short
+  if ARGV[7] == '1' then
+    local short = struct.pack('>I8', math.floor(ends) + 60000)
+    if short < indexed then
+      answer = {1, indexed, short}
+      indexed = short
+    end
   end
 end
-if retired then redis.call('DEL', key) end
-redis.call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
+if ARGV[7] == '1' then call('DEL', key) end
+call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
 return answer`}
 
-// touch (PEXPIRE stands first, as DEL does above) takes: version, LastSeenAt and ExpiresAt as stored, milliseconds left, index time.
-var touchScript = script{"c6d5e5cc7965b22fa85eb676563d0f30e93b2e54", `local key, left, indexed = KEYS[1], tonumber(ARGV[3]), ARGV[4]
-local head = redis.call('GETRANGE', key, 0, 47)
-if #head < 48 or string.byte(head) ~= 1 then return 0 end
-if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
-if left <= 0 then
-  redis.call('DEL', key)
+// touch takes: format and version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time. PEXPIRE stands
+// first for a server that has reached maxmemory: it stores nothing.
+var touchScript = script{"94c1c5fb6f1c7b7c2c0cfeb9be7c639b7cfd9c08", `local key, call = KEYS[1], redis.call
+local head = call('GETRANGE', key, 0, 47)
+if string.sub(head, 1, 9) ~= ARGV[1] then
+  if #head < 48 or string.byte(head) ~= 1 then return 0 end
+  return 2
+end
+if ARGV[3] == '0' then
+  call('DEL', key)
   return 1
 end
-local principal = struct.unpack('>I2', head, 43)
-if principal > 0 then
-  local before = string.sub(head, 10, 17)
-  if before > indexed then indexed = before end
-  local t = redis.call('TIME')
-  if t[1] * 1000 + t[2] / 1000 + left > struct.unpack('>I8', indexed) then
-    return {4, redis.call('GETRANGE', key, 48, 47 + principal)}
+local indexed = string.sub(head, 10, 17)
+if indexed ~= '\0\0\0\0\0\0\0\0' then
+  if indexed < ARGV[4] then indexed = ARGV[4] end
+  local t = call('TIME')
+  if t[1] * 1000 + t[2] / 1000 + ARGV[3] > struct.unpack('>I8', indexed) then
+    return {4, call('GETRANGE', key, 48, 47 + struct.unpack('>I2', head, 43))}
   end
 end
-redis.call('PEXPIRE', key, ARGV[3])
-redis.call('SETRANGE', key, 9, indexed .. ARGV[2])
+call('PEXPIRE', key, ARGV[3])
+call('SETRANGE', key, 9, indexed .. ARGV[2])
 return 1`}
 
 // delete takes nothing and answers {1, index time, principal} if the record has an entry. Whatever is there goes, also
@@ -100,6 +108,12 @@ if type(head) == 'string' and #head == 48 and string.byte(head) == 1 then
 end
 redis.call('DEL', KEYS[1])
 return answer`}
+
+// confirm answers the value, after a write that changes nothing but goes to the replicas, so that WAIT waits for it. It
+// is one that a server at its maxmemory accepts.
+var confirmScript = script{"e402c6e8948d21decbfc31ee85aa30fec368712a", `local left = redis.call('PTTL', KEYS[1])
+if left > 0 then redis.call('PEXPIRE', KEYS[1], left) end
+return redis.call('GET', KEYS[1])`}
 
 // The index of a principal is a sorted set of the keys of its records, by their index times. It expires with the last.
 
@@ -198,4 +212,12 @@ func (a answer) text(n int) string {
 	return text
 }
 
-func milliseconds(n int64) string { return strconv.FormatInt(n, 10) }
+// milliseconds and flag return arguments as the scripts expect them.
+func milliseconds(n int64) string { return strconv.FormatInt(max(n, 0), 10) }
+
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}

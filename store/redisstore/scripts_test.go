@@ -17,7 +17,7 @@ func TestScriptsHaveTheirNames(t *testing.T) {
 	t.Parallel()
 	for name, sc := range map[string]script{
 		"create": createScript, "replace": replaceScript, "touch": touchScript, "delete": deleteScript,
-		"keep": keepScript, "release": releaseScript,
+		"confirm": confirmScript, "keep": keepScript, "release": releaseScript,
 	} {
 		sum := sha1.Sum([]byte(sc.lua))
 		if want := hex.EncodeToString(sum[:]); sc.sha1 != want {
@@ -53,7 +53,7 @@ func TestLateCalls(t *testing.T) {
 	}
 	rec := store.Record{Key: "late", Version: 1, Principal: "ada", ExpiresAt: time.Now().Add(time.Hour)}
 
-	head, rest := pack(&rec)
+	head, _, rest := pack(&rec)
 	past := number(time.Now().Add(-time.Second).UnixMilli() + time.Hour.Milliseconds())
 	a, err := s.run(ctx, &createScript, s.recordKey(rec.Key), head, past, rest, "3600000", "1")
 	if err != nil || a.code != answerRenew {

@@ -70,7 +70,7 @@ const rules = "~hipflask:* +hello +ping +evalsha +eval " +
 // What is needed besides, for what.
 const (
 	forAll      = "+scan"
-	forReplicas = "+wait"
+	forReplicas = "+wait +pttl"
 	forSentinel = "+role"
 	forCluster  = "+cluster|slots +cluster|shards +cluster|info"
 )

@@ -10,14 +10,33 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Load implements [store.Store] with one GET. A value that is no record of this store counts as absent.
+// Load implements [store.Store] with one GET. A value that is no record of this store counts as absent. With
+// Options.Replicas it waits for them where a write may be on the master alone.
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	if err := check(key); err != nil {
 		return store.Record{}, err
 	}
 	name := s.recordKey(key)
+	if s.doubts != nil && s.doubts.any(s.slot(name)) {
+		return s.loadConfirmed(ctx, key)
+	}
 	res := s.read(ctx, func() rueidis.RedisResult { return s.client.Do(ctx, s.client.B().Arbitrary("GET").Keys(name).Build()) })
 	value, err := res.AsBytes()
+	if err != nil {
+		return store.Record{}, failed("load", err)
+	}
+	rec, ok := unpack(key, value)
+	if !ok {
+		return store.Record{}, store.ErrNotFound
+	}
+	if s.doubts != nil && rec.Kind != store.Live {
+		return s.loadConfirmed(ctx, key)
+	}
+	return rec, nil
+}
+
+func (s *Store) loadConfirmed(ctx context.Context, key string) (store.Record, error) {
+	value, err := s.confirm(ctx, s.recordKey(key))
 	if err != nil {
 		return store.Record{}, failed("load", err)
 	}
@@ -33,20 +52,17 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
-	head, rest := pack(&rec)
-	indexed, matters := noIndexTime, "0"
-	if rec.Principal != "" {
-		matters = "1"
-	}
+	head, indexed, rest := pack(&rec)
+	user := rec.Principal != ""
 	return s.write(ctx, "create", func() (answer, error) {
 		left := left(rec.ExpiresAt)
-		if rec.Principal != "" && left > 0 {
+		if user && left > 0 {
 			var err error
 			if indexed, err = s.keep(ctx, rec.Principal, rec.Key, left); err != nil {
 				return answer{}, err
 			}
 		}
-		return s.run(ctx, &createScript, s.recordKey(rec.Key), head, indexed, rest, milliseconds(left), matters)
+		return s.run(ctx, &createScript, s.recordKey(rec.Key), head, indexed, rest, milliseconds(left), flag(user))
 	})
 }
 
@@ -56,14 +72,12 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
-	head, rest := pack(&rec)
-	indexed, matters := noIndexTime, "0"
-	if rec.Principal != "" {
-		matters = "1"
-	}
+	head, indexed, rest := pack(&rec)
+	user, tombstone := rec.Principal != "", rec.Kind != store.Live
 	return s.write(ctx, "replace", func() (answer, error) {
 		left := left(rec.ExpiresAt)
-		a, err := s.run(ctx, &replaceScript, s.recordKey(rec.Key), number(int64(version)), head, indexed, rest, milliseconds(left), matters)
+		a, err := s.run(ctx, &replaceScript, s.recordKey(rec.Key), versioned(version), head, indexed, rest,
+			milliseconds(left), flag(user), flag(tombstone))
 		if err != nil {
 			return a, err
 		}
@@ -86,7 +100,7 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 	times := number(seen.UnixMilli()) + number(expires.UnixMilli())
 	return s.write(ctx, "touch", func() (answer, error) {
 		left := left(expires)
-		a, err := s.run(ctx, &touchScript, s.recordKey(key), number(int64(version)), times, milliseconds(left), indexed)
+		a, err := s.run(ctx, &touchScript, s.recordKey(key), versioned(version), times, milliseconds(left), indexed)
 		if err == nil && a.code == answerRenew {
 			indexed, err = s.keep(ctx, a.text(0), key, left)
 		}

@@ -3,20 +3,40 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 )
 
-// mostWait is how long a write waits for replicas where its context has no deadline.
+// This file waits for replicas. A write counts when they have it. What is on the master alone must not count by being
+// read either: whoever got no answer to a write looks at the record, and whoever logs out again finds the tombstone of the
+// first try. So a Load confirms what it returns, that is, it waits until the replicas have it, where there is doubt: after
+// a write of this Store that did not count, and of every tombstone, which another process may have written.
+//
+// WAIT is about the writes of its own connection, which is therefore taken for this alone meanwhile, and about everything
+// that the server did before those: replication keeps the order.
+
+// mostWait is how long a call waits for replicas where its context has no deadline.
 const mostWait = 5 * time.Second
 
-// runAndWait runs a script and waits until enough replicas have what it wrote. It waits until its context ends: whoever
-// gets an error sooner would look at the master, find the write there, and take it for saved.
-//
-// It waits in a goroutine of its own: with a server that has stopped to answer, rueidis takes seconds to give a connection
-// out, and to take it back, whatever the context says.
+// runAndWait runs a script and waits until enough replicas have what it wrote, or the context ends.
 func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []string) (answer, error) {
+	slot := s.slot(key)
+	resolve := s.doubts.resolver(slot)
+	a, err := s.wait(ctx, sc, key, args)
+	switch {
+	case err == nil && a.code == answerDone:
+		resolve()
+	case !rueidis.IsRedisNil(err):
+		s.doubts.raise(slot) // by a conflict too: perhaps with a write of ours that arrived late
+	}
+	return a, err
+}
+
+// wait runs a script and waits, in a goroutine of its own: with a server that has stopped to answer, rueidis takes
+// seconds to give a connection out, and to take it back, whatever the context says.
+func (s *Store) wait(ctx context.Context, sc *script, key string, args []string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	type outcome struct {
 		answer
@@ -27,7 +47,7 @@ func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []s
 	go func() {
 		defer s.waiting.RUnlock()
 		defer cancel()
-		a, err := s.runDedicated(ctx, sc, key, args)
+		a, err := s.waitDedicated(ctx, sc, key, args)
 		done <- outcome{a, err}
 	}()
 	select {
@@ -38,17 +58,12 @@ func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []s
 	}
 }
 
-// runDedicated takes a connection for itself meanwhile: WAIT is about the writes of its own.
-func (s *Store) runDedicated(ctx context.Context, sc *script, key string, args []string) (answer, error) {
+func (s *Store) waitDedicated(ctx context.Context, sc *script, key string, args []string) (answer, error) {
 	client, release := s.client.Dedicate()
 	defer release()
-	wait := func() rueidis.Completed {
-		return client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2 * mostWait.Milliseconds()).Build() // ctx ends first
-	}
-	res := client.DoMulti(ctx, sc.evalsha(client.B(), key, args), wait())
-	if noScript(res[0]) {
-		res = client.DoMulti(ctx, sc.eval(client.B(), key, args), wait())
-	}
+	// The text of the script, not its name: after NOSCRIPT, WAIT would wait for what others have written.
+	res := client.DoMulti(ctx, sc.eval(client.B(), key, args),
+		client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2*mostWait.Milliseconds()).Build()) // ctx ends first
 	a, err := parse(res[0])
 	if err != nil {
 		return a, err
@@ -58,4 +73,40 @@ func (s *Store) runDedicated(ctx context.Context, sc *script, key string, args [
 		err = fmt.Errorf("%d replicas have the write, Replicas is %d", have, s.replicas)
 	}
 	return a, err
+}
+
+// confirm returns the value of a key when enough replicas have it. Nothing to confirm: a nil of Redis.
+func (s *Store) confirm(ctx context.Context, key string) ([]byte, error) {
+	a, err := s.runAndWait(ctx, &confirmScript, key, nil)
+	return []byte(a.text(0)), err
+}
+
+// Doubts are about writes that may be on the master alone. On a cluster each slot has its own: the others may be on
+// another master.
+type doubts [slots]struct{ raised, resolved atomic.Uint64 }
+
+func (d *doubts) raise(slot int) { d[slot].raised.Add(1) }
+
+func (d *doubts) any(slot int) bool { return d[slot].raised.Load() > d[slot].resolved.Load() }
+
+// resolver returns a function that resolves the doubts which there are now, to be called when replicas have a write that
+// is sent after now.
+func (d *doubts) resolver(slot int) func() {
+	raised := d[slot].raised.Load()
+	return func() {
+		for {
+			resolved := d[slot].resolved.Load()
+			if resolved >= raised || d[slot].resolved.CompareAndSwap(resolved, raised) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) slot(key string) int {
+	if s.client.Mode() != rueidis.ClientModeCluster {
+		return 0
+	}
+	command := s.client.B().Get().Key(key).Build()
+	return int(command.Slot()) % slots
 }
