@@ -127,7 +127,7 @@ type chart struct {
 
 // The measures of a chart, which is 400 wide. Names stand at the left, numbers at the right of the bars.
 const (
-	barRoom   = 220
+	barRoom   = 200
 	barHeight = 26
 )
 
