@@ -3,6 +3,8 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,6 +65,34 @@ func TestReplicaIsRefused(t *testing.T) {
 	rec.Principal = ""
 	refused(t, s.Create(t.Context(), rec), "Create", "READONLY")
 	refused(t, s.Delete(t.Context(), rec.Key), "Delete", "READONLY")
+	// A master that has become a replica behind a connection: what it has may be old, or nothing.
+	_, err = s.Load(t.Context(), rec.Key)
+	refused(t, err, "Load", "READONLY")
+}
+
+// A server that can't write its snapshots refuses changes. What is there can be read.
+func TestDiskError(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t, "--save", "3600 1", "--dbfilename", "snapshot")
+	s, client := open(t, server.URL, nil), raw(t, server.Addr)
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	must(t, os.Mkdir(filepath.Join(server.Dir, "snapshot"), 0o700))
+	do(t, client, "BGSAVE")
+	for deadline := time.Now().Add(servertest.Patience); ; time.Sleep(10 * time.Millisecond) {
+		info, err := do(t, client, "INFO", "persistence").ToString()
+		must(t, err)
+		if strings.Contains(info, "rdb_last_bgsave_status:err") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a snapshot in place of a folder does not fail")
+		}
+	}
+	refused(t, s.Create(t.Context(), record(time.Hour)), "Create", "MISCONF")
+	if _, err := s.Load(t.Context(), rec.Key); err != nil {
+		t.Errorf("Load: got %v, want the record", err)
+	}
 }
 
 // A node of a cluster tells where a key is, and who looks at it as at a single server is told what to do.
@@ -329,8 +359,8 @@ func TestReplicasConfirmReads(t *testing.T) {
 	}
 	do(t, client, "CONFIG", "RESETSTAT")
 	must(t, load(first, rec))
-	if got := calls(t, client); got["get"] != 1 || got["evalsha"] != 0 {
-		t.Errorf("Load after the doubts are gone: got commands %v, want one get", got)
+	if got := calls(t, client); got["getex"] != 1 || got["evalsha"] != 0 {
+		t.Errorf("Load after the doubts are gone: got commands %v, want one getex", got)
 	}
 
 	replica.Pause()
@@ -384,7 +414,7 @@ func TestReplicasOfSilentServer(t *testing.T) {
 // Redis repeats the arguments of a command that it does not know.
 func TestErrorsHideArguments(t *testing.T) {
 	t.Parallel()
-	server := servertest.Redis(t, "--rename-command", "GET", "", "--rename-command", "EVALSHA", "", "--rename-command", "ZSCAN", "")
+	server := servertest.Redis(t, "--rename-command", "GETEX", "", "--rename-command", "EVALSHA", "", "--rename-command", "ZSCAN", "")
 	s, err := redisstore.New(raw(t, server.Addr), nil)
 	must(t, err)
 	rec := record(time.Hour)

@@ -12,7 +12,7 @@
 //
 // # What is stored
 //
-// A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GET and changed by one
+// A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GETEX and changed by one
 // script, which compares the version: one round trip each. The principal's index is a sorted set, prefix + "p:" + principal,
 // of keys and how long they may be needed. A login and a logout take one more round trip for it.
 //

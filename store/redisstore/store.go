@@ -10,7 +10,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Load implements [store.Store] with one GET. A value that is no record of this store counts as absent. With
+// Load implements [store.Store] with one GETEX. A value that is no record of this store counts as absent. With
 // Options.Replicas it waits for them where a write may be on the master alone.
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	if err := check(key); err != nil {
@@ -20,8 +20,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.doubts != nil && s.doubts.any(s.slot(name)) {
 		return s.loadConfirmed(ctx, key)
 	}
-	res := s.read(ctx, func() rueidis.RedisResult { return s.client.Do(ctx, s.client.B().Arbitrary("GET").Keys(name).Build()) })
-	value, err := res.AsBytes()
+	value, err := s.get(ctx, name).AsBytes()
 	if err != nil {
 		return store.Record{}, failed("load", err)
 	}
@@ -33,6 +32,21 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 		return s.loadConfirmed(ctx, key)
 	}
 	return rec, nil
+}
+
+// get reads a value by GETEX, which without options is a GET that replicas refuse: after a failover a client may still be
+// connected to the old master, which was started again as a replica, and has other data or none. A master that can't write
+// to its disk refuses it too, and is asked by GET.
+func (s *Store) get(ctx context.Context, name string) (res rueidis.RedisResult) {
+	for _, command := range [...]string{"GETEX", "GET"} {
+		res = s.read(ctx, func() rueidis.RedisResult {
+			return s.client.Do(ctx, s.client.B().Arbitrary(command).Keys(name).Build())
+		})
+		if codeOf(res.Error()) != "MISCONF" {
+			break
+		}
+	}
+	return res
 }
 
 func (s *Store) loadConfirmed(ctx context.Context, key string) (store.Record, error) {
