@@ -1,10 +1,16 @@
 package memcachedstore_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -117,6 +123,53 @@ func TestCloseLeavesTheClient(t *testing.T) {
 	if _, err := c.Get("hipflask:" + rec.Key); err != nil {
 		t.Errorf("the client after Close: %v", err)
 	}
+}
+
+// The client speaks TLS if its dialer does. (The proxy stands for a memcached that is built with TLS.)
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	site := httptest.NewTLSServer(nil) // for its certificate
+	defer site.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: site.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer l.Close()
+	serving.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { forward(from, shared().Addr) })
+		}
+	})
+	trusted := site.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	trusted.ServerName = "example.com"
+	c := bare(t, l.Addr().String())
+	c.DialContext = (&tls.Dialer{Config: trusted}).DialContext
+	defer c.Close()
+	s := through(t, c, nil)
+	rec := newRecord(100)
+	create(t, s, rec)
+	present(t, s, rec)
+}
+
+// forward passes bytes both ways between from and a new connection.
+func forward(from net.Conn, addr string) {
+	defer from.Close()
+	to, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	go func() {
+		io.Copy(to, from)
+		to.Close()
+	}()
+	io.Copy(from, to)
 }
 
 // What is stored on several servers is on the one that the key names, and on no other.
