@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/hipflask/session/internal/servertest"
 )
 
 // python is the interpreter of a virtual environment with exactly what requirements.txt says.
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	servertest.Main(m)
 }
 
 // environment makes .venv, once for each content of requirements.txt.
@@ -55,37 +57,47 @@ func environment() (string, error) {
 
 // child is a Python process that lives as long as its test.
 type child struct {
-	t   *testing.T
-	in  *json.Encoder
-	out *bufio.Reader
+	t    servertest.TB
+	in   *json.Encoder
+	out  *bufio.Reader
+	logs *tail
 }
 
 func start(t *testing.T, env []string, args ...string) *child {
 	t.Helper()
+	c := begin(t, env, args...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s said: %s", args[0], c.logs.text)
+		}
+	})
+	return c
+}
+
+// begin starts a process that ends with tb.
+func begin(tb servertest.TB, env []string, args ...string) *child {
+	tb.Helper()
 	cmd := exec.Command(python, args...)
 	cmd.Env = append(os.Environ(), append(env, "PYTHONUNBUFFERED=1")...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatalf("%v", err)
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatalf("%v", err)
 	}
 	logs := &tail{}
 	cmd.Stderr = logs
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatalf("%v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		in.Close()
 		cmd.Process.Kill()
 		cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s said: %s", args[0], logs.text)
-		}
 	})
-	return &child{t, json.NewEncoder(in), bufio.NewReaderSize(out, 1<<20)}
+	return &child{tb, json.NewEncoder(in), bufio.NewReaderSize(out, 1<<20), logs}
 }
 
 // tail keeps the end of what a process says.
@@ -101,7 +113,7 @@ func (c *child) line() []byte {
 	c.t.Helper()
 	line, err := c.out.ReadBytes('\n')
 	if err != nil && err != io.EOF || len(line) == 0 {
-		c.t.Fatalf("the Python process ended: %v", err)
+		c.t.Fatalf("the Python process ended: %v: %s", err, c.logs.text)
 	}
 	return line
 }
@@ -111,10 +123,10 @@ type answer struct{ Cookie, Text *string }
 func (c *child) ask(request map[string]any) (a answer) {
 	c.t.Helper()
 	if err := c.in.Encode(request); err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("%v", err)
 	}
 	if err := json.Unmarshal(c.line(), &a); err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("%v", err)
 	}
 	return a
 }

@@ -31,10 +31,10 @@ type judged struct {
 func (c *child) judge(request map[string]any) (j judged) {
 	c.t.Helper()
 	if err := c.in.Encode(request); err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("%v", err)
 	}
 	if err := json.Unmarshal(c.line(), &j); err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("%v", err)
 	}
 	if j.Bad != nil {
 		c.t.Fatalf("%v of %v: %s", request["op"], request["form"], *j.Bad)

@@ -23,14 +23,22 @@ type site struct {
 	http.Client
 	base string
 	app  atomic.Pointer[http.Handler] // the Go application, replaced when keys rotate
+
+	held, released chan struct{} // of /go/hold
 }
 
 func newSite(t *testing.T, key string) *site {
 	t.Helper()
 	py := start(t, []string{"SECRET_KEY=" + key}, "app.py")
-	port := strings.TrimSpace(string(py.line()))
-	s := &site{t: t}
+	s := siteAt(t, strings.TrimSpace(string(py.line())))
 	s.use(key)
+	return s
+}
+
+// siteAt is a site whose Flask application listens on a port. The Go application is missing.
+func siteAt(t *testing.T, port string) *site {
+	t.Helper()
+	s := &site{t: t, held: make(chan struct{}, 1), released: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	mux.Handle("/flask/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: "127.0.0.1:" + port})
@@ -50,18 +58,20 @@ func newSite(t *testing.T, key string) *site {
 // use runs the Go application with these keys.
 func (s *site) use(key string, fallbacks ...string) {
 	s.t.Helper()
-	sessions, err := session.New(session.Config{
-		SecretKey:          key,
-		SecretKeyFallbacks: fallbacks,
-		CookieCodec:        flask.Cookie,
-		Cookie:             session.Cookie{Name: "session"},
-		InsecureHTTP:       true, // the test's server has no TLS
-	})
+	s.serve(session.Config{SecretKey: key, SecretKeyFallbacks: fallbacks, CookieCodec: flask.Cookie})
+}
+
+// serve runs the Go application with these settings.
+func (s *site) serve(config session.Config) {
+	s.t.Helper()
+	config.Cookie.Name = "session"
+	config.InsecureHTTP = true // the test's server has no TLS
+	sessions, err := session.New(config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { sessions.Close() })
-	csrf, err := flask.NewCSRF(key, 0)
+	csrf, err := flask.NewCSRF(config.SecretKey, 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -106,6 +116,23 @@ func (s *site) use(key string, fallbacks ...string) {
 		if err := csrf.Check(session.From(r), r.FormValue("csrf_token")); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
+	})
+	mux.HandleFunc("POST /go/renew", func(w http.ResponseWriter, r *http.Request) { session.From(r).Renew() })
+	mux.HandleFunc("POST /go/update", func(w http.ResponseWriter, r *http.Request) {
+		session.Key[int]("n").Update(session.From(r), func(n int) int { return n + 1 })
+	})
+	mux.HandleFunc("GET /go/types", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		i, _ := s.Get("int")
+		f, _ := s.Get("float")
+		b, _ := s.Get("bytes")
+		fmt.Fprintf(w, "%T %v, %T %v, %T %v", i, i, f, f, b, b)
+	})
+	mux.HandleFunc("/go/hold", func(w http.ResponseWriter, r *http.Request) {
+		values := session.From(r)
+		s.held <- struct{}{}
+		<-s.released
+		values.Set("go", "held")
 	})
 	h := sessions.Handler(mux)
 	s.app.Store(&h)
