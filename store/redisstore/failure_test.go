@@ -68,6 +68,11 @@ func TestReplicaIsRefused(t *testing.T) {
 	// A master that has become a replica behind a connection: what it has may be old, or nothing.
 	_, err = s.Load(t.Context(), rec.Key)
 	refused(t, err, "Load", "READONLY")
+	s, err = redisstore.New(raw(t, replica.Addr), &redisstore.Options{Replicas: 1})
+	must(t, err)
+	refused(t, s.Create(t.Context(), rec), "Create that waits for replicas", "READONLY")
+	_, err = s.Load(t.Context(), rec.Key) // which there is reason to confirm
+	refused(t, err, "Load that waits for replicas")
 }
 
 // A server that can't write its snapshots refuses changes. What is there can be read.

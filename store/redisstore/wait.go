@@ -65,17 +65,21 @@ func (s *Store) waitDedicated(ctx context.Context, sc *script, key string, args 
 	res := client.DoMulti(ctx, sc.eval(client.B(), key, args),
 		client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2*mostWait.Milliseconds()).Build()) // ctx ends first
 	a, err := parse(res[0])
-	if err != nil {
+	if err != nil && !rueidis.IsRedisNil(err) {
 		return a, err
 	}
-	have, err := res[1].AsInt64()
-	if err == nil && have < int64(s.replicas) {
-		err = fmt.Errorf("%d replicas have the write, Replicas is %d", have, s.replicas)
+	// That nothing is there counts no sooner: a server that has lost its data, or is no master, has nothing.
+	have, missing := res[1].AsInt64()
+	if missing == nil && have < int64(s.replicas) {
+		missing = fmt.Errorf("%d replicas have the write, Replicas is %d", have, s.replicas)
+	}
+	if missing != nil {
+		return answer{}, missing
 	}
 	return a, err
 }
 
-// confirm returns the value of a key when enough replicas have it. Nothing to confirm: a nil of Redis.
+// confirm returns the value of a key when enough replicas have it, a nil of Redis when they know that there is none.
 func (s *Store) confirm(ctx context.Context, key string) ([]byte, error) {
 	a, err := s.runAndWait(ctx, &confirmScript, key, nil)
 	return []byte(a.text(0)), err
