@@ -28,8 +28,9 @@ func redisSentinel(t *testing.T) *service {
 			master.Pause()
 			x.fails()
 			follow := x.failedOver(all, master)
+			answers := tell(x.t, master, strings.Join(follow, " ")[len("--"):], "CLIENT KILL TYPE normal")
 			master.Resume()
-			redis(x.t, master, strings.Join(follow, " ")[len("--"):])
+			answers()
 		}},
 		{name: "replicas paused", happens: func(x *trial) {
 			_, replicas := x.roles(all)
@@ -93,13 +94,12 @@ func (x *trial) leaveBehind(all *servertest.Sentinels, happens func()) {
 	master.Start()
 }
 
-// failedOver waits until another server is the master, and the application uses it. It returns the setting with which the
-// old one may be started again: else that is a master, with what it had or with nothing, until the sentinels notice.
+// failedOver waits until another server is the master. It returns the setting with which the old one may be started again:
+// else that is a master, with what it had or with nothing, until the sentinels notice.
 func (x *trial) failedOver(all *servertest.Sentinels, from *servertest.Server) (follow []string) {
 	x.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if addr := all.MasterAddr(); addr != "" && addr != from.Addr {
-			x.site.Read(x.t.Context(), 3)
 			return []string{"--replicaof", strings.Replace(addr, ":", " ", 1)}
 		}
 		if time.Now().After(deadline) {

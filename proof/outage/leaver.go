@@ -93,8 +93,11 @@ func (l *leaver) check(ctx context.Context) {
 	defer l.mu.Unlock()
 	s := l.site
 	for _, p := range l.past {
-		a := s.replay(ctx, rand.IntN(len(s.servers)), p.cookie)
-		if a.outcome != acknowledged {
+		var a answer
+		if !s.until(ctx, func() bool {
+			a = s.replay(ctx, rand.IntN(len(s.servers)), p.cookie)
+			return a.outcome == acknowledged
+		}) {
 			s.find("a session can't be read in the end")
 			return
 		}

@@ -45,7 +45,7 @@ func mariadb(t *testing.T, settings ...string) *service {
 			x.fails()
 			c.execute(x.t, "UNLOCK TABLES")
 		}},
-		between("made read-only", ask("SET GLOBAL tx_read_only = 1", "KILL HARD USER "+user),
+		readable("made read-only", ask("SET GLOBAL tx_read_only = 1", "KILL HARD USER "+user),
 			ask("SET GLOBAL tx_read_only = 0", "KILL HARD USER "+user)),
 		between("password changed", ask("ALTER USER "+user+" IDENTIFIED BY 'other'", "KILL HARD USER "+user),
 			ask("ALTER USER "+user+" IDENTIFIED BY '"+servertest.Password+"'")),

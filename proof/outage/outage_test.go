@@ -142,6 +142,23 @@ func (x *trial) cut(how func(*servertest.Proxy, []byte)) {
 	}
 }
 
+// between lets clients fail between two moments.
+func between(name string, begin, end func(*trial)) kind {
+	return kind{name: name, happens: func(x *trial) {
+		begin(x)
+		x.fails()
+		end(x)
+	}}
+}
+
+// readable is the same, for a server that goes on to answer reads meanwhile.
+func readable(name string, begin, end func(*trial)) kind {
+	return between(name, begin, func(x *trial) {
+		x.site.Read(x.t.Context(), 1)
+		end(x)
+	})
+}
+
 // try lets something happen to a server, and returns what was wrong meanwhile and afterwards.
 func (s *service) try(t *testing.T, k kind) (outage.Counts, []string) {
 	var counts outage.Counts

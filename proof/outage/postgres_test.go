@@ -30,7 +30,7 @@ func postgres(t *testing.T, settings ...string) *service {
 			x.fails()
 			execute(x.t, c, "COMMIT")
 		}},
-		between("made read-only", ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"),
+		readable("made read-only", ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"),
 			ask("SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")),
 		{name: "password changed", happens: func(x *trial) {
 			c := connected(x.t, server.URL)

@@ -25,47 +25,48 @@ func redisAlone(t *testing.T, settings ...string) *service {
 		return func(x *trial) { redis(x.t, server, commands...) }
 	}
 	s.others = []kind{
-		between("out of memory", ask("CONFIG SET maxmemory 1"), ask("CONFIG SET maxmemory 0")),
+		readable("out of memory", ask("CONFIG SET maxmemory 1"), ask("CONFIG SET maxmemory 0")),
 		between("made a replica", ask("REPLICAOF 127.0.0.1 1"), ask("REPLICAOF NO ONE")),
 		between("password changed", ask("CONFIG SET requirepass other", "CLIENT KILL TYPE normal"), ask("AUTH other", `CONFIG SET requirepass ""`)),
 	}
 	return s
 }
 
-// between lets clients fail between two moments.
-func between(name string, begin, end func(*trial)) kind {
-	return kind{name: name, happens: func(x *trial) {
-		begin(x)
-		x.fails()
-		end(x)
-	}}
-}
-
 // redis sends commands over a connection of their own, and returns the last answer.
 func redis(t *testing.T, server *servertest.Server, commands ...string) string {
+	t.Helper()
+	return tell(t, server, commands...)()
+}
+
+// tell sends commands to a server, which may be paused, and returns a function that waits for the last answer.
+func tell(t *testing.T, server *servertest.Server, commands ...string) func() string {
 	t.Helper()
 	c, err := net.Dial("tcp", server.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
-	answers := bufio.NewReader(c)
-	var last string
-	for _, command := range commands {
-		fmt.Fprintf(c, "%s\r\n", command)
-		last, err = answers.ReadString('\n')
-		if err != nil || strings.HasPrefix(last, "-") {
-			t.Fatalf("%s: got %q, %v", command, last, err)
-		}
-		if n := 0; strings.HasPrefix(last, "$") {
-			fmt.Sscanf(last, "$%d", &n)
-			text := make([]byte, n+2)
-			if _, err := io.ReadFull(answers, text); err != nil {
-				t.Fatal(err)
-			}
-			last = string(text)
-		}
+	if _, err := fmt.Fprint(c, strings.Join(commands, "\r\n"), "\r\n"); err != nil {
+		t.Fatal(err)
 	}
-	return last
+	return func() (last string) {
+		t.Helper()
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		answers := bufio.NewReader(c)
+		for _, command := range commands {
+			last, err = answers.ReadString('\n')
+			if err != nil || strings.HasPrefix(last, "-") {
+				t.Fatalf("%s: got %q, %v", command, last, err)
+			}
+			if n := 0; strings.HasPrefix(last, "$") {
+				fmt.Sscanf(last, "$%d", &n)
+				text := make([]byte, n+2)
+				if _, err := io.ReadFull(answers, text); err != nil {
+					t.Fatal(err)
+				}
+				last = string(text)
+			}
+		}
+		return last
+	}
 }

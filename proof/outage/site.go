@@ -32,9 +32,6 @@ type Options struct {
 	// What was lost is counted, and is no finding.
 	Forgets bool
 
-	// ReadOnly says that the outage leaves reads as they are, so that only changes have to fail.
-	ReadOnly bool
-
 	// NoIndex says that the store has no index of principals: nobody is revoked.
 	NoIndex bool
 

@@ -21,12 +21,13 @@ func migrated(ctx context.Context, s migrator, err error) (store.Store, error) {
 	return s, s.Migrate(ctx)
 }
 
-// full fills a disk, and makes room again. What fits into pages that are there goes well meanwhile.
+// full fills a disk, and makes room again. Reads, and what fits into pages that are there, go well meanwhile.
 func (x *trial) full(d *servertest.Disk) {
 	if err := d.Fill(); err != nil {
 		x.t.Fatal(err)
 	}
 	x.failsSomewhere()
+	x.site.Read(x.t.Context(), 1)
 	if err := d.Free(); err != nil {
 		x.t.Fatal(err)
 	}

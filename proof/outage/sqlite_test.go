@@ -35,6 +35,7 @@ func sqlite(t *testing.T) *service {
 				x.t.Fatal(err)
 			}
 			x.fails()
+			x.site.Read(x.t.Context(), 1)
 			if _, err := db.ExecContext(x.t.Context(), "COMMIT"); err != nil {
 				x.t.Fatal(err)
 			}

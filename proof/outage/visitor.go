@@ -260,8 +260,11 @@ func (v *visitor) within(what string, n, least int) {
 func (v *visitor) check(ctx context.Context) {
 	lost := 0
 	for on := range v.site.servers {
-		a := v.send(ctx, on, "GET", "/read")
-		if a.outcome != acknowledged {
+		var a answer
+		if !v.site.until(ctx, func() bool {
+			a = v.send(ctx, on, "GET", "/read")
+			return a.outcome == acknowledged
+		}) {
 			v.site.find("a session can't be read in the end")
 			return
 		}
