@@ -1,0 +1,202 @@
+package flask_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/store/memstore"
+)
+
+// move is an application that has moved to the native layout, beside Flask-Session's files.
+type move struct {
+	t       *testing.T
+	old     store.Store
+	adopter *flask.Adopter
+	manager *session.Manager
+}
+
+func newMove(t *testing.T, old store.Store, keep bool) *move {
+	t.Helper()
+	a, err := flask.NewAdopter(flask.AdopterOptions{Store: old, Serializer: flask.Pickle, Keep: keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: memstore.New(nil), Adopt: a.Adopt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return &move{t, old, a, m}
+}
+
+func flaskFiles(t *testing.T) store.Store {
+	t.Helper()
+	s, err := filestore.FlaskSession(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// write stores a session as Flask does.
+func (m *move) write(values map[string]any) (sid string) {
+	m.t.Helper()
+	var members []session.Member
+	for name, value := range values {
+		data, err := flask.Pickle.Marshal(value)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		members = append(members, session.Member{Name: name, Value: data})
+	}
+	data, err := flask.Pickle.Join(members)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ids, _ := flask.SID(nil, "")
+	_, sid = ids.New()
+	if err := m.old.Create(m.t.Context(), store.Record{Key: sid, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: data}); err != nil {
+		m.t.Fatal(err)
+	}
+	return sid
+}
+
+// visit sends a request with Flask's cookie and perhaps ours.
+func (m *move) visit(sid string, ours *http.Cookie, handle func(*http.Request, *session.Session)) (*http.Response, *http.Cookie) {
+	m.t.Helper()
+	r := httptest.NewRequest("GET", "https://example.com/", nil)
+	r.AddCookie(&http.Cookie{Name: "session", Value: sid})
+	if ours != nil {
+		r.AddCookie(ours)
+	}
+	w := httptest.NewRecorder()
+	m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { handle(r, session.From(r)) })).ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		ours = c
+	}
+	return w.Result(), ours
+}
+
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		m := newMove(t, flaskFiles(t), keep)
+		sid := m.write(map[string]any{
+			"_user_id": "ann", "_fresh": true, "_permanent": true, "_flashes": []any{flask.Tuple{"info", "hi"}}, "n": 5, "b": []byte{0, 255},
+			"set": flask.Set{"a"}, "uuid": flask.UUID{1}, "at": flask.Naive(time.Date(2024, 2, 29, 1, 2, 3, 0, time.UTC)),
+		})
+		res, ours := m.visit(sid, nil, func(_ *http.Request, s *session.Session) {
+			b, _ := session.Key[[]byte]("b").Get(s)
+			flashes := s.Flashes()
+			n, _ := s.Get("n")
+			got := fmt.Sprintf("%s %v %v %v %v", s.Principal(), n, b, flashes, s.Keys())
+			if want := "ann 5 [0 255] [{info hi}] [at b n set uuid]"; got != want {
+				t.Errorf("keep %v: got %s, want %s", keep, got, want)
+			}
+		})
+		if res.StatusCode != 200 || ours == nil || ours.MaxAge == 0 {
+			t.Fatalf("keep %v: got status %d and cookie %v, want a persistent one", keep, res.StatusCode, ours)
+		}
+		rec, err := m.old.Load(t.Context(), sid)
+		if keep && (err != nil || rec.Kind != store.Live) || !keep && (err != nil || rec.Kind != store.Ended) {
+			t.Errorf("keep %v: Flask's session is %v, %v", keep, rec.Kind, err)
+		}
+		m.visit(sid, ours, func(r *http.Request, s *session.Session) {
+			if s.Principal() != "ann" || s.IsNew() {
+				t.Errorf("keep %v: the adopted session is not there again", keep)
+			}
+			s.Logout()
+			if keep {
+				if err := m.adopter.End(r); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		m.visit(sid, nil, func(_ *http.Request, s *session.Session) {
+			if s.Principal() != "" || s.Len() != 0 {
+				t.Errorf("keep %v: after a logout the session was adopted again", keep)
+			}
+		})
+	}
+}
+
+// overtaken is a store in which a Flask process changes the session after it was read, once.
+type overtaken struct {
+	store.Store
+	change func()
+}
+
+func (o *overtaken) Load(ctx context.Context, key string) (store.Record, error) {
+	rec, err := o.Store.Load(ctx, key)
+	if o.change != nil {
+		o.change()
+		o.change = nil
+	}
+	return rec, err
+}
+
+func TestAdoptWhileFlaskWrites(t *testing.T) {
+	t.Parallel()
+	files := flaskFiles(t)
+	st := &overtaken{Store: files}
+	m := newMove(t, st, false)
+	sid := m.write(map[string]any{"_user_id": "ann", "a": 1, "gone": 1})
+	newer := m.write(map[string]any{"_user_id": "ann", "a": 2, "b": 3})
+	st.change = func() {
+		now, err := files.Load(t.Context(), sid)
+		next, err2 := files.Load(t.Context(), newer)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		next.Key = sid
+		if err := files.Replace(t.Context(), next, now.Version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.visit(sid, nil, func(_ *http.Request, s *session.Session) {
+		a, _ := s.Get("a")
+		b, _ := s.Get("b")
+		if _, gone := s.Get("gone"); gone || a != int64(2) || b != int64(3) || s.Principal() != "ann" {
+			t.Errorf("got a %v, b %v, keys %v; want what Flask wrote last", a, b, s.Keys())
+		}
+	})
+	if rec, err := files.Load(t.Context(), sid); err != nil || rec.Kind != store.Ended {
+		t.Errorf("Flask's session is %v, %v; want ended", rec.Kind, err)
+	}
+}
+
+// broken fails.
+type broken struct{ store.Store }
+
+func (broken) Load(context.Context, string) (store.Record, error) {
+	return store.Record{}, errors.New("down")
+}
+
+func TestAdoptFailsClosed(t *testing.T) {
+	t.Parallel()
+	m := newMove(t, broken{}, false)
+	ids, _ := flask.SID(nil, "")
+	sid, _ := ids.New()
+	res, ours := m.visit(sid, nil, func(_ *http.Request, s *session.Session) { s.Set("a", 1) })
+	if res.StatusCode != http.StatusServiceUnavailable || ours != nil {
+		t.Errorf("got status %d, cookie %v; want 503 and none", res.StatusCode, ours)
+	}
+	for _, bad := range []string{"", "x", "../../etc/passwd", "session:" + sid} {
+		if res, _ := m.visit(bad, nil, func(_ *http.Request, s *session.Session) {}); res.StatusCode != 200 {
+			t.Errorf("cookie %q: got status %d, want 200 without a look at the store", bad, res.StatusCode)
+		}
+	}
+	if _, err := flask.NewAdopter(flask.AdopterOptions{}); err == nil {
+		t.Error("an Adopter without a Store was made")
+	}
+}
