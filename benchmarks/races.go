@@ -12,11 +12,8 @@ import (
 	"github.com/hipflask/session/benchmarks/peers"
 )
 
-// Each race is run so often.
-const (
-	raceTrials  = 20
-	raceWriters = 16 // requests of one session at the same time
-)
+// raceWriters is the number of requests of one session at the same time.
+const raceWriters = 16
 
 // race is something that goes wrong in some libraries when requests of one session overlap. Nothing is left to chance:
 // each request waits in its handler until it is its turn, so that a result says what a library does, not how often.
@@ -42,6 +39,10 @@ func (b *bench) races() error {
 	for _, r := range allRaces {
 		t.head = append(t.head, r.title)
 	}
+	trials := 20
+	if b.plan.Rounds == 1 {
+		trials = 1
+	}
 	var tb testbed
 	defer tb.close()
 	_, client, err := startRedis(&tb)
@@ -51,7 +52,7 @@ func (b *bench) races() error {
 	defer client.Close()
 	libraries := slices.Insert(peers.All(), 2, peers.HipflaskRedis(client))
 	for _, l := range libraries {
-		cells, err := raceAll(l, b.dir)
+		cells, err := raceAll(l, b.dir, trials)
 		if err != nil {
 			return err
 		}
@@ -64,11 +65,11 @@ func (b *bench) races() error {
 	return b.publish("races", "Races: what went wrong, out of how many", t, legend.String())
 }
 
-// raceAll returns what went wrong in each race.
-func raceAll(l peers.Library, dir string) (cells []string, err error) {
+// raceAll returns what went wrong in each race, out of so many trials.
+func raceAll(l peers.Library, dir string, trials int) (cells []string, err error) {
 	for _, r := range allRaces {
 		bad, outOf := 0, 0
-		for range raceTrials {
+		for range trials {
 			t, err := newTrial(l, dir)
 			if err != nil {
 				return nil, err

@@ -16,7 +16,7 @@ func TestRaces(t *testing.T) {
 		if l.Module != peers.Named("Hipflask, memory").Module {
 			continue
 		}
-		cells, err := raceAll(l, t.TempDir())
+		cells, err := raceAll(l, t.TempDir(), 2)
 		if err != nil {
 			t.Fatal(err)
 		}

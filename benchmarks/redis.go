@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -18,11 +19,12 @@ import (
 // inFlight is how many requests a server has at a time.
 const inFlight = 64
 
-// startRedis starts a Redis server and returns a client as redisstore.Open makes it.
+// startRedis starts a Redis server and returns a client with the settings that redisstore.Open gives its own.
 func startRedis(tb servertest.TB) (*servertest.Server, rueidis.Client, error) {
 	server := servertest.Redis(tb)
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{server.Addr}, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
+		MaxFlushDelay: 100 * time.Microsecond, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
 	})
 	return server, client, err
 }
