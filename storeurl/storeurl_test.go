@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
@@ -255,6 +257,23 @@ func withParam(t *testing.T, text, name, value string) string {
 	q.Set(name, value)
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+func TestUnlogged(t *testing.T) {
+	t.Parallel()
+	for table, want := range map[string]string{"logged_sessions": "p", "unlogged_sessions&unlogged=true": "u"} {
+		open(t, postgres().URL+"?table="+table)
+		c, err := pgx.Connect(t.Context(), postgres().URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(context.WithoutCancel(t.Context()))
+		name, _, _ := strings.Cut(table, "&")
+		var got string
+		if err := c.QueryRow(t.Context(), "SELECT relpersistence::text FROM pg_class WHERE relname = $1", name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", table, got, err, want)
+		}
+	}
 }
 
 // Several processes may open one new database at the same time.
