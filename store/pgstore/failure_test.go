@@ -170,6 +170,12 @@ func calls(s *pgstore.Store, rec store.Record) map[string]func(context.Context) 
 		},
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, rec.Key) },
 		"Sweep":  func(ctx context.Context) error { _, err := s.Sweep(ctx, 1); return err },
+		"All": func(ctx context.Context) error {
+			for _, err := range s.All(ctx) {
+				return err
+			}
+			return nil
+		},
 		"Principal": func(ctx context.Context) error {
 			for _, err := range s.Principal(ctx, rec.Principal) {
 				return err

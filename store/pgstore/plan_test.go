@@ -59,7 +59,7 @@ func TestPlans(t *testing.T) {
 		plans[mode] = pool(t, server().URL, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["plan_cache_mode"] = mode })
 	}
 	index := map[string]string{
-		"Load": opts.Table + "_pkey", "Replace": opts.Table + "_pkey", "Touch": opts.Table + "_pkey", "Delete": opts.Table + "_pkey",
+		"Load": opts.Table + "_pkey", "Replace": opts.Table + "_pkey", "Touch": opts.Table + "_pkey", "Delete": opts.Table + "_pkey", "All": opts.Table + "_pkey",
 		"Principal": opts.Table + "_principal", "Sweep": opts.Table + "_deadline",
 	}
 	for name, call := range calls(s, rec) {

@@ -28,7 +28,9 @@ func TestPlans(t *testing.T) {
 	index := map[string]string{
 		"Load": "sqlite_autoindex_hipflask_sessions_1", "Principal": "hipflask_sessions_principal", "Sweep": "hipflask_sessions_deadline",
 	}
-	index["Replace"], index["Touch"], index["Delete"] = index["Load"], index["Load"], index["Load"]
+	for _, name := range []string{"Replace", "Touch", "Delete", "All"} {
+		index[name] = index["Load"]
+	}
 	for name, call := range calls(s, rec) {
 		if index[name] == "" {
 			continue
