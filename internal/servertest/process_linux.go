@@ -85,11 +85,28 @@ func reachable(dir, name string) error {
 
 func terminate(cmd *exec.Cmd) error { return cmd.Process.Signal(syscall.SIGTERM) }
 
+func interrupt(cmd *exec.Cmd) error { return cmd.Process.Signal(syscall.SIGINT) }
+
+// kill returns when all processes are gone: PostgreSQL doesn't start again while one of the old ones has its memory.
 func kill(cmd *exec.Cmd) error {
-	for _, pid := range descendants(cmd.Process.Pid) {
+	all := descendants(cmd.Process.Pid)
+	for _, pid := range all {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
+	for _, pid := range all {
+		for deadline := time.Now().Add(Patience); !gone(pid); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("process %d doesn't end within %v", pid, Patience)
+			}
+		}
+	}
 	return nil
+}
+
+// gone says whether a process has ended, whoever has yet to ask for its status.
+func gone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains("ZX", fields(stat)[0])
 }
 
 func pause(cmd *exec.Cmd, stop bool) error {

@@ -17,6 +17,8 @@ func reachable(string, string) error { return nil }
 
 func terminate(cmd *exec.Cmd) error { return cmd.Process.Signal(os.Interrupt) }
 
+func interrupt(cmd *exec.Cmd) error { return terminate(cmd) }
+
 func kill(cmd *exec.Cmd) error { return cmd.Process.Kill() }
 
 func pause(*exec.Cmd, bool) error { return errors.New("only on Linux") }

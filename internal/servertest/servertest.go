@@ -122,7 +122,11 @@ func (s *Server) lastWords() string {
 // Stop ends the server as an operator would, and waits for it.
 func (s *Server) Stop() {
 	s.tb.Helper()
-	s.end(terminate)
+	if s.name == "postgres" {
+		s.end(interrupt) // after SIGTERM it would wait for its clients to leave
+	} else {
+		s.end(terminate)
+	}
 }
 
 // Kill ends the server with SIGKILL, and waits for it.
