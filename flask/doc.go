@@ -8,6 +8,9 @@
 //		Cookie:      session.Cookie{Name: "session"},
 //	})
 //
+// Applications whose sessions Flask-Session keeps on the server are shared through their store: see [SID], [Msgpack] and
+// [Pickle], and the FlaskSession of each store's package.
+//
 // # What such a cookie can't promise
 //
 // The session is in the cookie, signed but readable by whoever has it. There is no server to merge overlapping requests
