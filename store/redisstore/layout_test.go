@@ -21,10 +21,10 @@ var (
 	hashScript = rueidis.NewLuaScript(`if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'a', ARGV[3], 'e', ARGV[4], 'd', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
-return 1`)
+return 1`, rueidis.WithLoadSHA1(true))
 	stringScript = rueidis.NewLuaScript(`if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1`)
+return 1`, rueidis.WithLoadSHA1(true))
 )
 
 const (

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -326,6 +327,17 @@ func TestRoundTrips(t *testing.T) {
 		if !maps.Equal(sent, step.want) || got["eval"] != 0 || got["scan"] != 0 || got["keys"] != 0 {
 			t.Errorf("%s: got commands %v, want %v", step.name, got, step.want)
 		}
+	}
+}
+
+// The store needs no cryptography that is not approved: EVALSHA's SHA-1 is no reason.
+func TestFIPS(t *testing.T) {
+	t.Parallel()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^(TestRoundTrips|TestIndexHeals)$", "-test.v")
+	child.Env = append(os.Environ(), "GODEBUG=fips140=only")
+	out, err := child.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestRoundTrips") {
+		t.Errorf("with GODEBUG=fips140=only: %v\n%s", err, out)
 	}
 }
 
