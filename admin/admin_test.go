@@ -298,7 +298,7 @@ func TestPages(t *testing.T) {
 // slow lists one session each time it is asked for more, for ever.
 type slow struct{ store.Store }
 
-func (s slow) Principal(context.Context, string) iter.Seq2[store.Record, error] { return s.All(nil) }
+func (s slow) Principal(ctx context.Context, _ string) iter.Seq2[store.Record, error] { return s.All(ctx) }
 func (s slow) All(context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		now := time.Now()

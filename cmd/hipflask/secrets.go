@@ -48,10 +48,3 @@ func (a *app) secrets(file string) ([]secret, error) {
 	}
 	return found, nil
 }
-
-func keysOf(secrets []secret) (keys []string) {
-	for _, s := range secrets {
-		keys = append(keys, s.key)
-	}
-	return keys
-}

@@ -256,6 +256,11 @@ func migrateFlask(t *testing.T, redis string) {
 		t.Errorf("got %q, %v, want the session's values as they were", r.Data, err)
 	}
 
+	// Within one Redis, under another prefix.
+	if out, errs, code := command(t, "", "migrate", flaskURL, redis+"?prefix=converted:", "--journal", filepath.Join(dir, "within")); code != exitOK || !strings.Contains(out, "check: 50 equal\n") {
+		t.Errorf("within one Redis: got exit code %d: %s%s", code, out, errs)
+	}
+
 	back := flaskSession + redis + "?key_prefix=back:"
 	if out, errs, code := command(t, "", "migrate", native, back, "--journal", filepath.Join(dir, "back")); code != exitOK || !strings.Contains(out, "check: 50 equal\n") {
 		t.Errorf("back to Flask-Session: got exit code %d: %s%s", code, out, errs)

@@ -73,7 +73,7 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	open := storeurl.Open
+	open, name := storeurl.Open, bare(url)
 	if rest, ok := strings.CutPrefix(url, flaskSession); ok {
 		open = openFlaskSession
 		url = rest
@@ -82,17 +82,24 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 	if err != nil {
 		return nil, err
 	}
-	return &place{Store: s, name: bare(url), close: s.Close}, nil
+	return &place{Store: s, name: name, close: s.Close}, nil
 }
 
-// bare is the URL without what may be secret: user, password and parameters.
+// bare is the URL without what may be secret: user, password, and all parameters but those that name a part of a server.
 func bare(url string) string {
-	url, _, _ = strings.Cut(url, "?")
+	url, query, _ := strings.Cut(url, "?")
 	scheme, rest, ok := strings.Cut(url, "://")
-	if !ok {
-		return url
+	if ok {
+		url = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 	}
-	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	mark := "?"
+	for pair := range strings.SplitSeq(query, "&") {
+		switch name, _, _ := strings.Cut(pair, "="); name {
+		case "prefix", "key_prefix", "table", "db":
+			url, mark = url+mark+pair, "&"
+		}
+	}
+	return url
 }
 
 // manager returns a Manager for a store. Lists and ends need no secret key: handles are kept in the records, and keys

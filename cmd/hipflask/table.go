@@ -75,7 +75,6 @@ func (t *table) print(cells []string, style func(string) string) {
 }
 
 func (a *app) bold(s string) string   { return a.paint("1", s) }
-func (a *app) faint(s string) string  { return a.paint("2", s) }
 func (a *app) red(s string) string    { return a.paint("31", s) }
 func (a *app) green(s string) string  { return a.paint("32", s) }
 func (a *app) yellow(s string) string { return a.paint("33", s) }
