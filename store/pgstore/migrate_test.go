@@ -68,9 +68,8 @@ func TestMigrateWithoutRights(t *testing.T) {
 		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
 	}
 	open(t, server().URL, opts)
-	for _, end := range []string{"", "_schema"} {
-		run(t, fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s%s TO %s", opts.Table, end, name))
-	}
+	run(t, fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s", opts.Table, name),
+		fmt.Sprintf("GRANT SELECT ON %s_schema TO %s", opts.Table, name))
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Errorf("Migrate where everything is there: %v", err)
 	}
