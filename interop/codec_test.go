@@ -20,6 +20,7 @@ const secret = "a secret of both, with ünïcode"
 // TestRandomSessions sends random sessions both ways. What one side writes the other reads as the same values, which it
 // writes as the same text, to the byte.
 func TestRandomSessions(t *testing.T) {
+	t.Parallel()
 	codec, err := flask.Cookie([]string{secret}, "session")
 	if err != nil {
 		t.Fatal(err)

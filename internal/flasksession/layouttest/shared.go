@@ -35,6 +35,7 @@ func Shared(t *testing.T, open func(testing.TB) Backend) {
 	for name, check := range map[string]func(*testing.T, *host){
 		"ReadsWhatFlaskWrote": readsWhatFlaskWrote, "WritesWhatChanged": writesWhatChanged, "FlaskDeletes": flaskDeletes,
 		"FlaskChanges": flaskChanges, "FlaskLogsOut": flaskLogsOut, "FlaskLogsIn": flaskLogsIn, "Logout": logout, "Login": login,
+		"LoginWhileFlaskWrites": loginWhileFlaskWrites, "SavesTwice": savesTwice,
 		"Renew": renew, "Refresh": refresh, "Permanent": permanent, "Expiry": expiry, "Unreadable": unreadable, "Overlapping": overlapping,
 		"UnknownID": unknownID, "NothingForNothing": nothingForNothing,
 	} {
@@ -299,6 +300,49 @@ func login(t *testing.T, h *host) {
 	// Somebody else: nothing is taken over.
 	cookie, _ = h.visit(cookie, func(s *session.Session) { s.Login("bob") })
 	h.wants(cookie, map[string]any{"_fresh": true, "_user_id": "bob"})
+}
+
+// between calls write once, before the first tombstone is stored.
+type between struct {
+	store.Store
+	once  sync.Once
+	write func()
+}
+
+func (b *between) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	if rec.Kind != store.Live {
+		b.once.Do(b.write)
+	}
+	return b.Store.Replace(ctx, rec, version)
+}
+
+// loginWhileFlaskWrites: what Flask writes between the two steps of a login goes along to the new ID.
+func loginWhileFlaskWrites(t *testing.T, h *host) {
+	sid := newID(t)
+	h.write(sid, map[string]any{"cart": "tea"})
+	b := h.Backend
+	b.Store = &between{Store: h.Store, write: func() { h.write(sid, map[string]any{"cart": "milk"}) }}
+	h.manager = newManager(t, b, 0)
+	cookie, _ := h.visit(sid, func(s *session.Session) { s.Login("ann") })
+	h.wants(sid, nil)
+	h.wants(cookie, map[string]any{"_fresh": true, "_user_id": "ann", "cart": "milk"})
+}
+
+// savesTwice: a request goes on from what it has written itself.
+func savesTwice(t *testing.T, h *host) {
+	sid := newID(t)
+	h.write(sid, map[string]any{"a": "1"})
+	s, err := h.manager.Load(t.Context(), sid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		session.Key[int]("n").Update(s, func(n int) int { return n + 1 })
+		if err := s.Save(t.Context()); err != nil {
+			t.Fatalf("save %d: %v", i+1, err)
+		}
+	}
+	h.wants(sid, map[string]any{"a": "1", "n": int64(3)})
 }
 
 func renew(t *testing.T, h *host) {
