@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "16") // most tests wait for an expiry, and need no processor meanwhile
+	flag.Set("test.parallel", "8") // most tests wait for an expiry, and need no processor meanwhile
 	servertest.Main(m)
 }
 
