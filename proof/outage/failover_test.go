@@ -119,28 +119,53 @@ func redisCluster(t *testing.T) *service {
 	}}
 	s.others = []kind{
 		{name: "a master killed", happens: func(x *trial) {
-			cluster.Nodes[0].Kill()
+			master, other := x.masterOf(cluster)
+			master.Kill()
 			x.failsSomewhere()
-			x.takenOver(cluster, cluster.Nodes[0])
-			cluster.Nodes[0].Start()
+			x.takenOver(other, master)
+			master.Start()
 		}},
 		{name: "a master paused", happens: func(x *trial) {
-			cluster.Nodes[1].Pause()
+			master, other := x.masterOf(cluster)
+			master.Pause()
 			x.failsSomewhere()
-			x.takenOver(cluster, cluster.Nodes[1])
-			cluster.Nodes[1].Resume()
+			x.takenOver(other, master)
+			master.Resume()
 		}},
 	}
 	return s
 }
 
-// takenOver waits until a node has no slots any more.
-func (x *trial) takenOver(cluster *servertest.Cluster, from *servertest.Server) {
+// slotless is a line of CLUSTER NODES: ID, address, flags, master, ping, pong, epoch, state, and then slots, if there are.
+func slotless(line string) bool { return len(strings.Fields(line)) <= 8 }
+
+// masterOf returns a master, and another node.
+func (x *trial) masterOf(cluster *servertest.Cluster) (master, other *servertest.Server) {
+	x.t.Helper()
+	for line := range strings.Lines(redis(x.t, cluster.Nodes[0], "CLUSTER NODES")) {
+		if slotless(line) {
+			continue
+		}
+		for _, s := range cluster.Nodes {
+			if strings.Contains(line, s.Addr) {
+				master = s
+			} else {
+				other = s
+			}
+		}
+	}
+	if master == nil {
+		x.t.Fatal("the cluster has no master")
+	}
+	return master, other
+}
+
+// takenOver waits until a node has no slots any more, as another one sees it.
+func (x *trial) takenOver(other, from *servertest.Server) {
 	x.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		for line := range strings.Lines(redis(x.t, cluster.Nodes[2], "CLUSTER NODES")) {
-			// ID, address, flags, master, ping, pong, epoch, state, slots
-			if strings.Contains(line, from.Addr) && len(strings.Fields(line)) == 8 {
+		for line := range strings.Lines(redis(x.t, other, "CLUSTER NODES")) {
+			if strings.Contains(line, from.Addr) && slotless(line) {
 				return
 			}
 		}

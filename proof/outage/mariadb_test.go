@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
@@ -38,6 +39,7 @@ func mariadb(t *testing.T, settings ...string) *service {
 	}
 	const user = servertest.User + "@'127.0.0.1'"
 	disk := servertest.NewDisk(t, server, "16m")
+	var moved sync.Once
 	s.others = []kind{
 		{name: "table locked", happens: func(x *trial) {
 			c := root(x, "LOCK TABLES hipflask_sessions WRITE")
@@ -50,10 +52,11 @@ func mariadb(t *testing.T, settings ...string) *service {
 		between("password changed", ask("ALTER USER "+user+" IDENTIFIED BY 'other'", "KILL HARD USER "+user),
 			ask("ALTER USER "+user+" IDENTIFIED BY '"+servertest.Password+"'")),
 		{name: "disk full", happens: func(x *trial) {
-			// The tables alone: the server's own logs are elsewhere.
-			server.Stop()
-			move(x.t, filepath.Join(server.Dir, "data", servertest.User), filepath.Join(disk.Dir, servertest.User))
-			server.Start()
+			moved.Do(func() { // the tables alone: the server's own logs stay elsewhere
+				server.Stop()
+				move(x.t, filepath.Join(server.Dir, "data", servertest.User), filepath.Join(disk.Dir, servertest.User))
+				server.Start()
+			})
 			x.works()
 			x.full(disk)
 		}},

@@ -48,7 +48,7 @@ type trial struct {
 	site *outage.Site
 }
 
-// fails waits until all clients were refused a few times, or found that nothing was saved.
+// fails waits until all clients were told a few times that it did not work.
 func (x *trial) fails() { x.site.Failed(x.t.Context(), 3) }
 
 // failsSomewhere waits until some clients were refused.

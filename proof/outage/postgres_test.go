@@ -23,6 +23,7 @@ func postgres(t *testing.T, settings ...string) *service {
 	}
 	const others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 	disk := servertest.NewDisk(t, server, "8m")
+	execute(t, connected(t, server.URL), "CREATE TABLESPACE small LOCATION '"+disk.Dir+"'")
 	s.others = []kind{
 		{name: "table locked", happens: func(x *trial) {
 			c := connected(x.t, server.URL)
@@ -40,7 +41,7 @@ func postgres(t *testing.T, settings ...string) *service {
 		}},
 		{name: "disk full", happens: func(x *trial) {
 			// Not the log of the server, without which it ends: that is as if it were killed.
-			execute(x.t, connected(x.t, server.URL), "CREATE TABLESPACE small LOCATION '"+disk.Dir+"'", "ALTER TABLE hipflask_sessions SET TABLESPACE small")
+			execute(x.t, connected(x.t, server.URL), "ALTER TABLE hipflask_sessions SET TABLESPACE small")
 			x.full(disk)
 		}},
 	}

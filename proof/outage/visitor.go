@@ -2,7 +2,6 @@ package outage
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -34,7 +33,7 @@ type answer struct {
 	dropped   bool
 }
 
-// client is a browser: it keeps its cookies.
+// newClient returns a browser: it keeps its cookies.
 func newClient() *http.Client {
 	jar, _ := cookiejar.New(nil)
 	return &http.Client{Jar: jar, Transport: &http.Transport{MaxIdleConnsPerHost: tabs}}
@@ -286,10 +285,4 @@ func (v *visitor) check(ctx context.Context) {
 	case lost > 0:
 		v.site.counts.Lost += lost
 	}
-}
-
-func (v *visitor) String() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return fmt.Sprintf("%s: %d acknowledged, %d at most, %d failures", v.name, v.done, v.begun, v.failed)
 }
