@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -30,9 +31,11 @@ func see(w http.ResponseWriter, address string) {
 
 // one finds a session by its user and handle.
 func (p *page) one(r *http.Request, user, handle string) (i session.Info, ok bool, err error) {
-	list := p.sessions.Sessions(r.Context(), user)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*p.patience)
+	defer cancel()
+	list := p.sessions.Sessions(ctx, user)
 	if user == "" {
-		list = p.sessions.All(r.Context())
+		list = p.sessions.All(ctx)
 	}
 	for i, err := range list {
 		if err != nil {

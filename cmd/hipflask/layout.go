@@ -13,26 +13,43 @@ import (
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memcachedstore"
+	"github.com/hipflask/session/store/mysqlstore"
+	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
+	"github.com/hipflask/session/store/sqlitestore"
 	"github.com/hipflask/session/storeurl"
 )
 
 // flaskSession stands before the URL of a store that is in Flask-Session's layout.
 const flaskSession = "flask-session+"
 
-// openFlaskSession opens a store in Flask-Session's layout. The parameter key_prefix is SESSION_KEY_PREFIX.
+// openFlaskSession opens a store in Flask-Session's layout. The parameter key_prefix is SESSION_KEY_PREFIX, table is
+// SESSION_SQLALCHEMY_TABLE, which has to be there.
 func openFlaskSession(ctx context.Context, url string) (storeurl.Store, error) {
 	prefix, url := cutParameter(url, "key_prefix")
 	scheme, _, _ := strings.Cut(url, ":")
-	switch {
-	case scheme == "file":
+	table := ""
+	switch scheme {
+	case "postgres", "postgresql", "mysql", "mariadb", "sqlite":
+		table, url = cutParameter(url, "table")
+	}
+	switch scheme {
+	case "file":
 		return filestore.FlaskSession(path(url), &filestore.FlaskOptions{KeyPrefix: prefix})
-	case scheme == "memcached":
+	case "memcached":
 		return memcachedstore.OpenFlaskSession(ctx, url, &memcachedstore.FlaskOptions{KeyPrefix: prefix})
-	case strings.HasPrefix(scheme, "redis"), strings.HasPrefix(scheme, "valkey"), scheme == "unix":
+	case "postgres", "postgresql":
+		return pgstore.OpenFlaskSession(ctx, url, &pgstore.FlaskOptions{Table: table, KeyPrefix: prefix})
+	case "mysql", "mariadb":
+		url = "mysql" + strings.TrimPrefix(url, scheme)
+		return mysqlstore.OpenFlaskSession(ctx, url, &mysqlstore.FlaskOptions{Table: table, KeyPrefix: prefix})
+	case "sqlite":
+		return sqlitestore.OpenFlaskSession(ctx, "sqlite:"+path(url), &sqlitestore.FlaskOptions{Table: table, KeyPrefix: prefix})
+	}
+	if strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey") || scheme == "unix" {
 		return redisstore.OpenFlaskSession(ctx, url, &redisstore.FlaskOptions{KeyPrefix: prefix})
 	}
-	return nil, usage("Flask-Session's layout is known on redis, memcached and file, and not on %q", scheme)
+	return nil, usage("Flask-Session's layout is not known on %q", scheme)
 }
 
 // cutParameter takes a parameter out of a URL.

@@ -34,8 +34,8 @@ Run again, it brings copies up to date: a session that the application has chang
 was logged out on either side ends, and does not come back. It can be stopped at any time, even killed: the same command
 goes on where it was. What it knows is in a journal, which holds hashes only.
 
-"flask-session+" before the URL of redis or memcached means that its sessions are in Flask-Session's layout; its
-parameter key_prefix is SESSION_KEY_PREFIX. Their IDs stay what they are: the application then has flask.SID as
+"flask-session+" before a URL means that the sessions there are in Flask-Session's layout; the parameters key_prefix and
+table are SESSION_KEY_PREFIX and SESSION_SQLALCHEMY_TABLE. Their IDs stay what they are: the application then has flask.SID as
 Config.IDFormat and flask.Msgpack as Config.Serializer.`,
 		Example: "  hipflask migrate file:/var/lib/shop/sessions env:REDIS_URL --dry-run",
 		Args:    cobra.ExactArgs(2),

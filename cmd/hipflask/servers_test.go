@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,7 +57,15 @@ func TestServers(t *testing.T) {
 	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
 	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
 	postgres, mariadb, memcached := servertest.Postgres(t), servertest.MariaDB(t), servertest.Memcached(t)
-	t.Run("flask", func(t *testing.T) { migrateFlask(t, redis.URL) })
+	t.Run("flask", func(t *testing.T) {
+		for _, url := range []string{redis.URL, postgres.URL, mariadb.URL, "sqlite:" + filepath.Join(t.TempDir(), "flask.db")} {
+			mark := "?"
+			if strings.Contains(url, "?") {
+				mark = "&"
+			}
+			migrateFlask(t, url, mark)
+		}
+	})
 	t.Run("migrate", func(t *testing.T) { migrateAround(t, redis.URL, postgres.URL, mariadb.URL, memcached.URL) })
 	for _, c := range []struct {
 		name, url string
@@ -224,56 +233,70 @@ func TestTrialFindsBrokenStores(t *testing.T) {
 	}
 }
 
-// Sessions of Flask-Session in Redis go to a store of our own and back, and know whose they are.
-func migrateFlask(t *testing.T, redis string) {
+// Sessions of Flask-Session go to a store of our own and back, and know whose they are.
+func migrateFlask(t *testing.T, url string, mark string) {
 	dir := t.TempDir()
-	flaskURL := flaskSession + redis + "?key_prefix=shop:"
-	from, err := openFlaskSession(t.Context(), redis+"?key_prefix=shop:")
+	from, native := flaskSession+url+mark+"key_prefix=shop:", "sqlite:"+filepath.Join(dir, "native.db")
+	data := flaskSessions(t, url+mark+"key_prefix=shop:", 50)
+	migrate := func(from, to, copied string) {
+		t.Helper()
+		out, errs, code := command(t, "", "migrate", from, to, "--journal", filepath.Join(t.TempDir(), "journal"))
+		if code != exitOK || strings.Contains(errs, "hipflask: FROM") {
+			t.Fatalf("got exit code %d: %s%s", code, out, errs)
+		}
+		wantLines(t, out, copied, "check: 50 equal\n")
+	}
+	migrate(from, native, "      50 copied")
+	if out, _, _ := command(t, native, "ls", "--principal", "ann", "--json"); strings.Count(out, `"principal":"ann"`) != 50 {
+		t.Errorf("got %s, want 50 sessions of ann", out)
+	}
+	if got := held(t, native); !bytes.Equal(got, data) {
+		t.Errorf("got %q, want the session's values as they were", got)
+	}
+	if strings.HasPrefix(url, "redis") {
+		migrate(from, url+"?prefix=converted:", "      50 copied") // within one server
+	}
+	back := url + mark + "key_prefix=back:"
+	migrate(native, flaskSession+back, "      50 copied")
+	if got := held(t, flaskSession+back); !bytes.Equal(got, data) {
+		t.Errorf("back again: got %q, want the session's values as they were", got)
+	}
+	for _, args := range [][]string{{"ls"}, {"migrate", flaskSession + "file:" + dir, native}, {"migrate", flaskSession + "floppy:" + dir, native}} {
+		if _, errs, code := command(t, from, args...); code != exitUsage {
+			t.Errorf("%q: got exit code %d and %s, want 2", args, code, errs)
+		}
+	}
+}
+
+func sid(i int) string { return fmt.Sprintf("sid-of-flask-session-%020d", i) }
+
+// flaskSessions stores sessions as Flask-Session does, and returns what is in them.
+func flaskSessions(t *testing.T, url string, n int) []byte {
+	t.Helper()
+	s, err := openFlaskSession(t.Context(), url)
 	must(t, err)
-	defer from.Close()
+	defer s.Close()
+	if table, ok := s.(interface{ Migrate(context.Context) error }); ok {
+		must(t, table.Migrate(t.Context()))
+	}
 	document, err := flask.Msgpack.Split([]byte(`{"_user_id":"ann","cart":["tea"],"n":7}`))
 	must(t, err)
 	slices.SortFunc(document, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
 	data, err := flask.Msgpack.Join(document)
 	must(t, err)
-	sid := func(i int) string { return fmt.Sprintf("sid-of-flask-session-%020d", i) }
-	for i := range 50 {
-		must(t, from.Create(t.Context(), store.Record{Key: sid(i), Version: uint64(i + 1), Data: data, ExpiresAt: time.Now().Add(time.Hour)}))
+	for i := range n {
+		must(t, s.Create(t.Context(), store.Record{Key: sid(i), Version: uint64(i + 1), Data: data, ExpiresAt: time.Now().Add(time.Hour)}))
 	}
-	native := "sqlite:" + filepath.Join(dir, "native.db")
-	out, errs, code := command(t, "", "migrate", flaskURL, native, "--journal", filepath.Join(dir, "there"))
-	if code != exitOK || errs != "" {
-		t.Fatalf("from Flask-Session: got exit code %d: %s%s", code, out, errs)
-	}
-	wantLines(t, out, "      50 copied", "check: 50 equal\n")
-	if out, _, _ := command(t, native, "ls", "--principal", "ann", "--json"); strings.Count(out, `"principal":"ann"`) != 50 {
-		t.Errorf("got %s, want 50 sessions of ann", out)
-	}
-	to, err := storeurl.Open(t.Context(), native)
-	must(t, err)
-	defer to.Close()
-	if r, err := to.Load(t.Context(), sid(7)); err != nil || !bytes.Equal(r.Data, data) {
-		t.Errorf("got %q, %v, want the session's values as they were", r.Data, err)
-	}
+	return data
+}
 
-	// Within one Redis, under another prefix.
-	if out, errs, code := command(t, "", "migrate", flaskURL, redis+"?prefix=converted:", "--journal", filepath.Join(dir, "within")); code != exitOK || !strings.Contains(out, "check: 50 equal\n") {
-		t.Errorf("within one Redis: got exit code %d: %s%s", code, out, errs)
-	}
-
-	back := flaskSession + redis + "?key_prefix=back:"
-	if out, errs, code := command(t, "", "migrate", native, back, "--journal", filepath.Join(dir, "back")); code != exitOK || !strings.Contains(out, "check: 50 equal\n") {
-		t.Errorf("back to Flask-Session: got exit code %d: %s%s", code, out, errs)
-	}
-	again, err := openFlaskSession(t.Context(), redis+"?key_prefix=back:")
+// held returns what is in one of those sessions.
+func held(t *testing.T, url string) []byte {
+	t.Helper()
+	p, err := (&app{}).openAt(t.Context(), url, true)
 	must(t, err)
-	defer again.Close()
-	if r, err := again.Load(t.Context(), sid(7)); err != nil || !bytes.Equal(r.Data, data) {
-		t.Errorf("back again: got %q, %v, want the session's values as they were", r.Data, err)
-	}
-	for _, args := range [][]string{{"ls"}, {"migrate", flaskSession + "file:" + dir, native}, {"migrate", flaskSession + "sqlite:" + dir, native}} {
-		if _, errs, code := command(t, flaskURL, args...); code != exitUsage {
-			t.Errorf("%q: got exit code %d and %s, want 2", args, code, errs)
-		}
-	}
+	defer p.close()
+	r, err := p.Load(t.Context(), sid(7))
+	must(t, err)
+	return r.Data
 }

@@ -62,6 +62,7 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 	}
 	if !create {
 		scheme, path, _ := strings.Cut(url, ":")
+		scheme = strings.TrimPrefix(scheme, flaskSession)
 		if path, _, _ = strings.Cut(strings.TrimPrefix(path, "//"), "?"); scheme == "file" || scheme == "sqlite" {
 			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 				return nil, fmt.Errorf("there is nothing at %s", path)
