@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -56,13 +57,22 @@ func FlaskSession(client rueidis.Client, opts *FlaskOptions) (*FlaskStore, error
 }
 
 // OpenFlaskSession connects to the server that a URL names, as [Open] does, and returns a FlaskStore whose Close closes
-// the connections.
+// the connections. It tries a read and a write, with the permissions that docs/flask-session.md names.
 func OpenFlaskSession(ctx context.Context, url string, opts *FlaskOptions) (*FlaskStore, error) {
-	s, err := Open(ctx, url, nil)
+	s, err := connect(ctx, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	return flaskStore(s, opts), nil
+	f := flaskStore(s, opts)
+	name := "try-" + rand.Text()
+	if _, err = f.Load(ctx, name); errors.Is(err, store.ErrNotFound) {
+		err = f.Delete(ctx, name)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func flaskStore(s *Store, opts *FlaskOptions) *FlaskStore {
@@ -268,20 +278,30 @@ func (m *flaskKeys) All(ctx context.Context) iter.Seq2[flasksession.Entry, error
 
 // page yields the sessions under names, and tells whether the loop goes on.
 func (m *flaskKeys) page(ctx context.Context, names []string, seen *window, yield func(flasksession.Entry, error) bool) bool {
+	var keys []string
+	var commands rueidis.Commands
 	for _, name := range names {
-		if strings.HasPrefix(name, flasksession.MarkPrefix) && m.prefix == "" || !seen.add(name) {
-			continue
-		}
 		key := strings.TrimPrefix(name, m.prefix)
-		if check(key) != nil {
+		if m.prefix == "" && strings.HasPrefix(name, flasksession.MarkPrefix) || check(key) != nil || !seen.add(name) {
 			continue
 		}
-		document, mark, err := m.Load(ctx, key)
+		session, mark := m.names(key)
+		keys = append(keys, key)
+		commands = append(commands, m.client.B().Evalsha().Sha1(flaskLoad.sha1).Numkeys(2).Key(session, mark).Build())
+	}
+	if len(keys) == 0 {
+		return true
+	}
+	for i, res := range m.client.DoMulti(ctx, commands...) {
+		document, mark, err := flaskValues(res)
+		if err != nil { // a connection that broke, a server that does not know the script yet
+			document, mark, err = m.Load(ctx, keys[i])
+		}
 		if err != nil {
 			yield(flasksession.Entry{}, err)
 			return false
 		}
-		if document != nil && mark == nil && !yield(flasksession.Entry{Key: key, Value: *document}, nil) {
+		if document != nil && mark == nil && !yield(flasksession.Entry{Key: keys[i], Value: *document}, nil) {
 			return false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hipflask/session/flask"
 	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/redisstore"
 	"github.com/hipflask/session/store/storetest"
@@ -194,5 +195,53 @@ func TestFlaskOddValues(t *testing.T) {
 	}
 	if rec, err := s.Load(t.Context(), forever); err != nil || time.Until(rec.ExpiresAt) < 24*365*time.Hour {
 		t.Errorf("a session that never expires: got %v, %v", rec.ExpiresAt, err)
+	}
+}
+
+// TestFlaskPermissions: what docs/flask-session.md says is enough, and what it does not say is missed.
+func TestFlaskPermissions(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	p := newRedisPy(t, server.Addr)
+	rules := []string{"~session:*", "~hipflask:{session:*", "+hello", "+ping", "+client|setname", "+eval", "+evalsha", "+get", "+set", "+del", "+exists",
+		"+pttl", "+pexpire", "+scan"}
+	user := func(name string, rules ...string) string {
+		err := p.do(p.client.B().Arbitrary("ACL", "SETUSER", name, "reset", "on", ">secret").Args(rules...).Build()).Error()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "redis://" + name + ":secret@" + server.Addr
+	}
+	s := openFlask(t, user("enough", rules...), nil)
+	key := newSID()
+	p.set(key, []byte("x"), time.Hour)
+	rec, err := s.Load(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := rec
+	ended.Kind = store.Ended
+	next := store.Record{Key: newSID(), Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("y")}
+	for range s.All(t.Context()) {
+	}
+	for what, err := range map[string]error{
+		"Create": s.Create(t.Context(), next), "Touch": s.Touch(t.Context(), key, rec.Version, time.Now(), time.Now().Add(time.Hour)),
+		"Replace": s.Replace(t.Context(), next, 1), "an end": s.Replace(t.Context(), ended, rec.Version), "Delete": s.Delete(t.Context(), next.Key),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, missing := range []string{"+get", "+del"} {
+		var fewer []string
+		for _, rule := range rules {
+			if rule != missing {
+				fewer = append(fewer, rule)
+			}
+		}
+		_, err := redisstore.OpenFlaskSession(t.Context(), user("fewer", fewer...), nil)
+		if err == nil || !strings.Contains(err.Error(), "permission") {
+			t.Errorf("without %s: got %v, want an error about a permission", missing, err)
+		}
 	}
 }

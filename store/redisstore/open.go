@@ -69,6 +69,19 @@ func clientDefaults() rueidis.ClientOption {
 //
 // Errors never contain the URL. ctx bounds the call of Open.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	s, err := connect(ctx, url, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.try(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect is Open without trying anything.
+func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 	settings := Options{}
 	if opts != nil {
 		settings = *opts
@@ -85,14 +98,11 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		return nil, failed("connect", err)
 	}
 	s, err := New(client, &settings)
-	if err == nil {
-		s.owned = true
-		err = s.try(ctx)
-	}
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
+	s.owned = true
 	return s, nil
 }
 
