@@ -18,9 +18,9 @@ func (b *bench) requests() error {
 		}
 		defer scenes[i].app.Close()
 	}
-	bare := peers.Bare().Prepare("")
+	bare := peers.Bare().Prepare()
 	floors := []measure.Subject{
-		{Name: "a bare handler", Run: repeat(func() error { bare.Send(); return nil })},
+		{Name: "a bare handler", Run: repeat(func() error { bare.Send(""); return nil })},
 		hmacFloor(),
 	}
 	all := map[string]map[string]measure.Samples{}

@@ -165,7 +165,7 @@ func (j jar) String() string {
 
 // send sends a request of the browser.
 func (t *trial) send(fn peers.Handler) peers.Answer {
-	answer := t.app.Serve(fn).Prepare(t.browser.String()).Send()
+	answer := t.app.Serve(fn).Prepare().Send(t.browser.String())
 	t.browser.take(answer)
 	return answer
 }
@@ -176,7 +176,7 @@ func (t *trial) loggedIn(j jar) bool {
 	t.app.Serve(func(x peers.Exchange) {
 		user = x.User()
 		x.Reply()
-	}).Prepare(j.String()).Send()
+	}).Prepare().Send(j.String())
 	return user == raceUser
 }
 
@@ -200,8 +200,9 @@ func (t *trial) begin(n int, then func(i int, x peers.Exchange)) []slow {
 			<-under[i].proceed
 			then(i, x)
 			x.Reply()
-		}).Prepare(t.browser.String())
-		go func() { under[i].answer <- request.Send() }()
+		}).Prepare()
+		cookie := t.browser.String()
+		go func() { under[i].answer <- request.Send(cookie) }()
 	}
 	read.Wait()
 	return under

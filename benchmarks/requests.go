@@ -88,7 +88,7 @@ func newScene(l peers.Library, dir string, n int) (*scene, error) {
 	distinct := map[string]bool{}
 	for i := range n {
 		user = fmt.Sprintf("user-%06d", i)
-		answer := login.Prepare("").Send()
+		answer := login.Prepare().Send("")
 		cookie := cookieOf(answer)
 		if cookie == "" || distinct[cookie] {
 			return nil, fmt.Errorf("%s: login %d got no session of its own (status %d)", l.Name, i, answer.Status)
@@ -109,7 +109,7 @@ func (s *scene) check(more func(x peers.Exchange) bool) error {
 	})
 	for i, cookie := range s.cookies {
 		user, good = s.users[i], false
-		if answer := look.Prepare(cookie).Send(); answer.Status != 200 || !good {
+		if answer := look.Prepare().Send(cookie); answer.Status != 200 || !good {
 			return fmt.Errorf("%s: session %d does not come back as it was stored", s.library.Name, i)
 		}
 	}
@@ -130,19 +130,16 @@ func cookieOf(a peers.Answer) string {
 // when it has run.
 func (s *scene) subject(op operation) (measure.Subject, func() error) {
 	var p problems
-	server := s.app.Serve(op.handler(&p))
-	requests := []peers.Request{server.Prepare("")}
-	if op.cookie {
-		requests = nil
-		for _, cookie := range s.cookies {
-			requests = append(requests, server.Prepare(cookie))
-		}
+	request := s.app.Serve(op.handler(&p)).Prepare()
+	cookies := s.cookies
+	if !op.cookie {
+		cookies = []string{""}
 	}
 	sent := 0
 	var last string // the cookie that came with the last answer
 	run := func(n int) {
 		for range n {
-			answer := requests[sent%len(requests)].Send()
+			answer := request.Send(cookies[sent%len(cookies)])
 			sent++
 			if answer.Status != 200 {
 				p.report("got status %d", answer.Status)
@@ -161,12 +158,12 @@ func (s *scene) subject(op operation) (measure.Subject, func() error) {
 		}
 		after := *s
 		if s.library.Keeps == peers.Cookie {
-			i := (sent - 1) % len(requests)
+			i := (sent - 1) % len(cookies)
 			after.cookies = []string{cookieOf(peers.Answer{SetCookies: []string{last}})}
 			after.users = s.users[i : i+1]
 		}
-		// The last change of each session is one of the last len(requests).
-		return after.check(func(x peers.Exchange) bool { return x.Count(visits) > sent-len(requests) })
+		// The last change of each session is one of the last len(cookies).
+		return after.check(func(x peers.Exchange) bool { return x.Count(visits) > sent-len(cookies) })
 	}
 	return measure.Subject{Name: s.library.Name, Run: run}, check
 }

@@ -30,9 +30,9 @@ func (b *bench) repeats() int {
 	case b.plan.Rounds == 1:
 		return 1
 	case b.quick:
-		return 3
+		return 2
 	}
-	return 5
+	return 3
 }
 
 // limit is a row of the table of targets that is no ratio.

@@ -4,6 +4,7 @@
 package measure
 
 import (
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
@@ -19,6 +20,10 @@ type Subject struct {
 type Plan struct {
 	Rounds int           // in each of which every subject has one turn
 	Slice  time.Duration // about how long a turn takes
+	// Wall measures by the clock on the wall, for code that waits for others. Otherwise what counts is the processor
+	// time of the thread that runs the code, where the system tells it: what the clock would show on a machine that does
+	// nothing else. The garbage collector's work counts as far as that thread has to help it.
+	Wall bool
 }
 
 // Samples are what was measured of one subject: one value for each round.
@@ -29,7 +34,7 @@ type Samples struct {
 	Bytes  float64   // allocated for one operation, of the last round
 }
 
-// Run measures the subjects in turns. Each round begins with another one, so that none always follows the same.
+// Run measures the subjects in turns, in each round in another order, so that none always follows the same.
 func Run(p Plan, subjects ...Subject) []Samples {
 	result := make([]Samples, len(subjects))
 	counts := make([]int, len(subjects))
@@ -37,10 +42,16 @@ func Run(p Plan, subjects ...Subject) []Samples {
 		result[i].Name = s.Name
 		counts[i] = calibrate(s.Run, p.Slice)
 	}
-	for round := range p.Rounds {
-		for k := range subjects {
-			i := (k + round) % len(subjects)
-			result[i].turn(subjects[i].Run, counts[i])
+	now := threadTime
+	if p.Wall {
+		now = wallTime
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range p.Rounds {
+		for _, i := range rnd.Perm(len(subjects)) {
+			result[i].turn(now, subjects[i].Run, counts[i])
 		}
 	}
 	return result
@@ -58,18 +69,22 @@ func calibrate(run func(n int), slice time.Duration) int {
 }
 
 // turn collects the garbage of others first, so that nobody pays for it.
-func (s *Samples) turn(run func(n int), n int) {
+func (s *Samples) turn(now func() time.Duration, run func(n int), n int) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := time.Now()
+	began := now()
 	run(n)
-	took := time.Since(start)
+	took := now() - began
 	runtime.ReadMemStats(&after)
 	s.Time = append(s.Time, float64(took.Nanoseconds())/float64(n))
 	s.Allocs = float64(after.Mallocs-before.Mallocs) / float64(n)
 	s.Bytes = float64(after.TotalAlloc-before.TotalAlloc) / float64(n)
 }
+
+var start = time.Now()
+
+func wallTime() time.Duration { return time.Since(start) }
 
 // Ratio is what a subject takes of another one's time: the median of all rounds, and the bounds within which eight
 // tenths of them lie.

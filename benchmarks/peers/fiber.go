@@ -55,7 +55,7 @@ func (f *fiberApp) Serve(fn Handler) Server {
 
 type fiberServer struct{ handler fasthttp.RequestHandler }
 
-func (s fiberServer) Prepare(cookie string) Request {
+func (s fiberServer) Prepare() Request {
 	q := &fiberRequest{handler: s.handler}
 	h := &q.ctx.Request.Header
 	h.SetMethod(fasthttp.MethodGet)
@@ -63,9 +63,6 @@ func (s fiberServer) Prepare(cookie string) Request {
 	h.SetHost("example.com")
 	h.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	h.Set("Accept", "text/html")
-	if cookie != "" {
-		h.Set("Cookie", cookie)
-	}
 	return q
 }
 
@@ -74,7 +71,11 @@ type fiberRequest struct {
 	ctx     fasthttp.RequestCtx
 }
 
-func (q *fiberRequest) Send() Answer {
+func (q *fiberRequest) Send(cookie string) Answer {
+	q.ctx.Request.Header.DelAllCookies()
+	if cookie != "" {
+		q.ctx.Request.Header.Set("Cookie", cookie)
+	}
 	q.ctx.Response.Reset()
 	q.ctx.ResetUserValues()
 	q.handler(&q.ctx)

@@ -5,7 +5,7 @@ import "net/http"
 // httpServer is a Server for handlers of net/http.
 type httpServer struct{ handler http.Handler }
 
-func (s httpServer) Prepare(cookie string) Request {
+func (s httpServer) Prepare() Request {
 	r, err := http.NewRequest(http.MethodGet, "http://example.com/", http.NoBody)
 	if err != nil {
 		panic(err)
@@ -14,20 +14,23 @@ func (s httpServer) Prepare(cookie string) Request {
 	r.RequestURI, r.RemoteAddr = "/", "192.0.2.1:1234"
 	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	r.Header.Set("Accept", "text/html")
-	if cookie != "" {
-		r.Header.Set("Cookie", cookie)
-	}
-	return &httpRequest{handler: s.handler, prepared: r, w: recorder{header: http.Header{}}}
+	return &httpRequest{handler: s.handler, prepared: r, cookie: make([]string, 1), w: recorder{header: http.Header{}}}
 }
 
 type httpRequest struct {
 	handler  http.Handler
 	prepared *http.Request
+	cookie   []string // the header's values
 	sent     http.Request
 	w        recorder
 }
 
-func (q *httpRequest) Send() Answer {
+func (q *httpRequest) Send(cookie string) Answer {
+	if q.cookie[0] = cookie; cookie == "" {
+		delete(q.prepared.Header, "Cookie")
+	} else {
+		q.prepared.Header["Cookie"] = q.cookie
+	}
 	clear(q.w.header)
 	q.w.status = 0
 	q.sent = *q.prepared // some libraries write into the request

@@ -1,5 +1,5 @@
 // Package peers has the session libraries for Go side by side behind one small interface, each configured as its own
-// documentation recommends, with the same settings: an idle timeout of half an hour, cookies that work over plain http,
+// documentation recommends, with the same settings: an idle timeout of twelve hours, cookies that work over plain http,
 // a signed cookie where the library has one.
 //
 // The handlers that are run are the same for all: they get an [Exchange], which calls what a handler of that library
@@ -14,7 +14,7 @@ import (
 
 // Settings that all libraries get.
 const (
-	idleTimeout = 30 * time.Minute
+	idleTimeout = 12 * time.Hour
 	lifetime    = 24 * time.Hour
 )
 
@@ -86,15 +86,14 @@ type Exchange interface {
 
 // Server answers requests in this process, without a network.
 type Server interface {
-	// Prepare makes a request with a Cookie header, "" for none. It can be sent again and again, but not by several
-	// goroutines at once.
-	Prepare(cookie string) Request
+	// Prepare makes a request that can be sent again and again, but not by several goroutines at once.
+	Prepare() Request
 }
 
 // Request is a request that can be sent.
 type Request interface {
-	// Send sends it and returns the answer, which is valid until the next Send.
-	Send() Answer
+	// Send sends it with this Cookie header, "" for none, and returns the answer, which is valid until the next Send.
+	Send(cookie string) Answer
 }
 
 // Answer is what a client sees.
