@@ -18,9 +18,9 @@
 //     evicted tombstone no longer tells where a renewed session went: a request that was in flight during a Renew or a
 //     Login drops its changes (less than P3), and a Logout that overlaps a Renew of the same session can miss the new one
 //     (less than P2). It takes a server so small that it is overwritten within the two minutes that tombstones live.
-//   - A server that was cut off and comes back with its old memory, or a list of servers that is changed and changed
-//     back, brings back what was there then, sessions that were ended meanwhile included (less than P2). Empty the memory
-//     of such a server first (flush_all, or a restart).
+//   - A list of servers that is changed and changed back brings back what the servers had then, sessions that were ended
+//     meanwhile included (less than P2). So does a ServerSelector that passes over a server which does not answer. Empty
+//     the memory of a server (flush_all, or a restart) before it comes back.
 //
 // With memcached's option -M a full server refuses writes instead of evicting: clients get 503, and nothing is lost but by
 // a restart.
