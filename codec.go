@@ -40,9 +40,6 @@ func (m *Manager) decodeCookie(value string) (found, error) {
 	if !time.Now().Before(r.ExpiresAt) {
 		return f, m.expired(&r)
 	}
-	if m.policy != nil {
-		r.Principal = m.principal(members)
-	}
 	f.state, f.record, f.document = live, r, newDocument(members)
 	return f, nil
 }

@@ -1,6 +1,7 @@
 package flask
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash"
@@ -97,5 +98,27 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 		return store.Record{}, session.ReasonLifetime
 	}
 	r := store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}
+	r.Principal = c.user(payload)
 	return r, nil
+}
+
+var userKeyBytes = []byte(userKey)
+
+// user returns Flask-Login's user. Whether the rest of the document can be read is found out when it is split.
+func (c *codec) user(document []byte) string {
+	if !bytes.Contains(document, userKeyBytes) {
+		return ""
+	}
+	members, err := session.JSON.Split(document)
+	if err != nil {
+		return ""
+	}
+	return c.Principal(func(key string, pointer any) (ok bool) {
+		for _, m := range members {
+			if m.Name == key {
+				ok = c.serializer.Unmarshal(m.Value, pointer) == nil
+			}
+		}
+		return ok
+	})
 }
