@@ -68,7 +68,16 @@ func TestNoEviction(t *testing.T) {
 		present(t, s, rec)
 	}
 	if len(made) < 100 {
-		t.Errorf("only %d records fit", len(made))
+		t.Fatalf("only %d records fit", len(made))
+	}
+	next := made[0]
+	next.Version = 2
+	fails(t, "Replace by as much on a full server", s.Replace(t.Context(), next, 1))
+	for _, rec := range made[:100] { // a logout has to work
+		end := store.Record{Key: rec.Key, Version: 2, Principal: rec.Principal, Kind: store.Ended, ExpiresAt: time.Now().Add(time.Hour)}
+		if err := s.Replace(t.Context(), end, 1); err != nil {
+			t.Fatalf("Replace by a tombstone on a full server: %v", err)
+		}
 	}
 }
 
