@@ -26,11 +26,16 @@ type move struct {
 
 func newMove(t *testing.T, old store.Store, keep bool) *move {
 	t.Helper()
+	return newMoveTo(t, memstore.New(nil), old, keep)
+}
+
+func newMoveTo(t *testing.T, native, old store.Store, keep bool) *move {
+	t.Helper()
 	a, err := flask.NewAdopter(flask.AdopterOptions{Store: old, Serializer: flask.Pickle, Keep: keep})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: memstore.New(nil), Adopt: a.Adopt})
+	m, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: native, Adopt: a.Adopt})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +185,24 @@ type broken struct{ store.Store }
 
 func (broken) Load(context.Context, string) (store.Record, error) {
 	return store.Record{}, errors.New("down")
+}
+
+// full takes no new session.
+type full struct{ store.Store }
+
+func (full) Create(context.Context, store.Record) error { return errors.New("full") }
+
+// TestAdoptLosesNothing: Flask's session ends when it is in its new place, and not before.
+func TestAdoptLosesNothing(t *testing.T) {
+	t.Parallel()
+	m := newMoveTo(t, full{memstore.New(nil)}, flaskFiles(t), false)
+	sid := m.write(map[string]any{"_user_id": "ann"})
+	if res, _ := m.visit(sid, nil, func(*http.Request, *session.Session) {}); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got status %d, want 503", res.StatusCode)
+	}
+	if rec, err := m.old.Load(t.Context(), sid); err != nil || rec.Kind != store.Live {
+		t.Errorf("Flask's session is %v, %v; want as it was", rec.Kind, err)
+	}
 }
 
 func TestAdoptFailsClosed(t *testing.T) {
