@@ -36,12 +36,12 @@ type FlaskDialect struct {
 
 const mebibytes = 1 << 20
 
-// FlaskPostgres is PostgreSQL 12 and later.
+// FlaskPostgres is PostgreSQL 12 and later. In a transaction now() would be the time of its beginning.
 var FlaskPostgres = FlaskDialect{
 	dialect: Postgres,
-	utc:     `(now() AT TIME ZONE 'utc')`,
-	later:   `(now() AT TIME ZONE 'utc') + ?::bigint * interval '1 millisecond'`,
-	left:    `(extract(epoch FROM expiry - (now() AT TIME ZONE 'utc')) * 1000)::bigint`,
+	utc:     `(statement_timestamp() AT TIME ZONE 'utc')`,
+	later:   `(statement_timestamp() AT TIME ZONE 'utc') + ?::bigint * interval '1 millisecond'`,
+	left:    `(extract(epoch FROM expiry - (statement_timestamp() AT TIME ZONE 'utc')) * 1000)::bigint`,
 	hash:    `encode(sha256(data), 'hex')`,
 	create: `INSERT INTO {table} AS old (session_id, data, expiry) SELECT ?::varchar, ?::bytea, {later}
 		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE session_id = ?::varchar AND expiry > {utc})
