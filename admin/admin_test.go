@@ -173,6 +173,7 @@ func TestSearch(t *testing.T) {
 	} {
 		s.has(s.get("?"+url.Values{"q": {text}}.Encode(), 200), want)
 	}
+	s.lacks(s.get("?q="+strings.Repeat("x", 5000), 200), strings.Repeat("x", 257))
 	body := s.get("?q=ann&user=ben", 200)
 	s.has(body, "Nothing has", "Sessions of ben")
 	body = s.get("?user=ann", 200)
@@ -255,7 +256,7 @@ func TestPages(t *testing.T) {
 	kept := memstore.New(nil)
 	s := newSite(t, kept, &admin.Options{PageSize: 7, Title: "Who is here"})
 	now := time.Now()
-	for i := range 30 {
+	for i := range 28 { // four whole pages
 		seen := now.Add(-time.Duration(i/3) * time.Minute) // three at the same time
 		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Label: fmt.Sprintf("L%02d", i), Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
 		if err := kept.Create(t.Context(), r); err != nil {
@@ -267,12 +268,12 @@ func TestPages(t *testing.T) {
 	path := "?q=l"
 	for pages := 1; ; pages++ {
 		body := s.get(path, 200)
-		s.has(body, "30 with", "Who is here")
+		s.has(body, "28 with", "Who is here")
 		for _, m := range label.FindAllStringSubmatch(body, -1) {
 			got = append(got, m[1])
 		}
 		next := links(body, `[^"]*seen=[^"]*`)
-		if pages == 5 {
+		if pages == 4 {
 			if len(next) > 0 {
 				t.Errorf("the last page leads to %q", next)
 			}
@@ -288,17 +289,19 @@ func TestPages(t *testing.T) {
 			t.Errorf("row %d: got %q, want %q", i, l, want)
 		}
 	}
-	if len(got) != 30 {
-		t.Errorf("got %d rows, want 30", len(got))
+	if len(got) != 28 {
+		t.Errorf("got %d rows, want 28", len(got))
 	}
 	s.has(s.get("?seen=1&after=x", 200), "There are no more.")
-	s.has(s.get("?seen=rubbish", 200), "30 sessions")
+	s.has(s.get("?seen=rubbish", 200), "28 sessions")
 }
 
 // slow lists one session each time it is asked for more, for ever.
 type slow struct{ store.Store }
 
-func (s slow) Principal(ctx context.Context, _ string) iter.Seq2[store.Record, error] { return s.All(ctx) }
+func (s slow) Principal(ctx context.Context, _ string) iter.Seq2[store.Record, error] {
+	return s.All(ctx)
+}
 func (s slow) All(context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		now := time.Now()
