@@ -1,9 +1,12 @@
 package redisstore_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/redis/rueidis"
 
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
@@ -15,10 +18,35 @@ func TestMain(m *testing.M) { servertest.Main(m) }
 
 // The servers that tests share, each started by the first test that needs it.
 var (
-	redis     = sync.OnceValue(func() *servertest.Server { return servertest.Redis(servertest.Shared) })
-	cluster   = sync.OnceValue(func() *servertest.Cluster { return servertest.RedisCluster(servertest.Shared) })
-	sentinels = sync.OnceValue(func() *servertest.Sentinels { return servertest.RedisSentinel(servertest.Shared) })
+	redis   = sync.OnceValue(func() *servertest.Server { return servertest.Redis(servertest.Shared) })
+	cluster = sync.OnceValue(func() *servertest.Cluster {
+		c := servertest.RedisCluster(servertest.Shared)
+		tell(c.Nodes, "CONFIG", "SET", "cluster-node-timeout", patience)
+		return c
+	})
+	sentinels = sync.OnceValue(func() *servertest.Sentinels {
+		s := servertest.RedisSentinel(servertest.Shared)
+		tell(s.Sentinels, "SENTINEL", "SET", s.Master, "down-after-milliseconds", patience)
+		return s
+	})
 )
+
+// patience is how many milliseconds a shared master may be silent: on a busy machine that can be long, and a failover
+// would be in the way of tests that are about something else.
+const patience = "60000"
+
+func tell(servers []*servertest.Server, words ...string) {
+	for _, server := range servers {
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, ForceSingleClient: true, DisableCache: true})
+		if err == nil {
+			err = client.Do(context.Background(), client.B().Arbitrary(words...).Build()).Error()
+			client.Close()
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+}
 
 func clusterURL() string { return "redis://" + strings.Join(cluster().Addrs(), ",") }
 
