@@ -192,6 +192,13 @@ func TestEndOne(t *testing.T) {
 		if len(ask) != 1 {
 			t.Fatalf("%q: got links %q, want one that ends the session", user, ask)
 		}
+		if user != "" {
+			of := links(body, `\./\?user=[^"]*`)
+			if len(of) != 1 {
+				t.Fatalf("%q: got links %q, want one to the user", user, of)
+			}
+			s.has(s.get(s.resolve("", of[0]), 200), "2 sessions,", "Sessions of "+html.EscapeString(user))
+		}
 		ask[0] = s.resolve("", ask[0])
 		page := s.get(ask[0], 200)
 		s.has(page, "End this session?", i.Handle, "phone", `action="end"`)
