@@ -82,6 +82,19 @@ func TestFlaskShared(t *testing.T) {
 	})
 }
 
+// TestFlaskSharedTagged is an application that writes Flask's tagged JSON to its store.
+func TestFlaskSharedTagged(t *testing.T) {
+	t.Parallel()
+	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
+		p := newRedisPy(tb, redis().Addr)
+		p.prefix = "tagged:"
+		return layouttest.Backend{
+			Store:      openFlask(tb, redis().URL, &redisstore.FlaskOptions{KeyPrefix: p.prefix}),
+			Serializer: flask.TaggedJSON, Set: p.set, Get: p.get, Delete: p.delete,
+		}
+	})
+}
+
 // TestFlaskSharedOnCluster: a session and its mark are in one slot.
 func TestFlaskSharedOnCluster(t *testing.T) {
 	t.Parallel()
