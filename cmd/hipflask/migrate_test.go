@@ -178,7 +178,7 @@ func TestMigrateExpiredCopy(t *testing.T) {
 func TestMigrateWithoutJournal(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	for _, key := range []string{"same", "newer", "older"} {
+	for _, key := range []string{"same", "newer", "older", "ended"} {
 		must(t, p.from.Create(t.Context(), record(key, 1, "one")))
 	}
 	p.run()
@@ -186,11 +186,17 @@ func TestMigrateWithoutJournal(t *testing.T) {
 	newer := record("newer", 2, "two")
 	newer.LastSeenAt = time.Now()
 	must(t, p.from.Replace(t.Context(), newer, 1))
+	marker := record("ended", 2, "")
+	marker.Kind = store.Ended
+	must(t, p.to.Replace(t.Context(), marker, 1))
+	late := record("ended", 3, "two")
+	late.LastSeenAt = time.Now()
+	must(t, p.from.Replace(t.Context(), late, 1))
 	older := record("older", 2, "TWO")
 	older.LastSeenAt = time.Now()
 	must(t, p.to.Replace(t.Context(), older, 1))
 	p.run()
-	for key, want := range map[string]string{"same": "one", "newer": "two", "older": "TWO"} {
+	for key, want := range map[string]string{"same": "one", "newer": "two", "older": "TWO", "ended": "ended"} {
 		if got := p.holds(key); got != want {
 			t.Errorf("%s: got %q, want %q", key, got, want)
 		}
