@@ -65,6 +65,11 @@ func TestReplicaIsRefused(t *testing.T) {
 	rec.Principal = ""
 	refused(t, s.Create(t.Context(), rec), "Create", "READONLY")
 	refused(t, s.Delete(t.Context(), rec.Key), "Delete", "READONLY")
+	for _, err = range s.Principal(t.Context(), "ada") {
+	}
+	refused(t, err, "Principal", "READONLY")
+	_, err = all(t, s)
+	refused(t, err, "All", "READONLY")
 	// A master that has become a replica behind a connection: what it has may be old, or nothing.
 	_, err = s.Load(t.Context(), rec.Key)
 	refused(t, err, "Load", "READONLY")
@@ -364,7 +369,7 @@ func TestReplicasConfirmReads(t *testing.T) {
 	}
 	do(t, client, "CONFIG", "RESETSTAT")
 	must(t, load(first, rec))
-	if got := calls(t, client); got["getex"] != 1 || got["evalsha"] != 0 {
+	if got := calls(t, client); got["getex"] != 1 || got["eval"] != 0 {
 		t.Errorf("Load after the doubts are gone: got commands %v, want one getex", got)
 	}
 

@@ -26,9 +26,9 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 		}
 		index := s.indexKey(principal)
 		s.scan(ctx, newWindow(), func(cursor string) (keys []string, next uint64, err error) {
-			entry, err := s.read(ctx, func() rueidis.RedisResult {
-				return s.client.Do(ctx, s.client.B().Arbitrary("ZSCAN").Keys(index).Args(cursor, "COUNT", pageText).Build())
-			}).AsScanEntry()
+			entry, err := s.page(ctx, s.client, func(b rueidis.Builder) rueidis.Completed {
+				return b.Arbitrary("ZSCAN").Keys(index).Args(cursor, "COUNT", pageText).Build()
+			})
 			for i := 0; i < len(entry.Elements); i += 2 { // keys and their index times
 				keys = append(keys, entry.Elements[i])
 			}
@@ -53,9 +53,9 @@ func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 		pattern := escape(prefix) + "*"
 		for _, node := range nodes {
 			if !s.scan(ctx, seen, func(cursor string) (keys []string, next uint64, err error) {
-				entry, err := s.read(ctx, func() rueidis.RedisResult {
-					return node.Do(ctx, node.B().Arbitrary("SCAN", cursor, "MATCH", pattern, "COUNT", pageText).Build())
-				}).AsScanEntry()
+				entry, err := s.page(ctx, node, func(b rueidis.Builder) rueidis.Completed {
+					return b.Arbitrary("SCAN", cursor, "MATCH", pattern, "COUNT", pageText).Build()
+				})
 				for _, name := range entry.Elements {
 					keys = append(keys, strings.TrimPrefix(name, prefix))
 				}
@@ -134,14 +134,49 @@ func (s *Store) yield(ctx context.Context, keys []string, yield func(store.Recor
 
 // headers reads all but the data of records; what is none is empty.
 func (s *Store) headers(ctx context.Context, keys []string) ([][]byte, error) {
-	values := make([][]byte, len(keys))
-	var results []rueidis.RedisResult
-	s.read(ctx, func() (broken rueidis.RedisResult) {
-		commands := make(rueidis.Commands, len(keys))
+	results, err := s.ask(ctx, s.client, func(b rueidis.Builder) []rueidis.Completed {
+		commands := make([]rueidis.Completed, len(keys))
 		for i, key := range keys {
-			commands[i] = s.client.B().Arbitrary("GETRANGE").Keys(s.recordKey(key)).Args("0", withoutDataText).Build()
+			commands[i] = b.Arbitrary("GETRANGE").Keys(s.recordKey(key)).Args("0", withoutDataText).Build()
 		}
-		results = s.client.DoMulti(ctx, commands...)
+		return commands
+	})
+	if err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(keys))
+	for i, res := range results {
+		if values[i], err = res.AsBytes(); err != nil && !absent(err) {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// page reads the next page of a cursor.
+func (s *Store) page(
+	ctx context.Context, client rueidis.Client, command func(rueidis.Builder) rueidis.Completed,
+) (entry rueidis.ScanEntry, err error) {
+	results, err := s.ask(ctx, client, func(b rueidis.Builder) []rueidis.Completed { return []rueidis.Completed{command(b)} })
+	if err != nil {
+		return entry, err
+	}
+	return results[0].AsScanEntry()
+}
+
+// ask sends commands that only read, in one round trip, behind one that a replica refuses: as with get, what is asked may
+// have been the master once, and an empty list would look as if nobody were logged in. The replicas of a cluster refuse
+// by themselves.
+func (s *Store) ask(
+	ctx context.Context, client rueidis.Client, commands func(rueidis.Builder) []rueidis.Completed,
+) (results []rueidis.RedisResult, err error) {
+	single := s.client.Mode() != rueidis.ClientModeCluster
+	s.read(ctx, func() (broken rueidis.RedisResult) {
+		all := commands(client.B())
+		if single {
+			all = append([]rueidis.Completed{client.B().Arbitrary("GETEX").Keys(s.prefix + "master").Build()}, all...)
+		}
+		results = client.DoMulti(ctx, all...)
 		for _, res := range results {
 			if res.NonRedisError() != nil {
 				return res
@@ -149,14 +184,13 @@ func (s *Store) headers(ctx context.Context, keys []string) ([][]byte, error) {
 		}
 		return broken
 	})
-	for i, res := range results {
-		value, err := res.AsBytes()
-		if err != nil && !absent(err) {
+	if single {
+		if err := results[0].Error(); err != nil && !absent(err) && codeOf(err) != "MISCONF" {
 			return nil, err
 		}
-		values[i] = value
+		results = results[1:]
 	}
-	return values, nil
+	return results, nil
 }
 
 var withoutDataText = strconv.Itoa(withoutData - 1)
