@@ -24,18 +24,19 @@ type FlaskOptions struct {
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
-// FlaskStore is a [store.Store] over the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy" on
-// PostgreSQL, which it may share while both run. Use it with flask.SID (or SignedSID) as Config.IDFormat and flask.Msgpack
-// (or JSON) as Config.Serializer.
+// FlaskStore is a [store.Store] over the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy"
+// on PostgreSQL, which it may share while both run. Use it with flask.SID (or SignedSID) as Config.IDFormat and
+// flask.Msgpack (or JSON) as Config.Serializer.
 //
-// A change is one UPDATE, which compares the whole content by its SHA-256; the end of a session is a transaction.
-// It never takes the place of what a Flask process has written since, and never makes a session again that was deleted.
-// A session that was ended or renewed here leaves a mark for Config.Grace, a row whose session_id begins with "hipflask:".
+// A change is one UPDATE, which compares the whole content by its SHA-256; the end of a session is a transaction. It
+// never takes the place of what a Flask process has written since, and never makes a session again that was deleted. A
+// session that was ended or renewed here leaves a mark for Config.Grace, a row whose session_id begins with
+// "hipflask:".
 //
-// The content is all there is to compare: a session that was changed and changed back counts as unchanged. A Flask process
-// overwrites what Go has written since it read the session. docs/flask-session.md tells the rest. Expiry is kept by the clock of the server.
-// Sweep removes expired rows, as "flask session_cleanup" does; the table has no index for it. It is no Lister:
-// Flask-Session has no index by user.
+// The content is all there is to compare: a session that was changed and changed back counts as unchanged. A Flask
+// process overwrites what Go has written since it read the session. docs/flask-session.md tells the rest. Expiry is
+// kept by the clock of the server. Sweep removes expired rows, as "flask session_cleanup" does; the table has no index
+// for it. It is no Lister: Flask-Session has no index by user.
 type FlaskStore struct {
 	*flasksession.Store
 	table *sqlstore.FlaskTable

@@ -23,18 +23,18 @@ type FlaskOptions struct {
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
-// FlaskStore is a [store.Store] over the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy" on
-// SQLite, which it may share while both run. Use it with flask.SID (or SignedSID) as Config.IDFormat and flask.Msgpack
-// (or JSON) as Config.Serializer.
+// FlaskStore is a [store.Store] over the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy"
+// on SQLite, which it may share while both run. Use it with flask.SID (or SignedSID) as Config.IDFormat and
+// flask.Msgpack (or JSON) as Config.Serializer.
 //
-// A change is a transaction, which compares the whole content.
-// It never takes the place of what a Flask process has written since, and never makes a session again that was deleted.
-// A session that was ended or renewed here leaves a mark for Config.Grace, a row whose session_id begins with "hipflask:".
+// A change is a transaction, which compares the whole content. It never takes the place of what a Flask process has
+// written since, and never makes a session again that was deleted. A session that was ended or renewed here leaves a
+// mark for Config.Grace, a row whose session_id begins with "hipflask:".
 //
-// The content is all there is to compare: a session that was changed and changed back counts as unchanged. A Flask process
-// overwrites what Go has written since it read the session. docs/flask-session.md tells the rest. Times have the form that SQLAlchemy reads.
-// Sweep removes expired rows, as "flask session_cleanup" does; the table has no index for it. It is no Lister:
-// Flask-Session has no index by user.
+// The content is all there is to compare: a session that was changed and changed back counts as unchanged. A Flask
+// process overwrites what Go has written since it read the session. docs/flask-session.md tells the rest. Times have
+// the form that SQLAlchemy reads. Sweep removes expired rows, as "flask session_cleanup" does; the table has no index
+// for it. It is no Lister: Flask-Session has no index by user.
 type FlaskStore struct {
 	*flasksession.Store
 	table *sqlstore.FlaskTable
@@ -45,8 +45,8 @@ var (
 	_ store.Sweeper = (*FlaskStore)(nil)
 )
 
-// FlaskSession returns a FlaskStore that uses a database of modernc.org/sqlite, which stays the caller's: Close leaves it open. Nil opts are the
-// defaults. It sends nothing. The table is made by the Flask application, or by Migrate.
+// FlaskSession returns a FlaskStore that uses a database of modernc.org/sqlite, which stays the caller's: Close leaves
+// it open. Nil opts are the defaults. It sends nothing. The table is made by the Flask application, or by Migrate.
 func FlaskSession(db *sql.DB, opts *FlaskOptions) (*FlaskStore, error) {
 	s, err := New(db, nil)
 	if err != nil {

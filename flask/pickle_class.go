@@ -1,0 +1,227 @@
+package flask
+
+import (
+	"encoding/binary"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+)
+
+// classes are the only names that a pickle may use.
+var classes = []class{
+	"datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "uuid.UUID", "decimal.Decimal", "markupsafe.Markup",
+	"builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset", "builtins.bytearray", "__builtin__.bytearray",
+	"_codecs.encode", "__builtin__.bytes", // how protocol 2 writes bytes
+}
+
+// reduce makes what a class makes of its arguments.
+func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
+	var first any
+	if len(args) > 0 {
+		first = args[0]
+	}
+	switch c {
+	case "datetime.datetime":
+		b, _ := first.([]byte)
+		if len(args) == 1 {
+			return datetime(b, nil)
+		}
+		if z, is := args.last().(zone); is && len(args) == 2 {
+			return datetime(b, &z)
+		}
+	case "datetime.date":
+		if b, is := first.([]byte); is && len(b) == 4 && len(args) == 1 {
+			_, ok = datetime(append(slices.Clone(b), make([]byte, 6)...), nil)
+			return date(b), ok
+		}
+	case "datetime.timedelta":
+		var d timedelta
+		for i := range args {
+			if d[i], ok = args[i].(int64); !ok || len(args) != 3 || d[i] != int64(int32(d[i])) {
+				return nil, false
+			}
+		}
+		return d, len(args) == 3
+	case "datetime.timezone":
+		d, is := first.(timedelta)
+		offset := d[0]*86400 + d[1]
+		return zone(offset), is && len(args) <= 2 && d[2] == 0 && offset > -86400 && offset < 86400
+	case "uuid.UUID":
+		if newObj && len(args) == 0 {
+			return &uuid{}, true
+		}
+		return &uuid{first}, len(args) == 1
+	case "decimal.Decimal":
+		text, is := first.(string)
+		return Decimal(text), is && len(args) == 1
+	case "markupsafe.Markup":
+		text, is := first.(string)
+		return Markup(text), is && len(args) == 1
+	case "_codecs.encode":
+		text, is := first.(string)
+		if is && len(args) == 2 && (args[1] == "latin1" || args[1] == "latin-1") {
+			return latin1(text)
+		}
+	case "__builtin__.bytes":
+		return []byte{}, len(args) == 0
+	case "builtins.bytearray", "__builtin__.bytearray":
+		b, is := first.([]byte)
+		return bytearray(b), len(args) == 0 || is && len(args) == 1
+	case "builtins.set", "__builtin__.set":
+		list, ok := listOf(args)
+		return &box{items: list, kind: opEmptySet}, ok
+	case "builtins.frozenset", "__builtin__.frozenset":
+		list, ok := listOf(args)
+		return frozenset(list), ok
+	}
+	return nil, false
+}
+
+// sizeOf bounds what reduce copies.
+func sizeOf(args Tuple) int {
+	if len(args) == 0 {
+		return 0
+	}
+	switch v := args[0].(type) {
+	case string:
+		return len(v)
+	case *box:
+		return len(v.items)
+	}
+	return 0
+}
+
+func (t Tuple) last() any { return t[len(t)-1] }
+
+// listOf returns the items of the one list that a set is made of.
+func listOf(args Tuple) ([]any, bool) {
+	if len(args) == 0 {
+		return nil, true
+	}
+	b, ok := args[0].(*box)
+	if !ok || len(args) != 1 || b.kind != opEmptyList {
+		return nil, false
+	}
+	return slices.Clone(b.items), true
+}
+
+func latin1(text string) (any, bool) {
+	b := make([]byte, 0, len(text))
+	for _, c := range text {
+		if c > 0xff {
+			return nil, false
+		}
+		b = append(b, byte(c))
+	}
+	return b, true
+}
+
+// datetime reads the ten bytes of a datetime's state. An hour that occurs twice is taken for the first.
+func datetime(b []byte, z *zone) (any, bool) {
+	if len(b) != 10 {
+		return nil, false
+	}
+	year, us := int(b[0])<<8|int(b[1]), int(b[7])<<16|int(b[8])<<8|int(b[9])
+	month := time.Month(b[2] & 0x7f)
+	if us > 999_999 {
+		return nil, false
+	}
+	where := time.UTC
+	if z != nil && *z != 0 {
+		where = time.FixedZone("", int(*z))
+	}
+	t := time.Date(year, month, int(b[3]), int(b[4]), int(b[5]), int(b[6]), us*1000, where)
+	// What time.Date would turn into another time is none that Python writes.
+	if year < 1 || year > 9999 || t.Month() != month || t.Day() != int(b[3]) || t.Hour() != int(b[4]) || t.Minute() != int(b[5]) ||
+		t.Second() != int(b[6]) {
+		return nil, false
+	}
+	if z == nil {
+		return Naive(t), true
+	}
+	return t, true
+}
+
+// resolve takes the boxes away. What a pickle repeats by its memo is repeated here, within the budget; what contains
+// itself is too deep.
+func resolve(v any, depth int, budget *int) (any, bool) {
+	if *budget -= 16; *budget < 0 || depth > maxReadDepth {
+		return nil, false
+	}
+	switch v := v.(type) {
+	case string:
+		*budget -= len(v)
+	case []byte:
+		*budget -= len(v)
+	case bytearray:
+		*budget -= len(v)
+	case *uuid:
+		return v.resolve()
+	case class, zone:
+		return nil, false
+	case Tuple:
+		list, ok := resolveList(v, depth, budget)
+		return Tuple(list), ok
+	case frozenset:
+		list, ok := resolveList(v, depth, budget)
+		return frozenset(list), ok
+	case *box:
+		list, ok := resolveList(v.items, depth, budget)
+		switch {
+		case !ok:
+			return nil, false
+		case v.kind == opEmptyList:
+			return list, true
+		case v.kind == opEmptySet:
+			return Set(list), true
+		}
+		items := make([]pair, 0, len(list)/2)
+		for i := 0; i < len(list); i += 2 {
+			items = append(items, pair{list[i], list[i+1]})
+		}
+		return dict(items), true
+	}
+	return v, true
+}
+
+func resolveList(items []any, depth int, budget *int) ([]any, bool) {
+	if len(items) > *budget/16 {
+		return nil, false
+	}
+	list := make([]any, len(items))
+	for i, item := range items {
+		var ok bool
+		if list[i], ok = resolve(item, depth+1, budget); !ok {
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+func (u *uuid) resolve() (any, bool) {
+	var id UUID
+	switch v := u.value.(type) {
+	case int64:
+		binary.BigEndian.PutUint64(id[8:], uint64(v))
+		return id, v >= 0
+	case *big.Int:
+		if v.Sign() < 0 || v.BitLen() > 128 {
+			return nil, false
+		}
+		v.FillBytes(id[:])
+		return id, true
+	case string:
+		return parseUUID(v)
+	}
+	return nil, false
+}
+
+// parseUUID takes the forms that uuid.UUID writes: with dashes and without.
+func parseUUID(s string) (any, bool) {
+	n, ok := new(big.Int).SetString(strings.ReplaceAll(s, "-", ""), 16)
+	if !ok || len(s) != 32 && len(s) != 36 || strings.HasPrefix(s, "+") || n.Sign() < 0 {
+		return nil, false
+	}
+	return (&uuid{value: n}).resolve()
+}
