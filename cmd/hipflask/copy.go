@@ -323,7 +323,8 @@ func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 		return &c.Newer
 	case absent:
 		return &c.Own
-	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal || isForeign(m.to)) && !changed && (!known || before.wrote(t)):
+	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal || isForeign(m.to)) &&
+		f.ExpiresAt.Sub(t.ExpiresAt).Abs() <= 2*time.Second && !changed && (!known || before.wrote(t)):
 		return &c.Equal
 	case !known || !before.wrote(t):
 		return &c.Own
