@@ -21,8 +21,8 @@ type Plan struct {
 	Rounds int           // in each of which every subject has one turn
 	Slice  time.Duration // about how long a turn takes
 	// Wall measures by the clock on the wall, for code that waits for others. Otherwise what counts is the processor
-	// time of the thread that runs the code, where the system tells it: what the clock would show on a machine that does
-	// nothing else. The garbage collector's work counts as far as that thread has to help it.
+	// time of the process, where the system tells it: what other programs do is left out, and what the garbage collector
+	// does on other processors is not.
 	Wall bool
 }
 
@@ -42,12 +42,10 @@ func Run(p Plan, subjects ...Subject) []Samples {
 		result[i].Name = s.Name
 		counts[i] = calibrate(s.Run, p.Slice)
 	}
-	now := threadTime
+	now := processTime
 	if p.Wall {
 		now = wallTime
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for range p.Rounds {
 		for _, i := range rnd.Perm(len(subjects)) {

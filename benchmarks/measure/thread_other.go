@@ -1,7 +1,0 @@
-//go:build !linux
-
-package measure
-
-import "time"
-
-func threadTime() time.Duration { return wallTime() }
