@@ -56,3 +56,14 @@ func (s small) Create(ctx context.Context, r store.Record) error {
 	}
 	return s.Store.Create(ctx, r)
 }
+
+// expired is a store whose only record has expired.
+type expired struct {
+	store.Store
+	record store.Record
+}
+
+func (s expired) Load(context.Context, string) (store.Record, error) {
+	s.record.ExpiresAt = time.Now().Add(-3*time.Hour - time.Minute)
+	return store.Record{}, &store.ExpiredError{Record: s.record}
+}
