@@ -22,7 +22,7 @@ import (
 )
 
 // storesBudget is the time for all stores together, which run at once.
-const storesBudget = 12 * time.Second
+const storesBudget = 10 * time.Second
 
 // medium is where the servers of a history keep their sessions, in real time.
 type medium struct {
