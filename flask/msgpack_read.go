@@ -236,5 +236,9 @@ func (r *msgpackReader) extension(n int) (any, error) {
 	if nanos > 999_999_999 || seconds < first || seconds > last {
 		return nil, errMsgpack
 	}
-	return time.Unix(seconds, int64(nanos)).UTC().Truncate(time.Microsecond), nil
+	t := time.Unix(seconds, int64(nanos)).UTC().Round(time.Microsecond) // as msgspec rounds
+	if t.Year() > 9999 {
+		return nil, errMsgpack
+	}
+	return t, nil
 }

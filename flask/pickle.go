@@ -114,6 +114,8 @@ const (
 	maxPickleInteger = 2048     // bytes of one integer
 )
 
+var errHashable = errors.New("flask: a set holds no lists, dicts and sets")
+
 var errPickle = errors.New("flask: not a pickle of a session's plain values")
 
 // appendPickle writes a canonical value without memo, so that values can be put one behind the other.
@@ -166,6 +168,9 @@ func appendPickle(b []byte, v any) ([]byte, error) {
 	case Tuple:
 		return appendPickleItems(b, v, opTuple)
 	case Set:
+		if !allHashable(v) {
+			return nil, errHashable
+		}
 		return appendPickleItems(append(b, opEmptySet), v, opAddItems)
 	case frozenset:
 		return appendPickleItems(b, v, opFrozenSet)

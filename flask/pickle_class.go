@@ -54,7 +54,7 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 		return &uuid{first}, len(args) == 1
 	case "decimal.Decimal":
 		text, is := first.(string)
-		return Decimal(text), is && len(args) == 1
+		return Decimal(text), is && len(args) == 1 && decimalText.MatchString(text)
 	case "markupsafe.Markup":
 		text, is := first.(string)
 		return Markup(text), is && len(args) == 1
@@ -165,7 +165,7 @@ func resolve(v any, depth int, budget *int) (any, bool) {
 		return Tuple(list), ok
 	case frozenset:
 		list, ok := resolveList(v, depth, budget)
-		return frozenset(list), ok
+		return frozenset(list), ok && allHashable(list)
 	case *box:
 		list, ok := resolveList(v.items, depth, budget)
 		switch {
@@ -174,15 +174,38 @@ func resolve(v any, depth int, budget *int) (any, bool) {
 		case v.kind == opEmptyList:
 			return list, true
 		case v.kind == opEmptySet:
-			return Set(list), true
+			return Set(list), allHashable(list)
 		}
 		items := make([]pair, 0, len(list)/2)
 		for i := 0; i < len(list); i += 2 {
+			if !isHashable(list[i]) {
+				return nil, false
+			}
 			items = append(items, pair{list[i], list[i+1]})
 		}
 		return dict(items), true
 	}
 	return v, true
+}
+
+// isHashable reports whether Python takes v for a set's item or a dict's key.
+func isHashable(v any) bool {
+	switch v := v.(type) {
+	case []any, map[string]any, pairs, Set, bytearray:
+		return false
+	case Tuple:
+		return allHashable(v)
+	}
+	return true
+}
+
+func allHashable(items []any) bool {
+	for _, item := range items {
+		if !isHashable(item) {
+			return false
+		}
+	}
+	return true
 }
 
 func resolveList(items []any, depth int, budget *int) ([]any, bool) {

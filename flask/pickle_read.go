@@ -17,6 +17,7 @@ type unpickler struct {
 	stack []any
 	marks []int
 	memo  map[uint32]any
+	frame int // where the frame ends that the machine is in, 0: in none. No opcode reaches over that.
 
 	copies int // bytes and items that were copied: a pickle can ask for the same copy again and again
 }
@@ -34,32 +35,38 @@ type (
 
 // readPickle returns the value of a whole pickle.
 func readPickle(document []byte) (any, error) {
-	if len(document) < 3 || document[0] != opProto || document[1] < 2 || document[1] > 5 || document[len(document)-1] != opStop {
+	if len(document) < 3 || document[0] != opProto || document[1] < 2 || document[1] > 5 {
 		return nil, errPickle
 	}
-	return runPickle(document)
+	return run(document, true)
 }
 
-// runPickle runs opcodes to their end, where one value has to be left.
-func runPickle(data []byte) (any, error) {
+// runPickle runs the opcodes of one value, as appendPickle writes them.
+func runPickle(data []byte) (any, error) { return run(data, false) }
+
+// run runs opcodes to their end, which is STOP if they are a whole pickle, and where one value has to be left.
+func run(data []byte, whole bool) (any, error) {
 	if len(data) > maxPickle {
 		return nil, errPickle
 	}
 	u := unpickler{data: data}
-	for u.pos < len(u.data) {
+	stopped := false
+	for u.pos < len(u.data) && !stopped {
 		op := u.data[u.pos]
 		u.pos++
 		if op == opStop {
-			if u.pos != len(u.data) {
-				return nil, errPickle
-			}
-			break
-		}
-		if !u.step(op) {
+			stopped = true
+		} else if !u.step(op) {
 			return nil, errPickle
 		}
+		if u.frame != 0 && u.pos > u.frame {
+			return nil, errPickle
+		}
+		if u.pos == u.frame && op != opFrame {
+			u.frame = 0
+		}
 	}
-	if len(u.stack) != 1 || len(u.marks) != 0 {
+	if stopped != whole || u.pos != len(u.data) || len(u.stack) != 1 || len(u.marks) != 0 {
 		return nil, errPickle
 	}
 	budget := maxPickle
@@ -136,8 +143,12 @@ func (u *unpickler) step(op byte) bool {
 		v, ok := u.number(1)
 		return ok && u.pos == 2 && v >= 2 && v <= 5
 	case opFrame:
-		_, ok := u.number(8)
-		return ok
+		n, ok := u.number(8)
+		if !ok || u.frame != 0 || n > uint64(len(u.data)-u.pos) {
+			return false
+		}
+		u.frame = u.pos + int(n)
+		return true
 	case opMark:
 		u.marks = append(u.marks, len(u.stack))
 		return true
@@ -284,7 +295,7 @@ func (u *unpickler) memory(op byte) bool {
 		v, ok := u.memo[uint32(n)]
 		return ok && u.push(v)
 	}
-	if len(u.stack) <= u.bottom() {
+	if len(u.stack) <= u.bottom() || n > uint64(len(u.data)) { // Python keeps the memo in an array
 		return false
 	}
 	if u.memo == nil {

@@ -196,12 +196,15 @@ func TestStoresRefuseWhenSet(t *testing.T) {
 		for name, value := range map[string]any{
 			"not UTF-8": "\xff", "not UTF-8 within": map[string]any{"a": []any{"\xff"}}, "a channel": make(chan int), "a function": func() {},
 			"the year 0": early, "the naive year 0": flask.Naive(early), "too deep": deep, "complex": 1i, "a key that is no text": map[string]any{"\xff": 1},
-			"a map by arrays": map[[1]int]int{{1}: 1},
+			"a map by arrays": map[[1]int]int{{1}: 1}, "no decimal": flask.Decimal("1,5"),
 		} {
 			if got, err := s.Marshal(value); err == nil {
 				t.Errorf("%T: %s was written as %q", s, name, got)
 			}
 		}
+	}
+	if got, err := flask.Pickle.Marshal(flask.Set{[]any{1}}); err == nil {
+		t.Errorf("Pickle: a set of lists was written as %q", got)
 	}
 	for name, value := range map[string]any{"2^64": new(big.Int).Lsh(big.NewInt(1), 64), "-2^63-1": new(big.Int).Sub(big.NewInt(math.MinInt64), big.NewInt(1))} {
 		if got, err := flask.Msgpack.Marshal(value); err == nil {
@@ -294,6 +297,15 @@ func TestPickleIsBounded(t *testing.T) {
 		"copies again and again": "\x80\x04}(X\x01\x00\x00\x00a" + text + strings.Repeat("c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R0", 1000) + "u.",
 		"deep":                   "\x80\x04}(X\x01\x00\x00\x00a" + strings.Repeat("]", 2000) + strings.Repeat("a", 1999) + "u.",
 		"a length without bytes": "\x80\x04}(X\x01\x00\x00\x00aB\xff\xff\xff\xffu.",
+		"a frame beyond the end": "\x80\x04\x95\x04\x00\x00\x00\x00\x00\x00\x00}.",
+		"a frame in a frame":     "\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x02\x00\x00\x00\x00\x00\x00\x00}.",
+		"over a frame's end":     "\x80\x04\x95\x03\x00\x00\x00\x00\x00\x00\x00}(X\x01\x00\x00\x00aNu.",
+		"a list in a set":        "\x80\x04}(X\x01\x00\x00\x00a\x8f(]\x90u.",
+		"a list as a key":        "\x80\x04}(X\x01\x00\x00\x00a}(]Nuu.",
+		"a memo beyond all":      "\x80\x04}r\x00\x00\x00\x7f.",
+		"no STOP":                "\x80\x04}q.",
+		"text after STOP":        "\x80\x04}..",
+		"no decimal number":      "\x80\x04}(X\x01\x00\x00\x00acdecimal\nDecimal\nX\x01\x00\x00\x00x\x85Ru.",
 		"a huge integer":         "\x80\x04}(X\x01\x00\x00\x00a\x8b\x00\x10\x00\x00" + strings.Repeat("x", 4096) + "u.",
 	} {
 		if _, err := flask.Pickle.Split([]byte(document)); err == nil {

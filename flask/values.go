@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,12 @@ type Set []any
 // Naive is a Python datetime without a time zone: the fields count, the Location does not. Only Pickle keeps the type;
 // the others write a str, as Python does.
 type Naive time.Time
+
+// decimalText is what decimal.Decimal takes, without what it would clean up first. A Python that reads another one fails.
+var (
+	decimalText = regexp.MustCompile(`^[+-]?((\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,9})?|Infinity|s?NaN\d*)$`)
+	errDecimal  = errors.New("flask: not the text of a decimal number")
+)
 
 // MarshalText gives the form of Python's isoformat.
 func (n Naive) MarshalText() ([]byte, error) {
@@ -69,7 +76,10 @@ func canonical(v any, depth int) (any, error) {
 	case Markup:
 		return v, checkText(string(v))
 	case Decimal:
-		return v, checkText(string(v))
+		if !decimalText.MatchString(string(v)) {
+			return nil, errDecimal
+		}
+		return v, nil
 	case int:
 		return int64(v), nil
 	case uint64:

@@ -3,12 +3,16 @@ documents are base64.
 
 {"op": "make", "form": F, "seed": S, "n": N}                 -> {"docs": [...]}   random sessions
 {"op": "judge", "form": F, "to": G, "seed": S, "docs": [...]} -> {"bad": null}     docs are those sessions, in form G, or null
+{"op": "mutate", "form": F, "seed": S, "n": N}               -> {"docs": [...]}   the same, with bytes changed
+{"op": "compare", "form": F, "docs": [...], "read": [...]}    -> {"bad": null}     what Go made of docs; null: refused
 {"op": "again", "form": F, "seed": S, "docs": [...]}          -> {"docs": [...]}   read and written anew
 """
 
 import base64
+import codecs
 import datetime
 import decimal
+import io
 import json
 import math
 import pickle
@@ -163,8 +167,59 @@ def same(a, b, ordered=True):
     return a == b
 
 
+class Names(pickle.Unpickler):
+    """Reads a pickle of any bytes, and calls nothing but the classes of a session's values."""
+
+    CLASSES = {datetime.datetime, datetime.date, datetime.timedelta, datetime.timezone, uuid.UUID, decimal.Decimal, Markup}
+    CLASSES |= {set, frozenset, bytearray, bytes, codecs.encode}
+
+    def find_class(self, module, name):
+        found = super().find_class(module, name)
+        if not any(found is c for c in self.CLASSES):
+            raise pickle.UnpicklingError("a name")
+        return found
+
+
+def mutate(r, b):
+    b = bytearray(b)
+    for _ in range(r.choice([1, 1, 2, 5])):
+        at = r.randrange(len(b) + 1)
+        match r.randrange(5):
+            case 0:
+                b[at:at] = r.randbytes(1)
+            case 1:
+                del b[at : at + r.choice([1, 1, 8])]
+            case 2:
+                b[at : at + 1] = r.randbytes(1)
+            case 3:
+                b[at:at] = b[at : at + r.randint(1, 20)]
+            case 4:
+                b[at : at + 1] = bytes([r.choice(b"\x00\x80\xff\xc7\xd6\xdf()]}.RbutsehjqN\x81\x8a\x93\x94")])
+    return bytes(b)
+
+
+def compare(form, doc, read):
+    try:
+        value = Names(io.BytesIO(doc)).load() if form == "pickle" else decode(form, doc)
+    except Exception as e:
+        return read and f"Go takes what Python refuses ({e!r}): {doc!r}"
+    plain = isinstance(value, dict) and all(isinstance(k, str) for k in value)
+    if read is None:
+        # Of pickles only the bytes that Python writes need to be read.
+        return plain and form != "pickle" and f"Go refuses what Python takes: {doc!r}: {value!r}"
+    got = decode(form, read)
+    return not same(got, value) and f"Go made {got!r} of {value!r}: {doc!r}"
+
+
 def answer(q):
     form = q["form"]
+    if q["op"] == "mutate":
+        r = random.Random(q["seed"])
+        made = [mutate(r, encode(*shift(session(q["seed"] + i, form), form))) for i in range(q["n"])]
+        return {"docs": [base64.b64encode(d).decode() for d in made]}
+    if q["op"] == "compare":
+        pairs = [[d and base64.b64decode(d) for d in p] for p in zip(q["docs"], q["read"])]
+        return {"bad": next((bad for bad in (compare(form, *p) for p in pairs) if bad), None)}
     if q["op"] == "make":
         return {"docs": [base64.b64encode(encode(*shift(session(q["seed"] + i, form), form))).decode() for i in range(q["n"])]}
     docs = [d and base64.b64decode(d) for d in q["docs"]]

@@ -83,6 +83,50 @@ func TestDocumentsMadeByPython(t *testing.T) {
 	}
 }
 
+// TestDamagedDocuments: of bytes that are nearly a document, Go takes what Python takes, as the same values, and nothing
+// else. (Of pickles it takes less, since Python does not write all that it reads.)
+func TestDamagedDocuments(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano() >> 20)
+	t.Logf("seed %d", seed)
+	for _, form := range forms {
+		t.Run(form.name, func(t *testing.T) {
+			t.Parallel()
+			py := start(t, nil, "stores_codec.py")
+			taken := 0
+			for i := range uint64(max(1, *documents/len(forms)/batch)) {
+				made := py.judge(map[string]any{"op": "mutate", "form": form.name, "seed": seed + i*batch, "n": batch})
+				// What has become another form is read as that one.
+				docs := slices.DeleteFunc(made.Docs, func(doc []byte) bool { return firstForm(doc) != form.name })
+				read := make([][]byte, len(docs))
+				for k, doc := range docs {
+					if back, err := again(form.serializer, doc); err == nil {
+						read[k] = back
+						taken++
+					}
+				}
+				py.judge(map[string]any{"op": "compare", "form": form.name, "docs": docs, "read": read})
+			}
+			if taken == 0 {
+				t.Error("no damaged document was taken: the damage is too large to test anything")
+			}
+		})
+	}
+}
+
+// firstForm tells the formats apart as Flask-Session's documents are.
+func firstForm(doc []byte) string {
+	switch {
+	case len(doc) == 0:
+		return ""
+	case doc[0] == '{':
+		return "json"
+	case doc[0] == 0x80 && len(doc) > 1:
+		return "pickle"
+	}
+	return "msgpack"
+}
+
 // again reads every value of a document and writes it anew; what Go has no type for is kept, as the library does.
 func again(s session.Serializer, doc []byte) ([]byte, error) {
 	members, err := s.Split(doc)
