@@ -26,7 +26,7 @@ func TestCostAllocations(t *testing.T) {
 		{"change", "Hipflask, memory", 16},
 		{"read", "Hipflask, files", 14},
 		{"change", "Hipflask, files", 22},
-		{"read", "Hipflask, Flask's cookie", 19},
+		{"read", "Hipflask, Flask's cookie", 21},
 		{"read", "Hipflask, encrypted cookie", 13},
 		{"change", "Hipflask, encrypted cookie", 26},
 	} {
