@@ -17,6 +17,7 @@ import json
 import math
 import pickle
 import random
+import resource
 import struct
 import sys
 import uuid
@@ -167,8 +168,9 @@ def same(a, b, ordered=True):
     return a == b
 
 
-class Names(pickle.Unpickler):
-    """Reads a pickle of any bytes, and calls nothing but the classes of a session's values."""
+class Names(pickle._Unpickler):
+    """Reads a pickle of any bytes, and calls nothing but the classes of a session's values. (That written in C can crash on
+    damaged ones.)"""
 
     CLASSES = {datetime.datetime, datetime.date, datetime.timedelta, datetime.timezone, uuid.UUID, decimal.Decimal, Markup}
     CLASSES |= {set, frozenset, bytearray, bytes, codecs.encode}
@@ -246,6 +248,8 @@ def shift(made, form):
     return made[0], form, made[1]
 
 
+# A damaged pickle can ask for any amount of memory; Python gives it. MemoryError is a refusal like others.
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 for line in sys.stdin:
     try:
         print(json.dumps(answer(json.loads(line))), flush=True)
