@@ -194,7 +194,7 @@ func (r *msgpackReader) object(n int, build bool) (any, error) {
 // hashable reports whether Python takes v for a dict's key. msgspec makes a tuple of a list there.
 func hashable(v any) bool {
 	switch v := v.(type) {
-	case map[string]any, pairs:
+	case map[string]any, pairs, ext:
 		return false
 	case []any:
 		for _, item := range v {
