@@ -59,10 +59,10 @@ func sentinel(t *testing.T, opts *redisstore.Options) *service {
 	}}
 }
 
-// roles returns who is what at the moment.
+// roles returns who is what, after all failovers have ended.
 func (x *trial) roles(all *servertest.Sentinels) (master *servertest.Server, replicas []*servertest.Server) {
 	x.t.Helper()
-	addr := all.MasterAddr()
+	addr := x.agreed(all, "")
 	for _, s := range all.Nodes {
 		if s.Addr == addr {
 			master = s
@@ -70,10 +70,27 @@ func (x *trial) roles(all *servertest.Sentinels) (master *servertest.Server, rep
 			replicas = append(replicas, s)
 		}
 	}
-	if master == nil {
-		x.t.Fatal("the sentinels know no master")
-	}
 	return master, replicas
+}
+
+// agreed waits until all sentinels name the same master, and another one than was there before. One of them alone may be
+// in the middle of a failover that another one has overtaken.
+func (x *trial) agreed(all *servertest.Sentinels, before string) (addr string) {
+	x.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		named := map[string]bool{}
+		for _, s := range all.Sentinels {
+			_, line, _ := strings.Cut(redis(x.t, s, "INFO sentinel"), "status=ok,address=")
+			addr, _, _ = strings.Cut(line, ",")
+			named[addr] = true
+		}
+		if len(named) == 1 && addr != "" && addr != before {
+			return addr
+		}
+		if time.Now().After(deadline) {
+			x.t.Fatal("the sentinels don't agree on a master")
+		}
+	}
 }
 
 // leaveBehind promotes a replica that has nothing of what happens after a moment.
@@ -98,14 +115,7 @@ func (x *trial) leaveBehind(all *servertest.Sentinels, happens func()) {
 // else that is a master, with what it had or with nothing, until the sentinels notice.
 func (x *trial) failedOver(all *servertest.Sentinels, from *servertest.Server) (follow []string) {
 	x.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if addr := all.MasterAddr(); addr != "" && addr != from.Addr {
-			return []string{"--replicaof", strings.Replace(addr, ":", " ", 1)}
-		}
-		if time.Now().After(deadline) {
-			x.t.Fatal("no replica took over")
-		}
-	}
+	return []string{"--replicaof", strings.Replace(x.agreed(all, from.Addr), ":", " ", 1)}
 }
 
 // redisCluster is a cluster whose masters have one replica each, which has to have a write before it counts.
