@@ -161,7 +161,11 @@ func appendPickle(b []byte, v any) ([]byte, error) {
 			v, offset = v.UTC(), 0
 		}
 		b = append(appendDatetime(b, v), "cdatetime\ntimezone\n"...)
-		b = appendTimedelta(b, timedelta{0, int64(offset), 0})
+		d := timedelta{0, int64(offset), 0}
+		if offset < 0 {
+			d[0], d[1] = -1, d[1]+86400 // as Python has it
+		}
+		b = appendTimedelta(b, d)
 		return append(b, opTuple1, opReduce, opTuple2, opReduce), nil
 	case []any:
 		return appendPickleItems(append(b, opEmptyList), v, opAppends)

@@ -21,6 +21,9 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 	if len(args) > 0 {
 		first = args[0]
 	}
+	if newObj && c != "uuid.UUID" && c != "markupsafe.Markup" {
+		return nil, false // Python writes the others as calls, and makes something else of this
+	}
 	switch c {
 	case "datetime.datetime":
 		b, _ := first.([]byte)
@@ -42,7 +45,7 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 				return nil, false
 			}
 		}
-		return d, len(args) == 3
+		return d, len(args) == 3 && d[0] >= -999_999_999 && d[0] <= 999_999_999 && d[1] >= 0 && d[1] < 86400 && d[2] >= 0 && d[2] < 1_000_000
 	case "datetime.timezone":
 		d, is := first.(timedelta)
 		offset := d[0]*86400 + d[1]
@@ -51,7 +54,7 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 		if newObj && len(args) == 0 {
 			return &uuid{}, true
 		}
-		return &uuid{first}, len(args) == 1
+		return &uuid{first}, len(args) == 1 && !newObj
 	case "decimal.Decimal":
 		text, is := first.(string)
 		return Decimal(text), is && len(args) == 1 && decimalText.MatchString(text)

@@ -268,6 +268,7 @@ func TestPickleExecutesNothing(t *testing.T) {
 		"a protocol 0 integer":         "I1\n",
 		"a name with dots":             "\x8c\x08datetime\x8c\x11datetime.__class_\x93)R",
 		"a hash collision of a module": "cdatetime \ndatetime\n",
+		"NEWOBJ of a bytearray":        "cbuiltins\nbytearray\nC\x01x\x85\x81",
 		"REDUCE of a text":             "X\x01\x00\x00\x00a)R",
 	} {
 		for _, document := range []string{"\x80\x04}(X\x01\x00\x00\x00a" + body + "u.", "\x80\x04" + body + "}.", "\x80\x04" + body + "0}."} {
