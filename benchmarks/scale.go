@@ -26,13 +26,10 @@ func (b *bench) sizes(largest int) (sizes []int) {
 
 // repeats is how often something is measured that is over in a moment.
 func (b *bench) repeats() int {
-	switch {
-	case b.plan.Rounds == 1:
+	if b.plan.Rounds == 1 {
 		return 1
-	case b.quick:
-		return 2
 	}
-	return 3
+	return 2
 }
 
 // limit is a row of the table of targets that is no ratio.

@@ -134,7 +134,10 @@ func growMemory(open func(n int) inMemory, n, repeats int) (r memoryResult, name
 		if err := create(n/5, n, time.Now().Add(time.Hour)); err != nil {
 			return r, name, err
 		}
-		expiry := time.Now().Add(time.Second + time.Duration(n/5)*10*time.Microsecond)
+		expiry := time.Now().Add(100 * time.Millisecond)
+		if s.sweep == nil {
+			expiry = time.Now().Add(3*time.Second + time.Duration(n/5)*20*time.Microsecond)
+		}
 		if err := create(0, n/5, expiry); err != nil {
 			return r, name, err
 		}
