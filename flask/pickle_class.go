@@ -36,7 +36,7 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 	case "datetime.date":
 		if b, is := first.([]byte); is && len(b) == 4 && len(args) == 1 {
 			_, ok = datetime(append(slices.Clone(b), make([]byte, 6)...), nil)
-			return date(b), ok
+			return date(b), ok && b[2] < 0x80 // a date has no fold
 		}
 	case "datetime.timedelta":
 		var d timedelta

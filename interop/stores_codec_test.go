@@ -14,7 +14,9 @@ import (
 	"github.com/hipflask/session/flask"
 )
 
-var documents = flag.Int("documents", 3000, "random documents of Flask-Session's formats for the differential tests, half of them made by each side")
+const fewDocuments = 3000
+
+var documents = flag.Int("documents", fewDocuments, "random documents of Flask-Session's formats for the differential tests, half of them made by each side")
 
 var forms = []struct {
 	name       string
@@ -87,7 +89,10 @@ func TestDocumentsMadeByPython(t *testing.T) {
 // else. (Of pickles it takes less, since Python does not write all that it reads.)
 func TestDamagedDocuments(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano() >> 20)
+	seed := uint64(1) // always the same few, as a difference says nothing about the change that is tested
+	if *documents > fewDocuments {
+		seed = uint64(time.Now().UnixNano() >> 20)
+	}
 	t.Logf("seed %d", seed)
 	for _, form := range forms {
 		t.Run(form.name, func(t *testing.T) {
