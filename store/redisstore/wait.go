@@ -54,6 +54,11 @@ func (s *Store) wait(ctx context.Context, sc *script, key string, args []string)
 	case o := <-done:
 		return o.answer, o.err
 	case <-ctx.Done():
+	}
+	select {
+	case o := <-done: // which then cancelled the context
+		return o.answer, o.err
+	default:
 		return answer{}, ctx.Err()
 	}
 }
