@@ -134,6 +134,7 @@ func growMemory(open func(n int) inMemory, n, repeats int) (r memoryResult, name
 		if err := create(n/5, n, time.Now().Add(time.Hour)); err != nil {
 			return r, name, err
 		}
+		r.bytes = float64(heap()-empty) / float64(n-n/5)
 		expiry := time.Now().Add(100 * time.Millisecond)
 		if s.sweep == nil {
 			expiry = time.Now().Add(3*time.Second + time.Duration(n/5)*20*time.Microsecond)
@@ -141,7 +142,6 @@ func growMemory(open func(n int) inMemory, n, repeats int) (r memoryResult, name
 		if err := create(0, n/5, expiry); err != nil {
 			return r, name, err
 		}
-		r.bytes = float64(heap()-empty) / float64(n)
 		// Only what sweeps by itself must not have begun.
 		if s.sweep == nil && time.Until(expiry) < 0 {
 			return r, name, fmt.Errorf("%s: the machine is too slow to fill it with %d sessions in time", name, n)
