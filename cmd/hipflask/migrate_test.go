@@ -90,10 +90,12 @@ func TestMigrateRules(t *testing.T) {
 			must(t, s.Replace(t.Context(), r, old.Version))
 		}
 	}
+	at := time.Now() // two marks of one kind are the same
 	mark := func(kind store.Kind) func(*testing.T, store.Store) {
 		return func(t *testing.T, s store.Store) {
 			r := record("k", 77, "")
-			r.Kind, r.MovedTo, r.LastSeenAt = kind, "", time.Now()
+			r.Kind, r.MovedTo = kind, ""
+			r.CreatedAt, r.LastSeenAt, r.ExpiresAt = at.Add(-time.Hour), at, at.Add(time.Hour)
 			if kind != store.Ended {
 				r.MovedTo = "elsewhere"
 			}
