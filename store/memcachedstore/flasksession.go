@@ -33,7 +33,8 @@ type FlaskOptions struct {
 // never makes a session again that was deleted. A session that was ended or renewed here leaves a mark, "hipflask:" and
 // Flask's name, for Config.Grace. The mark and the end are two steps: a process that dies between them has ended the
 // session for Go and not for Flask, and a request that comes between them can lose a change that a Flask process makes at
-// the same moment.
+// the same moment. If the session has just changed the mark is taken back: a login or renewal among parallel requests,
+// and one of those, may be answered with 503 then, and have to be repeated.
 //
 // memcached tells no time left. A process remembers what it has written, some thousand sessions; others are touched by the
 // first request that looks at them.

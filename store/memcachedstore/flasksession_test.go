@@ -24,11 +24,17 @@ func openFlask(tb testing.TB, url string, opts *memcachedstore.FlaskOptions) *me
 	return s
 }
 
+// takenBack is what a layout of two items can't do: seldom, on a busy machine, a request answers 503.
+const takenBack = "a mark stands for a moment, and is taken back, when the session was just changed: who follows it meanwhile gets in the way of the login"
+
 func TestFlaskConformance(t *testing.T) {
 	t.Parallel()
 	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, shared().URL, nil) }, nil, nil,
 		storetest.OwnExpiry(), storetest.CoarseExpiry(coarse), storetest.MaxData(maxData/2),
-		storetest.Except("CreateRefusesATombstone", "an ID is made once: Create saves the look for a mark"))
+		storetest.Except("CreateRefusesATombstone", "an ID is made once: Create saves the look for a mark"),
+		storetest.Except("P3LoginAmongWrites", takenBack),
+		storetest.Except("P3RenewalKeepsWrites", takenBack),
+		storetest.Except("P3ParallelRenewals", takenBack))
 }
 
 // pymemcache is what Flask-Session 0.8 does with a client (flask_session/memcached/memcached.py).
