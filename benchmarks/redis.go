@@ -22,18 +22,27 @@ const inFlight = 64
 // startRedis starts a Redis server and returns a client with the settings that redisstore.Open gives its own.
 func startRedis(tb servertest.TB) (*servertest.Server, rueidis.Client, error) {
 	server := servertest.Redis(tb)
-	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{server.Addr}, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
-		MaxFlushDelay: 100 * time.Microsecond, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
-	})
+	client, err := redisClient(server, 100*time.Microsecond)
 	return server, client, err
 }
+
+// redisClient returns a client that waits for so long between two writes, to collect commands.
+func redisClient(server *servertest.Server, flushDelay time.Duration) (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr}, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
+		MaxFlushDelay: flushDelay, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
+	})
+}
+
+// floorDelays are the clients that the bare commands are tried with: what suits requests, which work between two
+// commands, makes commands wait that have nothing between them. The fastest is the floor.
+var floorDelays = []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond}
 
 // redis holds whole requests with sessions in Redis against the bare commands that they can't do without.
 func (b *bench) redis() error {
 	var tb testbed
 	defer tb.close()
-	_, client, err := startRedis(&tb)
+	server, client, err := startRedis(&tb)
 	if err != nil {
 		return err
 	}
@@ -43,11 +52,20 @@ func (b *bench) redis() error {
 		return err
 	}
 	defer s.app.Close()
-	get, change, err := redisFloors(client)
-	if err != nil {
-		return err
+	var subjects []measure.Subject
+	for _, delay := range floorDelays {
+		bare, err := redisClient(server, delay)
+		if err != nil {
+			return err
+		}
+		defer bare.Close()
+		get, change, err := redisFloors(bare, delay.String()+":")
+		if err != nil {
+			return err
+		}
+		subjects = append(subjects, get, change)
 	}
-	subjects := []measure.Subject{get, change}
+	floors := len(subjects)
 	var checks []func() error
 	for _, op := range operations[2:] {
 		subject, check := s.inFlight(op)
@@ -61,9 +79,20 @@ func (b *bench) redis() error {
 			return err
 		}
 	}
-	b.row(target{"Redis, read, 64 in flight", get.Name, 1.5, 1.2, 0}, samples[2], samples[0])
-	b.row(target{"Redis, change, 64 in flight", change.Name, 1.5, 1.2, 0}, samples[3], samples[1])
+	get, change := samples[0], samples[1]
+	for i := 2; i < floors; i += 2 {
+		get, change = faster(get, samples[i]), faster(change, samples[i+1])
+	}
+	b.row(target{"Redis, read, 64 in flight", get.Name, 1.5, 1.2, 0}, samples[floors], get)
+	b.row(target{"Redis, change, 64 in flight", change.Name, 1.5, 1.2, 0}, samples[floors+1], change)
 	return nil
+}
+
+func faster(a, b measure.Samples) measure.Samples {
+	if b.Median() < a.Median() {
+		return b
+	}
+	return a
 }
 
 // inFlight is as subject, with a request of every session at the same time.
@@ -115,13 +144,13 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', 86400000)
 return 1`
 
 // redisFloors are a bare GET of as many bytes as a session has there, and a GET with a bare compare-and-swap.
-func redisFloors(client rueidis.Client) (get, change measure.Subject, err error) {
+func redisFloors(client rueidis.Client, prefix string) (get, change measure.Subject, err error) {
 	ctx := context.Background()
 	var keys [inFlight]string
 	var versions [inFlight]int
 	value := func(worker int) string { return fmt.Sprintf("%08d%0201d", versions[worker], worker) }
 	for i := range keys {
-		keys[i] = "floor:" + strconv.Itoa(i)
+		keys[i] = prefix + strconv.Itoa(i)
 		if err := client.Do(ctx, client.B().Set().Key(keys[i]).Value(value(i)).Build()).Error(); err != nil {
 			return get, change, err
 		}

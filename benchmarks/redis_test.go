@@ -14,7 +14,7 @@ func BenchmarkRedis(b *testing.B) {
 	}
 	defer client.Close()
 	s := openScene(b, peers.HipflaskRedis(client), inFlight)
-	get, change, err := redisFloors(client)
+	get, change, err := redisFloors(client, "floor:")
 	if err != nil {
 		b.Fatal(err)
 	}
