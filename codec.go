@@ -23,34 +23,32 @@ type Codec interface {
 	Decode(value string) (store.Record, error)
 }
 
-// decodeCookie returns the session of a cookie's value, or why there is none.
-func (m *Manager) decodeCookie(value string) (found, error) {
-	f := found{at: time.Now()}
+// decodeCookie puts the session of a cookie's value into f, or returns why there is none.
+func (m *Manager) decodeCookie(value string, f *found) error {
 	if len(value) > maxCookie {
-		return f, ReasonMalformed
+		return ReasonMalformed
 	}
 	r, err := m.codec.Decode(value)
 	if err != nil {
-		return f, err
+		return err
 	}
 	members, err := m.serializer.Split(r.Data)
 	if err != nil {
-		return f, ReasonUndecodable
+		return ReasonUndecodable
 	}
-	if !time.Now().Before(r.ExpiresAt) {
-		return f, m.expired(&r)
+	t := time.Now()
+	if !t.Before(r.ExpiresAt) {
+		return m.expired(&r)
 	}
-	f.state, f.record, f.document = live, r, newDocument(members)
-	return f, nil
+	*f = found{state: live, record: r, document: newDocument(members), loadedAt: t}
+	return nil
 }
 
 func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
-	f, err := m.decodeCookie(value)
-	if err != nil {
+	if m.decodeCookie(value, &s.found) != nil {
 		return nil, ErrEnded
 	}
-	s.set(&f, value)
-	s.isNew = false
+	s.loaded(value)
 	return s, nil
 }
 
@@ -66,7 +64,7 @@ func (s *Session) saveCookie() error {
 	}
 	c := &commit{
 		m: s.m, base: s.record, document: s.document, changes: s.changes.snapshot(), label: s.label,
-		active: s.isActive, life: s.life, login: s.principal, next: identity{handle: newHandle()},
+		active: s.isActive, life: s.life, login: s.principal, next: &identity{handle: newHandle()},
 	}
 	s.mu.Unlock()
 
@@ -113,22 +111,22 @@ func (s *Session) saveCookie() error {
 		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.someName(), Err: ErrTooLate})
 		s.changes, s.life, s.ending = changes{seq: s.changes.seq}, keep, nil
 	case empty:
-		s.keep(view{changes: rest}, c, cookieChange{kind: cookieDelete})
+		s.keep(view{changes: rest}, c, &cookieChange{})
 	default:
-		v := view{state: live, record: r, document: d, loadedAt: time.Now(), token: value, changes: rest}
-		s.keep(v, c, cookieChange{kind: cookieSet, value: value, persistent: s.m.persistentIn(d), expiresAt: s.m.deadline(&r)})
+		v := view{found: found{state: live, record: r, document: d, loadedAt: time.Now()}, token: value, changes: rest}
+		s.keep(v, c, &cookieChange{value, s.m.persistentIn(d), s.m.deadline(&r)})
 	}
 	return s.err
 }
 
 // keep is what a cookie codec's save leaves. The caller holds mu.
-func (s *Session) keep(v view, c *commit, cookie cookieChange) {
+func (s *Session) keep(v view, c *commit, cookie *cookieChange) {
 	if s.label != c.label {
 		v.label = s.label
 	}
 	switch {
 	case s.ending != nil:
-		s.event(Event{Kind: EventLogout, Handle: s.ending.Handle, Principal: s.endingFor})
+		s.event(Event{Kind: EventLogout, Handle: s.ending.record.Handle, Principal: s.ending.who})
 	case c.life == login:
 		s.event(Event{Kind: EventLogin, Handle: v.record.Handle, Principal: v.record.Principal})
 	case c.life == renew:
@@ -156,7 +154,7 @@ func (m *Manager) sealCookie(r *store.Record, persistent bool) (string, error) {
 		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
 	}
 	if m.policy != nil {
-		err = m.policy.CheckCookie(m.cookie(cookieChange{kind: cookieSet, value: value, persistent: persistent, expiresAt: m.deadline(r)}))
+		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, persistent, m.deadline(r)}))
 	}
 	return value, err
 }

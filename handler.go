@@ -205,20 +205,18 @@ func (x *exchange) open() (*Session, error) {
 }
 
 func (x *exchange) load(s *Session) error {
-	var f found
-	token, reason, err := x.find(s.ctx, &f)
+	token, reason, err := x.find(s.ctx, &s.found)
 	switch {
 	case err != nil && x.ctx.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(&x.ctx))
 	case err != nil:
 		return err
 	}
-	s.set(&f, token)
-	s.isNew = f.state != live
 	s.sealed = x.res.committed && !x.m.config.BearerToken
 	if reason != "" {
-		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: f.record.Handle, Principal: f.record.Principal})
+		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.record.Handle, Principal: s.record.Principal})
 	}
+	s.loaded(token)
 	if s.state == fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// A request whose context has the session itself: From within Adopt must not wait for this load.
 		r := x.req.WithContext(NewContext(&x.ctx, s))
@@ -229,17 +227,20 @@ func (x *exchange) load(s *Session) error {
 	return nil
 }
 
-// find looks for the one live session among the request's cookies of our name. What is not signed by us costs no access
+// find looks for the one live session among the request's cookies of our name, and puts it, or what is left of one, into
+// best. What is not signed by us costs no access
 // to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
 func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
 	seen, lives := map[string]bool(nil), 0
+	var other found
+	var bestReason Reason
+	f := best // the first is the best so far
 	for _, text := range texts {
-		var f found
 		key, why := text, error(nil)
 		if x.m.codec != nil {
-			f, why = x.m.decodeCookie(text) // that is the whole session
+			why = x.m.decodeCookie(text, f) // that is the whole session
 		} else {
 			key, why = x.m.ids.Parse(text)
 		}
@@ -260,17 +261,19 @@ func (x *exchange) find(ctx context.Context, best *found) (token string, reason 
 			}
 			seen[key] = true
 		}
+		var ended Reason
 		if x.m.codec == nil {
-			if f, err = x.m.find(ctx, key); err != nil {
+			if ended, err = x.m.find(ctx, key, f); err != nil {
 				return "", "", err
 			}
 		}
 		if f.state == live {
 			lives++
 		}
-		if f.state == live && lives == 1 || lives == 0 && f.state == late || best.at.IsZero() {
-			*best, token = f, text
+		if f == best || f.state == live && lives == 1 || f.state == late && lives == 0 {
+			*best, token, bestReason = *f, text, ended
 		}
+		f = &other
 	}
 	switch {
 	case lives > 1:
@@ -279,8 +282,8 @@ func (x *exchange) find(ctx context.Context, best *found) (token string, reason 
 		return "", ReasonSeveral, nil
 	case lives == 1:
 		return token, "", nil
-	case best.reason != "":
-		reason = best.reason
+	case bestReason != "":
+		reason = bestReason
 	}
 	return "", reason, nil
 }

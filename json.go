@@ -1,8 +1,11 @@
 package session
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/bits"
+	"unicode/utf8"
 )
 
 var errJSON = errors.New("session: not a JSON object")
@@ -20,34 +23,46 @@ func (jsonSerializer) Split(document []byte) ([]Member, error) {
 		return nil, errJSON
 	}
 	s.space()
-	var members []Member
-	if !s.take('}') {
-		text := string(document) // one allocation for all names
-		members = make([]Member, 0, 4)
-		for {
-			m, ok := s.member(text)
-			if !ok {
-				return nil, errJSON
-			}
-			members = append(members, m)
-			if s.space(); s.take('}') {
-				break
-			}
-			if !s.take(',') {
-				return nil, errJSON
-			}
-			s.space()
+	if s.take('}') {
+		return nil, s.end()
+	}
+	members := make([]Member, 0, 4)
+	var names, ends = make([]byte, 0, 128), make([]int, 0, 16) // on the stack, for a session of the usual size
+	for {
+		name, value, ok := s.member()
+		if !ok {
+			return nil, errJSON
 		}
+		members = append(members, Member{Value: value})
+		names = append(names, name...)
+		ends = append(ends, len(names))
+		if s.space(); s.take('}') {
+			break
+		}
+		if !s.take(',') {
+			return nil, errJSON
+		}
+		s.space()
 	}
-	if s.space(); s.pos != len(document) {
-		return nil, errJSON
+	text, start := string(names), 0 // one allocation for all names
+	for i, end := range ends {
+		members[i].Name = text[start:end]
+		start = end
 	}
-	return members, nil
+	return members, s.end()
 }
 
 type scanner struct {
 	data []byte
 	pos  int
+}
+
+// end returns an error if anything but space is left.
+func (s *scanner) end() error {
+	if s.space(); s.pos != len(s.data) {
+		return errJSON
+	}
+	return nil
 }
 
 func (s *scanner) space() {
@@ -69,32 +84,35 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
-// member reads one name, colon and value; text is the whole document.
-func (s *scanner) member(text string) (m Member, ok bool) {
+// member reads one name, colon and value.
+func (s *scanner) member() (name, value []byte, ok bool) {
 	start := s.pos
 	escaped, ok := s.str()
 	if !ok {
-		return m, false
+		return nil, nil, false
 	}
+	name = s.data[start+1 : s.pos-1]
 	if escaped {
-		var name string // apart from m, which would be allocated for its sake
-		if json.Unmarshal(s.data[start:s.pos], &name) != nil {
-			return m, false
+		if name, ok = unescape(s.data[start:s.pos]); !ok {
+			return nil, nil, false
 		}
-		m.Name = name
-	} else {
-		m.Name = text[start+1 : s.pos-1]
 	}
 	if s.space(); !s.take(':') {
-		return m, false
+		return nil, nil, false
 	}
 	s.space()
 	start = s.pos
 	if !s.value() {
-		return m, false
+		return nil, nil, false
 	}
-	m.Value = s.data[start:s.pos:s.pos]
-	return m, true
+	return name, s.data[start:s.pos:s.pos], true
+}
+
+// unescape is apart from member, whose variables would be allocated for json.Unmarshal's sake.
+func unescape(quoted []byte) ([]byte, bool) {
+	var text string
+	err := json.Unmarshal(quoted, &text)
+	return []byte(text), err == nil
 }
 
 // str skips a string and reports whether it has to be decoded.
@@ -103,6 +121,9 @@ func (s *scanner) str() (escaped, ok bool) {
 		return false, false
 	}
 	for i := s.pos; i < len(s.data); i++ {
+		if i += plain(s.data[i:]); i == len(s.data) {
+			break
+		}
 		switch c := s.data[i]; {
 		case c == '"':
 			s.pos = i + 1
@@ -112,11 +133,31 @@ func (s *scanner) str() (escaped, ok bool) {
 			i++
 		case c < ' ':
 			return false, false
-		case c >= 0x80:
+		default:
 			escaped = true // encoding/json decides what invalid UTF-8 becomes
 		}
 	}
 	return false, false
+}
+
+// plain returns how many bytes at the beginning of text JSON has between quotes as they are: ASCII with nothing to
+// escape. It looks at eight bytes at a time, for texts are most of a session.
+func plain(text []byte) (n int) {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(text)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(text[n:])
+		quote, backslash := w^ones*'"', w^ones*'\\' // zero bytes where they stand
+		// The top bit of each byte that is 0x80 or more, below a space, or one of the two. A borrow can set others too,
+		// but only behind one that is right.
+		stop := (w | (w-ones*' ')&^w | (quote-ones)&^quote | (backslash-ones)&^backslash) & tops
+		if stop != 0 {
+			return n + bits.TrailingZeros64(stop)/8
+		}
+	}
+	for n < len(text) && text[n] >= ' ' && text[n] != '"' && text[n] != '\\' && text[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }
 
 // value skips one value: a string, brackets that match in number, or a literal.

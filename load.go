@@ -15,54 +15,55 @@ const maxHops = 8
 // found is what a load saw.
 type found struct {
 	state    state
-	record   store.Record
-	document document
-	moved    bool
-	at       time.Time
-	reason   Reason // of everything but a live session
+	moved    bool         // by a tombstone of Renew: the client has, or will get, the new ID from another response
+	record   store.Record // of state live
+	document document     // of record, or none after a Login over another principal
+	loadedAt time.Time    // when record was last known to be there
 }
 
-// find loads the session under key, by way of the tombstones that Renew left.
-func (m *Manager) find(parent context.Context, key string) (f found, err error) {
-	f.at = time.Now()
-	ctx := newTimeout(parent, f.at, m.config.StoreTimeout)
+// find loads the session under key into f, by way of the tombstones that Renew left. A session that is not live has a
+// reason.
+func (m *Manager) find(parent context.Context, key string, f *found) (reason Reason, err error) {
+	*f = found{loadedAt: time.Now()}
+	ctx := newTimeout(parent, f.loadedAt, m.config.StoreTimeout)
 	defer ctx.cancel()
 	for range maxHops + 1 {
-		r, err := m.store.Load(ctx, key)
+		f.record, err = m.store.Load(ctx, key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			f.reason = ReasonUnknown
 			if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
-				f.record, f.reason = expired.Record, m.expired(&expired.Record)
+				f.record = expired.Record
+				return m.expired(&f.record), nil
 			}
-			return f, nil
+			return ReasonUnknown, nil
 		case err != nil:
-			return f, unavailable("load", err)
+			return "", unavailable("load", err)
 		}
-		f.record = r
-		switch r.Kind {
+		switch f.record.Kind {
 		case store.Live:
-			members, err := m.serializer.Split(r.Data)
+			members, err := m.serializer.Split(f.record.Data)
 			if err != nil {
-				m.discard(ctx, &r)
-				return found{at: f.at, reason: ReasonUndecodable}, nil
+				m.discard(ctx, &f.record)
+				f.record = store.Record{}
+				return ReasonUndecodable, nil
 			}
 			f.state, f.document = live, newDocument(members)
-			return f, nil
+			return "", nil
 		case store.Renewed:
-			key, f.moved = r.MovedTo, true
+			key, f.moved = f.record.MovedTo, true
 		case store.Replaced:
-			f.state, f.reason = late, ReasonReplaced
-			return f, nil
+			f.state = late
+			return ReasonReplaced, nil
 		case store.Ended:
-			f.state, f.reason = late, ReasonEnded
-			return f, nil
+			f.state = late
+			return ReasonEnded, nil
 		default:
-			m.discard(ctx, &r)
-			return found{at: f.at, reason: ReasonUndecodable}, nil
+			m.discard(ctx, &f.record)
+			f.record = store.Record{}
+			return ReasonUndecodable, nil
 		}
 	}
-	return f, unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+	return "", unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
 }
 
 // expired says which of the two times ran out. Of a tombstone that is over nothing is known any more.
@@ -116,13 +117,13 @@ func (m *Manager) detached(ctx context.Context) (context.Context, context.Cancel
 // newSession returns a session with nothing in the store.
 func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
 
-// set takes what a load found. The caller holds mu or has the session alone.
-func (s *Session) set(f *found, token string) {
-	s.state, s.record, s.document = f.state, f.record, f.document
-	s.loadedAt, s.moved, s.token = f.at, f.moved, token
-	if f.state != live {
-		s.record, s.document, s.token = store.Record{}, nil, ""
+// loaded takes what a load put into found, and the token that it was found by. The caller has the session alone.
+func (s *Session) loaded(token string) {
+	if s.state == live {
+		s.isNew, s.token = false, token
+		return
 	}
+	s.record = store.Record{} // of a tombstone, or of a session that has expired
 }
 
 // Load returns the session of a token, outside HTTP: in a WebSocket, a gRPC call, a job. "" gives a new session. The
@@ -141,15 +142,13 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	if err != nil {
 		return nil, ErrEnded
 	}
-	f, err := m.find(ctx, key)
-	switch {
-	case err != nil:
+	if _, err := m.find(ctx, key, &s.found); err != nil {
 		return nil, err
-	case f.state != live:
+	}
+	if s.state != live {
 		return nil, ErrEnded
 	}
-	s.set(&f, token)
-	s.isNew = false
+	s.loaded(token)
 	return s, nil
 }
 
@@ -175,8 +174,8 @@ func (s *Session) Reload(ctx context.Context) error {
 	case state != live || s.m.codec != nil:
 		return nil
 	}
-	f, err := s.m.find(ctx, key)
-	if err != nil {
+	var f found
+	if _, err := s.m.find(ctx, key, &f); err != nil {
 		return err
 	}
 	if f.state != live || f.record.Principal != principal {
@@ -186,9 +185,9 @@ func (s *Session) Reload(ctx context.Context) error {
 		return ErrEnded
 	}
 	s.mu.Lock()
-	moved := s.moved || f.moved
+	f.moved = f.moved || s.moved
 	s.mu.Unlock()
-	return s.rebase(f.record, f.document, f.at, moved, 0)
+	return s.rebase(f, 0)
 }
 
 // end makes the session one that has ended. The caller holds mu.
@@ -205,14 +204,13 @@ func (s *Session) end() {
 }
 
 // rebase puts the session on a newer record, in which its changes up to seq are saved already.
-func (s *Session) rebase(r store.Record, d document, at time.Time, moved bool, seq uint64) error {
-	rest, err := s.changedSince(seq, d)
+func (s *Session) rebase(f found, seq uint64) error {
+	rest, err := s.changedSince(seq, f.document)
 	defer s.mu.Unlock()
 	if err != nil {
 		return s.fail(err)
 	}
-	s.state, s.record, s.document, s.loadedAt, s.moved = live, r, d, at, moved
-	s.changes = rest
+	s.found, s.changes = f, rest
 	return nil
 }
 

@@ -181,17 +181,16 @@ func (m *Manager) Cookie(s *Session) *http.Cookie {
 	return m.cookie(s.cookie)
 }
 
-func (m *Manager) cookie(c cookieChange) *http.Cookie {
+func (m *Manager) cookie(c *cookieChange) *http.Cookie {
 	switch {
-	case m.config.BearerToken:
-	case c.kind == cookieSet && c.persistent:
-		return m.setCookie(c.value, time.Until(c.expiresAt))
-	case c.kind == cookieSet:
-		return m.setCookie(c.value, 0)
-	case c.kind == cookieDelete:
+	case c == nil || m.config.BearerToken:
+		return nil
+	case c.value == "":
 		return m.deleteCookie()
+	case c.persistent:
+		return m.setCookie(c.value, time.Until(c.expiresAt))
 	}
-	return nil
+	return m.setCookie(c.value, 0)
 }
 
 // warnPlainHTTP tells once why a browser seems to forget every login. The cookie is sent all the same: TLS often ends at

@@ -111,13 +111,13 @@ func (s *Session) seal(hijack bool) (*http.Cookie, error) {
 	s.sealed = !s.m.config.BearerToken
 	cookie := s.m.cookie(s.cookie)
 	if hijack {
-		if cookie != nil && s.cookie.kind == cookieSet {
+		if cookie != nil && s.cookie.value != "" {
 			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
 			s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrTooLate})
 		}
 		cookie = nil
 	}
-	s.cookie = cookieChange{}
+	s.cookie = nil
 	return cookie, err
 }
 

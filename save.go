@@ -31,7 +31,7 @@ type commit struct {
 	active  bool
 	life    life
 	login   string
-	next    identity
+	next    *identity
 
 	rounds  int
 	unsure  bool // a write failed without an answer: it may have been applied, or be under way
@@ -39,6 +39,11 @@ type commit struct {
 	crossed bool // followed one of Login from anonymous to a principal
 	dropped bool
 	created bool // under next
+}
+
+// found is what the commit knows in the end, as a load would have found it.
+func (c *commit) found() found {
+	return found{state: live, moved: c.moved, record: c.base, document: c.document, loadedAt: c.at}
 }
 
 var errBusy = errors.New("too many other writers")
@@ -152,36 +157,36 @@ func (c *commit) locked(ctx context.Context) error {
 // saveEnd ends the session that Logout left.
 func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	s.mu.Lock()
-	r, at, who := s.ending, s.endingAt, s.endingFor
+	e := s.ending
 	s.mu.Unlock()
-	if r == nil {
+	if e == nil {
 		return false, nil
 	}
 	ctx, cancel := s.m.detached(ctx)
 	defer cancel()
 	var forget bool
-	if err = s.m.locks.lock(ctx, r.Key); err != nil {
+	if err = s.m.locks.lock(ctx, e.record.Key); err != nil {
 		err = unavailable("logout", err)
 	} else {
-		defer s.m.locks.unlock(r.Key)
-		forget, ended, err = s.m.end(ctx, *r, at, who, anyHandle)
+		defer s.m.locks.unlock(e.record.Key)
+		forget, ended, err = s.m.end(ctx, e.record, e.at, e.who, anyHandle)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.err = err
-		s.m.failed(s.context(), r.Handle, err)
+		s.m.failed(s.context(), e.record.Handle, err)
 		return false, err
 	}
 	s.ending = nil
 	if mends(s.err) && !s.unsure {
 		s.err = nil
 	}
-	s.cookie = cookieChange{}
+	s.cookie = nil
 	if forget {
-		s.cookie.kind = cookieDelete
+		s.cookie = &cookieChange{}
 	}
-	s.event(Event{Kind: EventLogout, Handle: r.Handle, Principal: who})
+	s.event(Event{Kind: EventLogout, Handle: e.record.Handle, Principal: e.who})
 	return true, nil
 }
 
@@ -237,7 +242,7 @@ func (s *Session) tooLate() bool {
 		}
 		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Key: s.changes.someName(), Err: ErrTooLate})
 		s.changes, s.label = changes{seq: s.changes.seq}, nil
-		s.life, s.principal, s.next = keep, "", identity{}
+		s.life, s.principal, s.next = keep, "", nil
 	}
 	return needs
 }
@@ -245,7 +250,7 @@ func (s *Session) tooLate() bool {
 // finish brings what the protocol found back into the session.
 func (s *Session) finish(c *commit, err error) error {
 	if err == nil && !c.dropped && !c.crossed && c.base.Key != "" {
-		if rebased := s.rebase(c.base, c.document, c.at, c.moved, c.changes.seq); rebased != nil {
+		if rebased := s.rebase(c.found(), c.changes.seq); rebased != nil {
 			err = rebased
 		}
 	}
@@ -253,7 +258,7 @@ func (s *Session) finish(c *commit, err error) error {
 	defer s.mu.Unlock()
 	switch {
 	case err != nil:
-		s.next = identity{} // nobody has that ID; another try takes a fresh one
+		s.next = nil // nobody has that ID; another try takes a fresh one
 		s.unsure = errors.Is(err, ErrUncertain)
 		s.err = err
 		s.m.failed(s.context(), c.base.Handle, err)
@@ -274,7 +279,7 @@ func (s *Session) finish(c *commit, err error) error {
 	if c.created {
 		s.created(c)
 	} else if s.life == c.life || s.life == renew {
-		s.life, s.next = keep, identity{}
+		s.life, s.next = keep, nil
 	}
 	return s.lasting()
 }
@@ -286,9 +291,9 @@ func (s *Session) created(c *commit) {
 	if s.err == ErrEnded {
 		s.err = nil // there is a session again
 	}
-	s.cookie = cookieChange{kind: cookieSet, value: c.next.token, persistent: s.isPersistent(), expiresAt: s.m.deadline(&c.base)}
+	s.cookie = &cookieChange{c.next.token, s.isPersistent(), s.m.deadline(&c.base)}
 	if s.next == c.next {
-		s.life, s.principal, s.next = keep, "", identity{}
+		s.life, s.principal, s.next = keep, "", nil
 	}
 	kind := EventCreated
 	switch c.life {

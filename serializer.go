@@ -142,15 +142,15 @@ func appendStandard(b []byte, v any) ([]byte, error) {
 var errUTF8 = errors.New("session: text is not valid UTF-8")
 
 func appendString(b []byte, s string) ([]byte, error) {
-	if !plain(s) {
-		if !utf8.ValidString(s) {
-			return nil, errUTF8
-		}
-		return appendStandard(b, s)
+	n := len(b) + 1
+	b = append(append(b, '"'), s...)
+	if plain(b[n:]) == len(s) {
+		return append(b, '"'), nil
 	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"'), nil
+	if !utf8.ValidString(s) {
+		return nil, errUTF8
+	}
+	return appendStandard(b[:n-1], s)
 }
 
 func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
@@ -172,7 +172,7 @@ func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
 func (jsonSerializer) Unmarshal(data []byte, pointer any) error {
 	switch p := pointer.(type) {
 	case *string:
-		if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' && plain(data[1:n-1]) {
+		if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' && plain(data[1:n-1]) == n-2 {
 			*p = string(data[1 : n-1])
 			return nil
 		}
@@ -217,16 +217,6 @@ func decodeAny(data []byte) (any, error) {
 		return nil, errJSON
 	}
 	return numbers(v), nil
-}
-
-// plain reports whether JSON has s between quotes as it is: ASCII with nothing to escape.
-func plain[T string | []byte](s T) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // smallInt reads what is plainly an integer of at most nine digits.

@@ -38,25 +38,18 @@ type Session struct {
 
 	life      life
 	principal string        // of a pending login
-	next      identity      // the ID of what is to be created, chosen when first asked for
-	ending    *store.Record // what Logout is to end
-	endingAt  time.Time     // when that was loaded
-	endingFor string        // the principal that Logout acts for
-
-	cookie cookieChange
+	next      *identity     // the ID of what is to be created; nil until it is first asked for
+	ending    *ending       // what Logout is to end
+	cookie    *cookieChange // what the response has to tell the browser; nil: nothing
 	ctx    context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
 }
 
 // view is what the session is known to be in the store, and what this request changed since.
 type view struct {
-	state    state
-	record   store.Record // of state live
-	document document     // of record, or none after a Login over another principal
-	loadedAt time.Time    // when record was last known to be there
-	moved    bool         // found by a tombstone of Renew: the client has, or will get, the new ID from another response
-	token    string       // as the client has it, or will get it
-	changes  changes
-	label    *string
+	found
+	token   string // as the client has it, or will get it
+	changes changes
+	label   *string
 }
 
 type state uint8
@@ -80,21 +73,19 @@ const (
 // identity is a new session's ID, before it is stored.
 type identity struct{ token, key, handle string }
 
-// cookieChange is what the response has to tell the browser.
+// ending is a session that is to be ended: its record, when that was loaded, and the principal who ends it.
+type ending struct {
+	record store.Record
+	at     time.Time
+	who    string
+}
+
+// cookieChange is a cookie to be set, or deleted if it has no value.
 type cookieChange struct {
-	kind       cookieKind
 	value      string
 	persistent bool
 	expiresAt  time.Time
 }
-
-type cookieKind uint8
-
-const (
-	cookieKeep cookieKind = iota
-	cookieSet
-	cookieDelete
-)
 
 // Get returns the value of key. It gives JSON's types: nil, bool, string, int64, float64, []any and map[string]any; a
 // Key gives other types. A value that can't be decoded counts as absent and is an event.
@@ -312,7 +303,7 @@ func (s *Session) Login(principal string) {
 	if s.err == ErrEnded {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
 	}
-	s.life, s.principal, s.next = login, principal, identity{}
+	s.life, s.principal, s.next = login, principal, nil
 	if s.m.policy == nil {
 		return
 	}
@@ -338,8 +329,7 @@ func (s *Session) Logout() {
 		return
 	}
 	if s.state == live {
-		r := s.record
-		s.ending, s.endingAt, s.endingFor = &r, s.loadedAt, r.Principal
+		s.ending = &ending{s.record, s.loadedAt, s.record.Principal}
 	}
 	s.reset()
 }
@@ -348,7 +338,7 @@ func (s *Session) Logout() {
 func (s *Session) reset() {
 	seq := s.changes.seq + 1 // so that a save under way does not take what follows for its own
 	s.view = view{changes: changes{seq: seq}}
-	s.life, s.principal, s.next = keep, "", identity{}
+	s.life, s.principal, s.next = keep, "", nil
 	if s.err == ErrEnded || s.unsure {
 		s.err = nil
 	}
@@ -365,7 +355,7 @@ func (s *Session) Renew() {
 
 func (s *Session) renew() {
 	if s.state == live && s.life == keep {
-		s.life, s.next = renew, identity{}
+		s.life, s.next = renew, nil
 	}
 }
 
@@ -482,9 +472,9 @@ func (s *Session) choose() bool {
 	if !creates || s.sealed || s.m.codec != nil {
 		return false
 	}
-	if s.next.token == "" {
+	if s.next == nil {
+		s.next = &identity{handle: newHandle()}
 		s.next.token, s.next.key = s.m.ids.New()
-		s.next.handle = newHandle()
 		if s.life == renew {
 			s.next.handle = s.record.Handle
 		}

@@ -70,5 +70,5 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		s.changes.seq++
 	}
 	s.mu.Unlock()
-	return data, ok, s.rebase(c.base, c.document, c.at, c.moved, 0)
+	return data, ok, s.rebase(c.found(), 0)
 }
