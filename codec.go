@@ -64,7 +64,7 @@ func (s *Session) saveCookie() error {
 	}
 	c := &commit{
 		m: s.m, base: s.record, document: s.document, changes: s.changes.snapshot(), label: s.label,
-		active: s.isActive, life: s.life, login: s.principal, next: &identity{handle: newHandle()},
+		active: s.isActive, life: s.life, login: s.principal, next: &identity{handle: newHandle()}, now: time.Now(),
 	}
 	s.mu.Unlock()
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // exchange is one request in one Handler.
@@ -16,11 +17,11 @@ type exchange struct {
 	res   response
 	req   *http.Request // as the inner handler got it
 
-	mu        sync.Mutex // guards what follows until the response is committed
+	mu        sync.Mutex // guards what follows until there is a session; from then on it does not change
 	opened    bool
-	session   *Session // nil: not opened, or could not be loaded and From was not called
-	err       error    // why it could not be loaded
-	ambiguous bool     // several cookies were live
+	err       error                   // why it could not be loaded
+	ambiguous bool                    // several cookies were live
+	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 }
 
 // requestContext carries an exchange. It stands in for two context.WithValue.
@@ -171,25 +172,29 @@ func (x *exchange) from() *Session {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.session == nil {
-		x.session = x.m.newSession()
-		x.session.ctx = x.ctx.Context
-		x.session.state, x.session.err = failed, err
+	if s = x.session.Load(); s == nil {
+		s = x.m.newSession()
+		s.ctx = x.ctx.Context
+		s.state, s.err = failed, err
+		x.session.Store(s)
 	}
-	return x.session
+	return s
 }
 
 var errNotLoaded = errors.New("session: the session was not loaded, because of a panic")
 
 // open loads the session, once.
 func (x *exchange) open() (*Session, error) {
+	if s := x.session.Load(); s != nil && x.err == nil {
+		return s, nil
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.opened {
 		if x.err != nil {
 			return nil, x.err
 		}
-		return x.session, nil
+		return x.session.Load(), nil
 	}
 	x.opened, x.err = true, errNotLoaded // until it is: the store or Adopt may panic
 	s := x.m.newSession()
@@ -200,7 +205,7 @@ func (x *exchange) open() (*Session, error) {
 		}
 		return nil, x.err
 	}
-	x.session = s
+	x.session.Store(s)
 	return s, nil
 }
 

@@ -136,9 +136,9 @@ func (m *Manager) revoke(ctx context.Context, principal string, wanted func(hand
 }
 
 func (m *Manager) revokeOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool) (did bool, err error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	_, did, err = m.end(ctx, r, began, r.Principal, wanted)
+	bounded := m.newLoad(ctx, time.Now())
+	defer bounded.cancel()
+	_, did, err = m.end(bounded, r, began, r.Principal, wanted)
 	if errors.Is(err, ErrUncertain) && time.Since(began) > m.config.Grace {
 		return false, nil // revoke lists again
 	}
@@ -203,9 +203,9 @@ func (m *Manager) revokeFound(ctx context.Context, key string, del func(Info) bo
 }
 
 func (m *Manager) load(ctx context.Context, key string) (store.Record, error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	return m.store.Load(ctx, key)
+	bounded := m.newLoad(ctx, time.Now())
+	defer bounded.cancel()
+	return m.store.Load(bounded, key)
 }
 
 func anyHandle(string) bool { return true }

@@ -25,7 +25,7 @@ type found struct {
 // reason.
 func (m *Manager) find(parent context.Context, key string, f *found) (reason Reason, err error) {
 	*f = found{loadedAt: time.Now()}
-	ctx := newTimeout(parent, f.loadedAt, m.config.StoreTimeout)
+	ctx := m.newLoad(parent, f.loadedAt)
 	defer ctx.cancel()
 	for range maxHops + 1 {
 		f.record, err = m.store.Load(ctx, key)
@@ -102,16 +102,6 @@ func (m *Manager) retired(r *store.Record, kind store.Kind, movedTo string) stor
 		MovedTo:    movedTo,
 		Handle:     r.Handle,
 	}
-}
-
-// bounded returns a context for one load or save. A save must not end because the client hung up.
-func (m *Manager) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	t := newTimeout(ctx, time.Now(), m.config.StoreTimeout)
-	return t, t.cancel
-}
-
-func (m *Manager) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return m.bounded(context.WithoutCancel(ctx))
 }
 
 // newSession returns a session with nothing in the store.
@@ -218,6 +208,9 @@ func (s *Session) rebase(f found, seq uint64) error {
 func (s *Session) changedSince(seq uint64, d document) (changes, error) {
 	for {
 		s.mu.Lock()
+		if s.changes.seq == seq {
+			return changes{seq: seq}, nil
+		}
 		snapshot := s.changes.snapshot()
 		s.mu.Unlock()
 		rest, err := snapshot.since(seq, d) // runs the caller's updaters, so without mu

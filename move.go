@@ -18,7 +18,7 @@ func (c *commit) successor() (store.Record, document, error) {
 	r := c.base
 	r.Key = c.next.key
 	if c.life == login {
-		r.Principal, r.Handle, r.CreatedAt = c.login, c.next.handle, now()
+		r.Principal, r.Handle, r.CreatedAt = c.login, c.next.handle, c.now.Truncate(time.Millisecond)
 	}
 	r, d, _, err := c.build(r, c.document)
 	return r, d, err

@@ -78,10 +78,15 @@ func (r *response) commit(hijack bool) error {
 		return r.replaced
 	}
 	x := r.x
-	x.mu.Lock()
-	r.committed = true // From in another goroutine may ask
-	s, opened := x.session, x.opened
-	x.mu.Unlock()
+	s := x.session.Load()
+	opened := s != nil
+	if !opened {
+		x.mu.Lock()
+		s, opened = x.session.Load(), x.opened
+		r.committed = true // From in another goroutine may ask
+		x.mu.Unlock()
+	}
+	r.committed = true
 	if !opened {
 		return nil
 	}
@@ -89,7 +94,7 @@ func (r *response) commit(hijack bool) error {
 	if s == nil {
 		return nil // Open failed, and the handler answers for it
 	}
-	cookie, err := s.seal(hijack)
+	cookie, err := s.commit(hijack)
 	if replaces(err) {
 		r.replace(err)
 		return err
@@ -98,17 +103,22 @@ func (r *response) commit(hijack bool) error {
 	return nil
 }
 
-// seal is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
-func (s *Session) seal(hijack bool) (*http.Cookie, error) {
+// commit is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
+func (s *Session) commit(hijack bool) (*http.Cookie, error) {
 	s.io.Lock()
 	defer s.io.Unlock()
-	if hijack {
-		s.setSealed()
-	}
-	err := s.save(s.context())
 	s.mu.Lock()
+	if hijack {
+		s.seal()
+	}
+	idle, err := s.idle()
+	if !idle {
+		s.mu.Unlock()
+		err = s.store(s.context()) // an Update's function may panic in it
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
-	s.sealed = !s.m.config.BearerToken
+	s.seal()
 	cookie := s.m.cookie(s.cookie)
 	if hijack {
 		if cookie != nil && s.cookie.value != "" {
@@ -121,12 +131,8 @@ func (s *Session) seal(hijack bool) (*http.Cookie, error) {
 	return cookie, err
 }
 
-// setSealed says that no cookie can be sent from now on. A bearer token needs none: the handler sends it.
-func (s *Session) setSealed() {
-	s.mu.Lock()
-	s.sealed = !s.m.config.BearerToken
-	s.mu.Unlock()
-}
+// seal says that no cookie can be sent from now on. A bearer token needs none: the handler sends it. The caller holds mu.
+func (s *Session) seal() { s.sealed = !s.m.config.BearerToken }
 
 // sendCookie puts the session's cookie into the header, the only one of that name (RFC 6265bis, section 4.1.1).
 func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
@@ -224,14 +230,17 @@ func (r *response) finish() {
 		r.commit(false)
 		return
 	}
-	r.x.mu.Lock()
-	s := r.x.session
-	r.x.mu.Unlock()
+	s := r.x.session.Load()
+	if s == nil { // another goroutine may be loading it
+		r.x.mu.Lock()
+		s = r.x.session.Load()
+		r.x.mu.Unlock()
+	}
 	if s == nil || r.replaced != nil {
 		return
 	}
-	s.setSealed() // it may have been opened after the first byte
-	if err := s.Save(s.context()); replaces(err) && !r.hijacked {
+	// It may have been opened after the first byte.
+	if err := s.save(s.context(), true); replaces(err) && !r.hijacked {
 		panic(http.ErrAbortHandler)
 	}
 }

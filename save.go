@@ -34,9 +34,10 @@ type commit struct {
 	next    *identity
 
 	rounds  int
-	unsure  bool // a write failed without an answer: it may have been applied, or be under way
-	moved   bool // followed a tombstone of Renew
-	crossed bool // followed one of Login from anonymous to a principal
+	now     time.Time // when this round began
+	unsure  bool      // a write failed without an answer: it may have been applied, or be under way
+	moved   bool      // followed a tombstone of Renew
+	crossed bool      // followed one of Login from anonymous to a principal
 	dropped bool
 	created bool // under next
 }
@@ -55,18 +56,27 @@ var errBusy = errors.New("too many other writers")
 // Errors: ErrEnded: the session has ended, and the changes with it. ErrUnavailable: nothing was stored, call Save again
 // if you like. ErrUncertain: it may have been stored; this Session stores nothing more, and the request ends in that
 // error (outside a request, Load it again). ErrTooLate, ErrTooLarge, and values that can't be encoded: as Err.
-func (s *Session) Save(ctx context.Context) error {
+func (s *Session) Save(ctx context.Context) error { return s.save(ctx, false) }
+
+// save is Save. last: no cookie can be sent from now on.
+func (s *Session) save(ctx context.Context, last bool) error {
 	s.io.Lock()
 	defer s.io.Unlock()
-	return s.save(ctx)
-}
-
-// save is Save; the caller holds io.
-func (s *Session) save(ctx context.Context) error {
-	m := s.m
-	if idle, err := s.idle(); idle {
+	s.mu.Lock()
+	if last {
+		s.seal()
+	}
+	idle, err := s.idle()
+	s.mu.Unlock()
+	if idle {
 		return err
 	}
+	return s.store(ctx)
+}
+
+// store is a save that has something to do. The caller holds io.
+func (s *Session) store(ctx context.Context) error {
+	m := s.m
 	if m.codec != nil {
 		return s.saveCookie()
 	}
@@ -79,15 +89,16 @@ func (s *Session) save(ctx context.Context) error {
 	if step == stepNone {
 		return err
 	}
-	ctx, cancel := m.detached(ctx)
-	defer cancel()
+	c.now = time.Now()
+	bounded := m.newSave(ctx, c.now)
+	defer bounded.cancel()
 	switch step {
 	case stepCreate:
-		err = c.create(ctx)
+		err = c.create(bounded)
 	case stepChange:
-		err = c.locked(ctx)
+		err = c.locked(bounded)
 	case stepTouch:
-		err = c.touch(ctx)
+		err = c.touch(bounded)
 	}
 	if ended && errors.Is(err, ErrUnavailable) {
 		err = uncertain("save after Logout", err) // the old session is gone already
@@ -162,14 +173,14 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	if e == nil {
 		return false, nil
 	}
-	ctx, cancel := s.m.detached(ctx)
-	defer cancel()
+	bounded := s.m.newSave(ctx, time.Now())
+	defer bounded.cancel()
 	var forget bool
-	if err = s.m.locks.lock(ctx, e.record.Key); err != nil {
+	if err = s.m.locks.lock(bounded, e.record.Key); err != nil {
 		err = unavailable("logout", err)
 	} else {
 		defer s.m.locks.unlock(e.record.Key)
-		forget, ended, err = s.m.end(ctx, e.record, e.at, e.who, anyHandle)
+		forget, ended, err = s.m.end(bounded, e.record, e.at, e.who, anyHandle)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,10 +203,8 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 
 // idle reports whether a save has nothing to do, as in most requests, or can do nothing, and the error that stands.
 // No save can mend a session that was not read, a value that could not be encoded, or changes that may be stored
-// already: another save could apply an Update twice.
+// already: another save could apply an Update twice. The caller holds mu.
 func (s *Session) idle() (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.state == failed || s.unsure || replaces(s.err) && !mends(s.err) {
 		return true, s.err
 	}
@@ -322,7 +331,7 @@ func (c *commit) build(base store.Record, d document) (store.Record, document, b
 	}
 	base.Version = newVersion()
 	if c.active || base.LastSeenAt.IsZero() {
-		base.LastSeenAt = now()
+		base.LastSeenAt = c.now.Truncate(time.Millisecond)
 	}
 	base.ExpiresAt = c.m.expiry(base.CreatedAt, base.LastSeenAt, c.m.persistentIn(d))
 	return base, d, changed, nil
@@ -345,13 +354,14 @@ func now() time.Time { return time.Now().Truncate(time.Millisecond) }
 // round counts an attempt, and after the first few of them lets others go first.
 func (c *commit) round(ctx context.Context) error {
 	c.rounds++
-	if c.rounds > maxRounds {
+	switch {
+	case c.rounds > maxRounds:
 		return errBusy
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if c.rounds > 2 {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case c.rounds == 1:
+		return nil
+	case c.rounds > 2:
 		most := min(time.Millisecond<<min(c.rounds-3, 5), 20*time.Millisecond)
 		pause := time.NewTimer(time.Duration(newVersion() % uint64(most)))
 		defer pause.Stop()
@@ -360,6 +370,7 @@ func (c *commit) round(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+	c.now = time.Now()
 	return nil
 }
 
@@ -415,7 +426,7 @@ func (c *commit) write(ctx context.Context, r store.Record) (done bool, err erro
 		if err := c.round(ctx); err != nil {
 			return false, c.bound(err)
 		}
-		at := time.Now()
+		at := c.now
 		err := c.m.store.Replace(ctx, r, c.base.Version)
 		switch {
 		case err == nil:
@@ -440,7 +451,7 @@ func (c *commit) look(ctx context.Context, key string, version uint64) (again, d
 		if err := c.round(ctx); err != nil {
 			return false, false, c.bound(err)
 		}
-		at := time.Now()
+		at := c.now
 		r, err := c.m.store.Load(ctx, key)
 		absent := errors.Is(err, store.ErrNotFound)
 		switch {
@@ -488,7 +499,7 @@ func (c *commit) follow(ctx context.Context, r store.Record, at time.Time) bool 
 
 // touch moves the idle timeout, if it is due. A conflict means that somebody else just wrote: fine.
 func (c *commit) touch(ctx context.Context) error {
-	t := now()
+	t := c.now.Truncate(time.Millisecond)
 	expires := c.m.expiry(c.base.CreatedAt, t, c.m.persistentIn(c.document))
 	err := c.m.store.Touch(ctx, c.base.Key, c.base.Version, t, expires)
 	switch {
@@ -506,7 +517,7 @@ func (c *commit) first() (store.Record, document, bool, error) {
 	if c.m.config.Cookie.Persistent {
 		d = document{{permanentKey, c.m.permanentTrue}}
 	}
-	r := store.Record{Key: c.next.key, Handle: c.next.handle, CreatedAt: now()}
+	r := store.Record{Key: c.next.key, Handle: c.next.handle, CreatedAt: c.now.Truncate(time.Millisecond)}
 	if c.life == login {
 		r.Principal = c.login
 	}
@@ -528,7 +539,7 @@ func (c *commit) create(ctx context.Context) error {
 
 // put creates r, whose ID nobody has yet: whatever else happens, nothing was changed.
 func (c *commit) put(ctx context.Context, r *store.Record) error {
-	c.at = time.Now()
+	c.at = c.now
 	err := c.m.store.Create(ctx, *r)
 	if err == nil {
 		return nil

@@ -37,11 +37,11 @@ type Session struct {
 	err      error
 
 	life      life
-	principal string        // of a pending login
-	next      *identity     // the ID of what is to be created; nil until it is first asked for
-	ending    *ending       // what Logout is to end
-	cookie    *cookieChange // what the response has to tell the browser; nil: nothing
-	ctx    context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
+	principal string          // of a pending login
+	next      *identity       // the ID of what is to be created; nil until it is first asked for
+	ending    *ending         // what Logout is to end
+	cookie    *cookieChange   // what the response has to tell the browser; nil: nothing
+	ctx       context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
 }
 
 // view is what the session is known to be in the store, and what this request changed since.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // take removes key in the store at once, and returns its value if it was this call that removed it.
@@ -51,9 +52,10 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	handle := s.record.Handle
 	s.mu.Unlock()
 
-	ctx, cancel := s.m.detached(ctx)
-	defer cancel()
-	if err := c.locked(ctx); err != nil {
+	c.now = time.Now()
+	bounded := s.m.newSave(ctx, c.now)
+	defer bounded.cancel()
+	if err := c.locked(bounded); err != nil {
 		s.m.failed(s.context(), handle, err)
 		return nil, false, err
 	}

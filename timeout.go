@@ -3,73 +3,83 @@ package session
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // timeout is context.WithTimeout for one load or save, but sets no timer before somebody asks for Done: most stores in
 // memory and files never wait, and a timer that is set and stopped costs half as much as all the rest of a request.
 type timeout struct {
-	context.Context // without the end
+	context.Context      // without the end
+	detached        bool // it gives values alone, as context.WithoutCancel
 	deadline        time.Time
 
-	mu    sync.Mutex
-	timed context.Context // nil until Done is called, or Err after the end
-	stop  context.CancelFunc
-	over  bool
+	over  atomic.Bool
+	timed atomic.Pointer[timed] // nil until Done is called, or Err after the end
+	mu    sync.Mutex            // of who sets it
 }
 
-func newTimeout(parent context.Context, now time.Time, d time.Duration) *timeout {
-	return &timeout{Context: parent, deadline: now.Add(d)}
+type timed struct {
+	context.Context
+	stop context.CancelFunc
+}
+
+// newLoad returns a context for one load.
+func (m *Manager) newLoad(parent context.Context, now time.Time) *timeout {
+	return &timeout{Context: parent, deadline: now.Add(m.config.StoreTimeout)}
+}
+
+// newSave returns a context for one save, which must not end because the client hung up.
+func (m *Manager) newSave(parent context.Context, now time.Time) *timeout {
+	return &timeout{Context: parent, detached: true, deadline: now.Add(m.config.StoreTimeout)}
 }
 
 // cancel ends the context, for whoever kept it.
 func (t *timeout) cancel() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-	if t.stop != nil {
-		t.stop()
+	t.over.Store(true)
+	if timed := t.timed.Load(); timed != nil {
+		timed.stop()
 	}
 }
 
 func (t *timeout) Deadline() (time.Time, bool) {
-	if d, ok := t.Context.Deadline(); ok && d.Before(t.deadline) {
+	if d, ok := t.Context.Deadline(); ok && !t.detached && d.Before(t.deadline) {
 		return d, true
 	}
 	return t.deadline, true
 }
 
-func (t *timeout) Done() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.start().Done()
-}
+func (t *timeout) Done() <-chan struct{} { return t.start().Done() }
 
 func (t *timeout) Err() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.timed == nil && !t.over && t.Context.Err() == nil && time.Until(t.deadline) > 0 {
+	if t.timed.Load() == nil && !t.over.Load() && (t.detached || t.Context.Err() == nil) && time.Until(t.deadline) > 0 {
 		return nil
 	}
 	return t.start().Err()
 }
 
 func (t *timeout) start() context.Context {
-	if t.timed == nil {
-		t.timed, t.stop = context.WithDeadline(t.Context, t.deadline)
-		if t.over {
-			t.stop()
-		}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if timed := t.timed.Load(); timed != nil {
+		return timed
 	}
-	return t.timed
+	parent := t.Context
+	if t.detached {
+		parent = context.WithoutCancel(parent)
+	}
+	n := &timed{}
+	n.Context, n.stop = context.WithDeadline(parent, t.deadline)
+	t.timed.Store(n)
+	if t.over.Load() { // asked after it was set: cancel sees either of the two
+		n.stop()
+	}
+	return n
 }
 
 // Value asks the context with the timer first, so that contexts made from this one find in it what Done belongs to.
 func (t *timeout) Value(key any) any {
-	t.mu.Lock()
-	timed := t.timed
-	t.mu.Unlock()
-	if timed != nil {
+	if timed := t.timed.Load(); timed != nil {
 		return timed.Value(key)
 	}
 	return t.Context.Value(key)
