@@ -32,46 +32,44 @@ type entry struct {
 	keyLen uint8
 }
 
-// header is what stands after the key in entry.packed, as varints: typically 10 bytes. The lengths are those of the texts
-// that follow, in this order; the data is the rest.
+// header is what stands after the key in entry.packed. The lengths are those of the texts that follow, in this order; the
+// data is the rest.
 type header struct {
 	handle, movedTo, principal, label int
 	createdAt                         int64 // Unix milliseconds
 }
 
-const maxHeader = 4*binary.MaxVarintLen16 + binary.MaxVarintLen64
+const headerLen = 1 + 1 + 2 + 2 + 8
 
 func (h header) append(b []byte) []byte {
-	for _, n := range [...]int{h.handle, h.movedTo, h.principal, h.label} {
-		b = binary.AppendUvarint(b, uint64(n))
-	}
-	return binary.AppendVarint(b, h.createdAt)
+	b = append(b, uint8(h.handle), uint8(h.movedTo)) // at most store.MaxKey
+	b = binary.LittleEndian.AppendUint16(b, uint16(h.principal))
+	b = binary.LittleEndian.AppendUint16(b, uint16(h.label))
+	return binary.LittleEndian.AppendUint64(b, uint64(h.createdAt))
 }
 
 // header returns the header and what follows it.
 func (e *entry) header() (h header, rest string) {
 	rest = e.packed[e.keyLen:]
-	b := []byte(rest[:min(maxHeader, len(rest))]) // does not escape: no allocation
-	read := 0
-	for _, length := range [...]*int{&h.handle, &h.movedTo, &h.principal, &h.label} {
-		v, n := binary.Uvarint(b[read:])
-		*length = int(v)
-		read += n
+	b := []byte(rest[:headerLen]) // does not escape: no allocation
+	h = header{
+		handle:    int(b[0]),
+		movedTo:   int(b[1]),
+		principal: int(binary.LittleEndian.Uint16(b[2:])),
+		label:     int(binary.LittleEndian.Uint16(b[4:])),
+		createdAt: int64(binary.LittleEndian.Uint64(b[6:])),
 	}
-	v, n := binary.Varint(b[read:])
-	h.createdAt = v
-	return h, rest[read+n:]
+	return h, rest[headerLen:]
 }
 
 // pack returns rec as an entry that shares no memory with it. rec is within the contract's limits.
 func pack(rec *store.Record) entry {
 	h := header{len(rec.Handle), len(rec.MovedTo), len(rec.Principal), len(rec.Label), rec.CreatedAt.UnixMilli()}
-	var space [maxHeader]byte
-	packedHeader := h.append(space[:0])
+	var space [headerLen]byte
 	var b strings.Builder
-	b.Grow(contentLen(rec) + len(packedHeader))
+	b.Grow(contentLen(rec) + headerLen)
 	b.WriteString(rec.Key)
-	b.Write(packedHeader)
+	b.Write(h.append(space[:0]))
 	b.WriteString(rec.Handle)
 	b.WriteString(rec.MovedTo)
 	b.WriteString(rec.Principal)
@@ -117,10 +115,7 @@ func (e *entry) principal() string {
 }
 
 // cost is what the record counts against Options.MaxBytes.
-func (e *entry) cost() int64 {
-	_, rest := e.header()
-	return cost(int(e.keyLen) + len(rest))
-}
+func (e *entry) cost() int64 { return cost(len(e.packed) - headerLen) }
 
 func cost(contentLen int) int64 { return int64(contentLen + recordCost) }
 
