@@ -28,16 +28,8 @@ func (m *Manager) find(parent context.Context, key string, f *found) (reason Rea
 	ctx := m.newLoad(parent, f.loadedAt)
 	defer ctx.cancel()
 	for range maxHops + 1 {
-		f.record, err = m.store.Load(ctx, key)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
-				f.record = expired.Record
-				return m.expired(&f.record), nil
-			}
-			return ReasonUnknown, nil
-		case err != nil:
-			return "", unavailable("load", err)
+		if f.record, err = m.store.Load(ctx, key); err != nil {
+			return m.notFound(f, err)
 		}
 		switch f.record.Kind {
 		case store.Live:
@@ -64,6 +56,18 @@ func (m *Manager) find(parent context.Context, key string, f *found) (reason Rea
 		}
 	}
 	return "", unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+// notFound is what there is to say of a load that failed.
+func (m *Manager) notFound(f *found, err error) (Reason, error) {
+	if !errors.Is(err, store.ErrNotFound) {
+		return "", unavailable("load", err)
+	}
+	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
+		f.record = expired.Record
+		return m.expired(&f.record), nil
+	}
+	return ReasonUnknown, nil
 }
 
 // expired says which of the two times ran out. Of a tombstone that is over nothing is known any more.
