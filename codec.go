@@ -64,7 +64,7 @@ func (s *Session) saveCookie() error {
 	}
 	c := &commit{
 		m: s.m, base: s.record, document: s.document, changes: s.changes.snapshot(), label: s.label,
-		active: s.isActive, life: s.life, login: s.principal, next: &identity{handle: newHandle()}, now: time.Now(),
+		active: s.isActive, life: s.life, login: s.principal, now: time.Now(),
 	}
 	s.mu.Unlock()
 
@@ -76,12 +76,13 @@ func (s *Session) saveCookie() error {
 	case had && !ended && c.life == keep:
 		r, d, changed, err = c.build(c.base, c.document)
 	case had && !ended:
-		c.next.key = c.base.Key
-		if c.life == renew {
-			c.next.handle = c.base.Handle
+		c.next = &identity{key: c.base.Key, handle: c.base.Handle}
+		if c.life == login {
+			c.next.handle = newHandle()
 		}
 		r, d, err = c.successor()
 	default:
+		c.next = &identity{handle: newHandle()}
 		r, d, _, err = c.first()
 	}
 	empty := err == nil && r.Principal == "" && (&changes{}).count(d) == 0

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -68,8 +69,15 @@ func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	return aead
 }
 
+// cookieBuffers are what one Encode or Decode needs on its way. The standard library's interfaces make them escape.
+type cookieBuffers struct{ plain, message, text []byte }
+
+var cookiePool = sync.Pool{New: func() any { return new(cookieBuffers) }}
+
 func (c *encryptedCookie) Encode(r store.Record) (string, error) {
-	plain := make([]byte, 0, 24+8+len(r.Principal)+len(r.Label)+len(r.Handle)+len(r.Data))
+	buf := cookiePool.Get().(*cookieBuffers)
+	defer cookiePool.Put(buf)
+	plain := buf.plain[:0]
 	for _, t := range []time.Time{r.CreatedAt, r.LastSeenAt, r.ExpiresAt} {
 		plain = binary.BigEndian.AppendUint64(plain, uint64(t.UnixMilli()))
 	}
@@ -80,17 +88,26 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	plain = append(plain, r.Data...)
 
 	k := &c.keys[0]
-	message := make([]byte, headBytes, headBytes+len(plain)+28)
-	message[0] = cookieVersion
-	copy(message[1:], k.id[:])
-	rand.Read(message[1+keyIDBytes : headBytes])
-	return encode(k.aead(message[1+keyIDBytes:]).Seal(message, nil, plain, k.bound)), nil
+	message := append(buf.message[:0], cookieVersion)
+	message = append(message, k.id[:]...)
+	message = append(message, make([]byte, saltBytes)...)
+	salt := message[1+keyIDBytes:]
+	rand.Read(salt)
+	message = k.aead(salt).Seal(message, nil, plain, k.bound)
+	text := base64url.AppendEncode(buf.text[:0], message)
+	*buf = cookieBuffers{plain, message, text}
+	return string(text), nil
 }
 
 func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
+	buf := cookiePool.Get().(*cookieBuffers)
+	defer cookiePool.Put(buf)
+	buf.text = append(buf.text[:0], value...)
+	message, err := base64url.AppendDecode(buf.message[:0], buf.text)
+	buf.message = message
 	// The decoder skips line ends, even a strict one.
-	message, err := base64url.DecodeString(value)
-	if err != nil || strings.ContainsAny(value, "\r\n") || len(message) < headBytes || message[0] != cookieVersion {
+	if err != nil || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 ||
+		len(message) < headBytes || message[0] != cookieVersion {
 		return r, ReasonMalformed
 	}
 	for i := range c.keys {
