@@ -62,12 +62,25 @@ type page struct {
 	Problem  string // with what was typed
 }
 
+// welcome is the home page of visitors, which is always the same: it is rendered once.
+var welcome = func() []byte {
+	body, err := render("home", page{Title: "Home"})
+	if err != nil {
+		panic(err)
+	}
+	return body
+}()
+
 // home says who is logged in.
 func (a app) home(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
 	p := page{Title: "Home", Flashes: s.Flashes(), Name: s.Principal(), Current: s.Info().Handle}
-	if p.Name == "" {
-		a.show(w, http.StatusOK, "home", p)
+	switch {
+	case p.Name == "" && len(p.Flashes) == 0:
+		send(w, http.StatusOK, welcome)
+		return
+	case p.Name == "":
+		show(w, http.StatusOK, "home", p)
 		return
 	}
 	p.Visits = visits.Update(s, func(n int) int { return n + 1 })
@@ -82,11 +95,11 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 		p.Sessions = append(p.Sessions, info)
 	}
 	slices.SortFunc(p.Sessions, func(x, y session.Info) int { return y.LastSeenAt.Compare(x.LastSeenAt) })
-	a.show(w, http.StatusOK, "home", p)
+	show(w, http.StatusOK, "home", p)
 }
 
 func (a app) form(w http.ResponseWriter, r *http.Request) {
-	a.show(w, http.StatusOK, "login", page{Title: "Log in", Flashes: session.From(r).Flashes()})
+	show(w, http.StatusOK, "login", page{Title: "Log in", Flashes: session.From(r).Flashes()})
 }
 
 // login takes any name, as the tutorials do: a real application checks a password here.
@@ -105,7 +118,7 @@ func (a app) login(w http.ResponseWriter, r *http.Request) {
 		name = ""
 	}
 	if problem != "" {
-		a.show(w, http.StatusUnprocessableEntity, "login", page{Title: "Log in", Name: name, Problem: problem})
+		show(w, http.StatusUnprocessableEntity, "login", page{Title: "Log in", Name: name, Problem: problem})
 		return
 	}
 	s := session.From(r)
@@ -158,16 +171,26 @@ func (a app) endOthers(w http.ResponseWriter, r *http.Request) {
 }
 
 // show renders a page whole before its first byte: what it shows of the session is saved by then.
-func (a app) show(w http.ResponseWriter, status int, name string, p page) {
-	var body bytes.Buffer
-	if err := pages.ExecuteTemplate(&body, name, p); err != nil {
+func show(w http.ResponseWriter, status int, name string, p page) {
+	body, err := render(name, p)
+	if err != nil {
 		http.Error(w, "The page can't be shown.", http.StatusInternalServerError)
 		return
 	}
+	send(w, status, body)
+}
+
+func render(name string, p page) ([]byte, error) {
+	var body bytes.Buffer
+	err := pages.ExecuteTemplate(&body, name, p)
+	return body.Bytes(), err
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store") // the back button after a logout shows nothing of it
 	w.WriteHeader(status)
-	body.WriteTo(w)
+	w.Write(body)
 }
 
 // label names what a browser calls itself, for the list of sessions: "Firefox on Windows".
