@@ -24,14 +24,6 @@ func (b *bench) sizes(largest int) (sizes []int) {
 	return append(sizes, largest)
 }
 
-// repeats is how often something is measured that is over in a moment.
-func (b *bench) repeats() int {
-	if b.plan.Rounds == 1 {
-		return 1
-	}
-	return 2
-}
-
 // limit is a row of the table of targets that is no ratio.
 type limit struct{ path, peer, target, best, measured, verdict string }
 

@@ -80,12 +80,16 @@ func (b *bench) scaleMemory() error {
 		Title: "Longest wait of a request while a fifth of the sessions expire", X: "sessions in memory",
 		Y: "the longest of all loads during the sweep", Format: nanoseconds,
 	}
+	sweeps := 5
+	if b.plan.Rounds == 1 {
+		sweeps = 1
+	}
 	var noise chart.Series
 	var last []memoryResult
 	for _, open := range memoryStores {
 		line := chart.Series{}
 		for _, n := range sizes {
-			r, name, err := growMemory(open, n, b.repeats())
+			r, name, err := growMemory(open, n, sweeps)
 			if err != nil {
 				return err
 			}
@@ -114,52 +118,50 @@ func (b *bench) scaleMemory() error {
 	return b.publish("scale-memory", "Sessions in memory", t)
 }
 
-// growMemory fills a store with n sessions. The stall is the shortest of several fillings: what a store does to a request
-// it does in each of them, and what other programs do, not.
-func growMemory(open func(n int) inMemory, n, repeats int) (r memoryResult, name string, err error) {
-	var stalls, noises []time.Duration
-	for range repeats {
-		empty := heap()
-		s := open(n)
-		name = s.name
-		// Those that stay come first; the others expire when all are there.
-		create := func(from, to int, expires time.Time) error {
-			for i := from; i < to; i++ {
-				if err := s.create(i, expires); err != nil {
-					return err
-				}
+// growMemory fills a store with n sessions, a fifth of which expire and are removed several times. The stall is the
+// shortest of these times: what a store does to a request it does in each of them, and what other programs do, not.
+func growMemory(open func(n int) inMemory, n, sweeps int) (r memoryResult, name string, err error) {
+	empty := heap()
+	s := open(n)
+	defer s.close()
+	// Those that stay come first; the others expire when all are there.
+	create := func(from, to int, expires time.Time) error {
+		for i := from; i < to; i++ {
+			if err := s.create(i, expires); err != nil {
+				return err
 			}
-			return nil
 		}
-		if err := create(n/5, n, time.Now().Add(time.Hour)); err != nil {
-			return r, name, err
-		}
-		r.bytes = float64(heap()-empty) / float64(n-n/5)
+		return nil
+	}
+	if err := create(n/5, n, time.Now().Add(time.Hour)); err != nil {
+		return r, s.name, err
+	}
+	r.bytes = float64(heap()-empty) / float64(n-n/5)
+	var stalls, noises []time.Duration
+	for range sweeps {
 		expiry := time.Now().Add(100 * time.Millisecond)
 		if s.sweep == nil {
 			expiry = time.Now().Add(3*time.Second + time.Duration(n/5)*20*time.Microsecond)
 		}
 		if err := create(0, n/5, expiry); err != nil {
-			return r, name, err
+			return r, s.name, err
 		}
 		// Only what sweeps by itself must not have begun.
 		if s.sweep == nil && time.Until(expiry) < 0 {
-			return r, name, fmt.Errorf("%s: the machine is too slow to fill it with %d sessions in time", name, n)
+			return r, s.name, fmt.Errorf("%s: the machine is too slow to fill it with %d sessions in time", s.name, n)
 		}
-		r.load, err = lookAround(s, n)
-		if err != nil {
-			return r, name, err
+		if r.load, err = lookAround(s, n); err != nil {
+			return r, s.name, err
 		}
 		time.Sleep(time.Until(expiry))
-		stall, noise, err := stallOf(s, n)
+		stall, noise, err := stallOf(s, n, time.Duration(r.load))
 		if err != nil {
-			return r, name, err
+			return r, s.name, err
 		}
 		stalls, noises = append(stalls, stall), append(noises, noise)
-		s.close()
 	}
 	r.stall, r.noise = slices.Min(stalls), slices.Min(noises)
-	return r, name, nil
+	return r, s.name, nil
 }
 
 // lookAround returns the nanoseconds of a load of any session.
@@ -178,20 +180,25 @@ func lookAround(s inMemory, n int) (float64, error) {
 //go:noinline
 func garbage() []byte { return make([]byte, dataSize) }
 
-// stallOf returns the longest load of a session that stays, in a time in which the others are swept, and beside it the
-// longest time of a piece of work that uses no store: it allocates as much and takes as long, so that the scheduler and
-// the garbage collector stop it as often.
-func stallOf(s inMemory, n int) (stall, noise time.Duration, err error) {
+// stallOf returns the longest load of a session that stays, while the others are swept, and beside it the
+// longest time of a piece of work that uses no store: it allocates as much and takes as long as a load does, so that the
+// scheduler, the garbage collector and the machine stop it as often.
+func stallOf(s inMemory, n int, load time.Duration) (stall, noise time.Duration, err error) {
 	swept := make(chan error, 1)
-	if s.sweep == nil {
-		swept <- nil
-	} else {
+	if s.sweep != nil {
 		go func() { swept <- s.sweep() }()
 	}
 	rnd := rand.New(rand.NewPCG(2, 2))
-	for end := time.Now().Add(2 * scsCleanup); ; {
-		if time.Now().After(end) {
-			return stall, noise, <-swept
+	over := time.After(2 * scsCleanup) // of a store that does not say when it has swept
+	for {
+		select {
+		case err := <-swept:
+			return stall, noise, err
+		case <-over:
+			if s.sweep == nil {
+				return stall, noise, nil
+			}
+		default:
 		}
 		i := n/5 + rnd.IntN(n-n/5)
 		called := time.Now()
@@ -201,7 +208,7 @@ func stallOf(s inMemory, n int) (stall, noise time.Duration, err error) {
 		stall = max(stall, time.Since(called))
 		called = time.Now()
 		data := garbage()
-		for time.Since(called) < 500*time.Nanosecond {
+		for time.Since(called) < load {
 			data[0]++
 		}
 		noise = max(noise, time.Since(called))
