@@ -107,7 +107,7 @@ var ablations = []ablation{
 		edits: []edit{{"save.go",
 			"	if mends(s.err) {\n		s.err = nil\n	}\n	if c.created {",
 			"	if s.state == live && !c.created && !s.moved {\n" +
-				"		s.cookie = cookieChange{kind: cookieSet, value: s.token, persistent: true, expiresAt: time.Now().Add(time.Hour)}\n	}\n" +
+				"		s.cookie = &cookieChange{value: s.token, persistent: true, expiresAt: time.Now().Add(time.Hour)}\n	}\n" +
 				"	if mends(s.err) {\n		s.err = nil\n	}\n	if c.created {"}},
 		scenario: "renew|touch", faults: 0,
 	},
@@ -120,7 +120,7 @@ var ablations = []ablation{
 	},
 	{
 		rule: "Marker", what: "an ID that a login retired counts as unknown",
-		edits:    []edit{{"load.go", "f.state, f.reason = late, ReasonReplaced", "f.reason = ReasonReplaced"}},
+		edits:    []edit{{"load.go", "f.state = late\n\t\t\treturn ReasonReplaced, nil", "return ReasonReplaced, nil"}},
 		scenario: "setupd|login", faults: 0,
 	},
 	{
