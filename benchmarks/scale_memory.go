@@ -70,12 +70,13 @@ var memoryStores = []func(n int) inMemory{
 type memoryResult struct {
 	bytes, load  float64 // for one session; nanoseconds
 	stall, noise time.Duration
+	sweep        float64 // nanoseconds for one expired session; 0: the store does it by itself
 }
 
 // scaleMemory fills up the memory stores, and measures how long requests wait while they remove what has expired.
 func (b *bench) scaleMemory() error {
 	sizes := b.sizes(5_000_000)[1:] // a thousand are lost in the noise
-	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep", "without a store"}}
+	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep", "without a store", "sweep, for each expired"}}
 	stalls := chart.Chart{
 		Title: "Longest wait of a request while a fifth of the sessions expire", X: "sessions in memory",
 		Y: "the longest of all loads during the sweep", Format: nanoseconds,
@@ -93,7 +94,11 @@ func (b *bench) scaleMemory() error {
 			if err != nil {
 				return err
 			}
-			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall), duration(r.noise))
+			sweep := "by itself"
+			if r.sweep > 0 {
+				sweep = nanoseconds(r.sweep)
+			}
+			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall), duration(r.noise), sweep)
 			line.Name = name
 			line.Points = append(line.Points, chart.Point{X: float64(n), Y: float64(r.stall)})
 			if n == sizes[len(sizes)-1] {
@@ -137,7 +142,7 @@ func growMemory(open func(n int) inMemory, n, sweeps int) (r memoryResult, name 
 		return r, s.name, err
 	}
 	r.bytes = float64(heap()-empty) / float64(n-n/5)
-	var stalls, noises []time.Duration
+	var stalls, noises, took []time.Duration
 	for range sweeps {
 		expiry := time.Now().Add(100 * time.Millisecond)
 		if s.sweep == nil {
@@ -154,13 +159,14 @@ func growMemory(open func(n int) inMemory, n, sweeps int) (r memoryResult, name 
 			return r, s.name, err
 		}
 		time.Sleep(time.Until(expiry))
-		stall, noise, err := stallOf(s, n, time.Duration(r.load))
+		stall, noise, sweep, err := stallOf(s, n, time.Duration(r.load))
 		if err != nil {
 			return r, s.name, err
 		}
-		stalls, noises = append(stalls, stall), append(noises, noise)
+		stalls, noises, took = append(stalls, stall), append(noises, noise), append(took, sweep)
 	}
 	r.stall, r.noise = slices.Min(stalls), slices.Min(noises)
+	r.sweep = float64(slices.Min(took)) / float64(n/5)
 	return r, s.name, nil
 }
 
@@ -183,8 +189,9 @@ func garbage() []byte { return make([]byte, dataSize) }
 // stallOf returns the longest load of a session that stays, while the others are swept, and beside it the
 // longest time of a piece of work that uses no store: it allocates as much and takes as long as a load does, so that the
 // scheduler, the garbage collector and the machine stop it as often.
-func stallOf(s inMemory, n int, load time.Duration) (stall, noise time.Duration, err error) {
+func stallOf(s inMemory, n int, load time.Duration) (stall, noise, sweep time.Duration, err error) {
 	swept := make(chan error, 1)
+	began := time.Now()
 	if s.sweep != nil {
 		go func() { swept <- s.sweep() }()
 	}
@@ -193,17 +200,17 @@ func stallOf(s inMemory, n int, load time.Duration) (stall, noise time.Duration,
 	for {
 		select {
 		case err := <-swept:
-			return stall, noise, err
+			return stall, noise, time.Since(began), err
 		case <-over:
 			if s.sweep == nil {
-				return stall, noise, nil
+				return stall, noise, 0, nil
 			}
 		default:
 		}
 		i := n/5 + rnd.IntN(n-n/5)
 		called := time.Now()
 		if err := s.load(i); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		stall = max(stall, time.Since(called))
 		called = time.Now()
