@@ -233,8 +233,8 @@ func (x *exchange) load(s *Session) error {
 }
 
 // find looks for the one live session among the request's cookies of our name, and puts it, or what is left of one, into
-// best. What is not signed by us costs no access
-// to the store, and must not hide what is: anybody who can set cookies for a neighbouring host can add some.
+// best. What is not signed by us costs no access to the store, and must not hide what is: anybody who can set cookies for
+// a neighbouring host can add some.
 func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
