@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/hipflask/session/benchmarks/peers"
+	"github.com/hipflask/session/internal/servertest"
 )
 
 // raceWriters is the number of requests of one session at the same time.
@@ -45,12 +46,7 @@ func (b *bench) races() error {
 	}
 	var tb testbed
 	defer tb.close()
-	_, client, err := startRedis(&tb)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	libraries := slices.Insert(peers.All(), 2, peers.HipflaskRedis(client))
+	libraries := slices.Insert(peers.All(), 2, peers.HipflaskRedis(urlOf(servertest.Redis(&tb))))
 	for _, l := range libraries {
 		cells, err := raceAll(l, b.dir, trials)
 		if err != nil {

@@ -19,53 +19,53 @@ import (
 // inFlight is how many requests a server has at a time.
 const inFlight = 64
 
-// startRedis starts a Redis server and returns a client with the settings that redisstore.Open gives its own.
-func startRedis(tb servertest.TB) (*servertest.Server, rueidis.Client, error) {
-	server := servertest.Redis(tb)
-	client, err := redisClient(server, 100*time.Microsecond)
-	return server, client, err
+func urlOf(redis *servertest.Server) string { return "redis://" + redis.Addr }
+
+// bareClients are what the bare commands are sent by: the client library with the settings that it has by itself, which is
+// what the targets are held against; and with settings that make it collect commands, as Open of package redisstore has
+// them, for longer or shorter: what suits requests, which work between two commands, makes commands wait that have nothing
+// between them.
+var bareClients = []struct {
+	name   string
+	option rueidis.ClientOption
+}{
+	{"by the client as it comes", rueidis.ClientOption{}},
+	{"collected for 10 µs", collecting(10 * time.Microsecond)},
+	{"collected for 25 µs", collecting(25 * time.Microsecond)},
+	{"collected for 100 µs", collecting(100 * time.Microsecond)},
 }
 
-// redisClient returns a client that waits for so long between two writes, to collect commands.
-func redisClient(server *servertest.Server, flushDelay time.Duration) (rueidis.Client, error) {
-	return rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{server.Addr}, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
-		MaxFlushDelay: flushDelay, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
-	})
+func collecting(delay time.Duration) rueidis.ClientOption {
+	return rueidis.ClientOption{
+		DisableCache: true, DisableRetry: true, AlwaysPipelining: true, PipelineMultiplex: -1, MaxFlushDelay: delay,
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
+	}
 }
-
-// floorDelays are the clients that the bare commands are tried with: what suits requests, which work between two
-// commands, makes commands wait that have nothing between them. The fastest is the floor.
-var floorDelays = []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond}
 
 // redis holds whole requests with sessions in Redis against the bare commands that they can't do without.
 func (b *bench) redis() error {
 	var tb testbed
 	defer tb.close()
-	server, client, err := startRedis(&tb)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	s, err := newScene(peers.HipflaskRedis(client), b.dir, inFlight)
+	server := servertest.Redis(&tb)
+	s, err := newScene(peers.HipflaskRedis(urlOf(server)), b.dir, inFlight)
 	if err != nil {
 		return err
 	}
 	defer s.app.Close()
 	var subjects []measure.Subject
-	for _, delay := range floorDelays {
-		bare, err := redisClient(server, delay)
+	for _, c := range bareClients {
+		c.option.InitAddress = []string{server.Addr}
+		bare, err := rueidis.NewClient(c.option)
 		if err != nil {
 			return err
 		}
 		defer bare.Close()
-		get, change, err := redisFloors(bare, delay.String()+":")
+		get, change, err := redisFloors(bare, c.name+":")
 		if err != nil {
 			return err
 		}
 		subjects = append(subjects, get, change)
 	}
-	floors := len(subjects)
 	var checks []func() error
 	for _, op := range operations[2:] {
 		subject, check := s.inFlight(op)
@@ -79,21 +79,18 @@ func (b *bench) redis() error {
 			return err
 		}
 	}
-	get, change := samples[0], samples[1]
-	for i := 2; i < floors; i += 2 {
-		get, change = faster(get, samples[i]), faster(change, samples[i+1])
+	floors := 2 * len(bareClients)
+	b.row(target{"Redis, read, 64 in flight", samples[0].Name, 1.5, 1.2, 0}, samples[floors], samples[0])
+	b.row(target{"Redis, change, 64 in flight", samples[1].Name, 1.5, 1.2, 0}, samples[floors+1], samples[1])
+	t := table{head: []string{"bare commands", samples[0].Name, "a request that reads takes", samples[1].Name, "a request that changes takes"}}
+	for i, c := range bareClients {
+		get, change := samples[2*i], samples[2*i+1]
+		t.add(c.name, duration(get.Median()), times(samples[floors].Over(get)), duration(change.Median()), times(samples[floors+1].Over(change)))
 	}
-	b.row(target{"Redis, read, 64 in flight", get.Name, 1.5, 1.2, 0}, samples[floors], get)
-	b.row(target{"Redis, change, 64 in flight", change.Name, 1.5, 1.2, 0}, samples[floors+1], change)
-	return nil
+	return b.publish("redis", "Redis, 64 requests in flight", t)
 }
 
-func faster(a, b measure.Samples) measure.Samples {
-	if b.Median() < a.Median() {
-		return b
-	}
-	return a
-}
+func times(r measure.Ratio) string { return fmt.Sprintf("%.2f times that", r.Median) }
 
 // inFlight is as subject, with a request of every session at the same time.
 func (s *scene) inFlight(op operation) (measure.Subject, func() error) {

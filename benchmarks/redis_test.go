@@ -3,17 +3,21 @@ package main
 import (
 	"testing"
 
+	"github.com/redis/rueidis"
+
 	"github.com/hipflask/session/benchmarks/peers"
+	"github.com/hipflask/session/internal/servertest"
 )
 
 // BenchmarkRedis is for profiles: whole requests with sessions in Redis, 64 in flight, and their floors.
 func BenchmarkRedis(b *testing.B) {
-	_, client, err := startRedis(b)
+	server := servertest.Redis(b)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	s := openScene(b, peers.HipflaskRedis(client), inFlight)
+	s := openScene(b, peers.HipflaskRedis(urlOf(server)), inFlight)
 	get, change, err := redisFloors(client, "floor:")
 	if err != nil {
 		b.Fatal(err)

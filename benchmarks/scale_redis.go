@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/hipflask/session/benchmarks/chart"
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store/redisstore"
 )
 
@@ -21,16 +22,17 @@ import (
 func (b *bench) scaleRedis() error {
 	var tb testbed
 	defer tb.close()
-	_, client, err := startRedis(&tb)
+	server, ctx := servertest.Redis(&tb), context.Background()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	s, err := redisstore.New(client, nil)
+	s, err := redisstore.Open(ctx, urlOf(server), nil)
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
+	defer s.Close()
 	empty, err := memoryOf(client)
 	if err != nil {
 		return err

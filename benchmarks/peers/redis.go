@@ -1,16 +1,16 @@
 package peers
 
 import (
-	"github.com/redis/rueidis"
+	"context"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/store/redisstore"
 )
 
-// HipflaskRedis returns Hipflask with its sessions in the Redis server of client, which stays the caller's.
-func HipflaskRedis(client rueidis.Client) Library {
+// HipflaskRedis returns Hipflask with its sessions in the Redis server that a URL names.
+func HipflaskRedis(url string) Library {
 	return Library{"Hipflask, Redis", hipflaskModule, Redis, func(string) (App, error) {
-		s, err := redisstore.New(client, nil)
+		s, err := redisstore.Open(context.Background(), url, nil)
 		if err != nil {
 			return nil, err
 		}
