@@ -100,7 +100,8 @@ func connect(tb testing.TB, addr string) rueidis.Client {
 	tb.Helper()
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
-		MaxFlushDelay: 100 * time.Microsecond, ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
+		MaxFlushDelay: 25 * time.Microsecond, PipelineMultiplex: -1, RingScaleEachConn: 12,
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -220,6 +220,30 @@ func TestContextEndsACall(t *testing.T) {
 	}
 }
 
+// Many calls end with their contexts too: none waits for a place behind others that have ended.
+func TestContextsEndManyCalls(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s := open(t, server.URL, nil)
+	server.Pause()
+	defer server.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	var all sync.WaitGroup
+	for range 3000 {
+		all.Go(func() {
+			if _, err := s.Load(ctx, "key"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Load: got %v, want the context's error", err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(begun); took > 4*time.Second { // the connection is given up after 5 s
+		t.Errorf("3000 calls whose context ended after 200 ms took %v", took)
+	}
+}
+
 // Scripts that the server forgets (a restart, a failover, SCRIPT FLUSH) are sent again, and nothing is written twice.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()

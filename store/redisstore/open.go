@@ -22,8 +22,16 @@ const (
 	bufferSize      = 64 << 10        // for each direction of a connection
 
 	// After it has sent commands, a connection collects others for so long before it sends again. With many requests
-	// in flight that saves most of the system calls, and a third of the time of a read; one alone does not wait.
-	flushDelay = 100 * time.Microsecond
+	// in flight that saves most of the system calls; one alone does not wait. Longer than an answer takes it must not
+	// be: then a few requests wait as well, and for a millisecond, since a process that has nothing else to do does not
+	// wake up sooner.
+	flushDelay = 25 * time.Microsecond
+
+	// All commands to a server go over one connection, so that it collects more of them. A command that finds no place
+	// in the connection's ring waits for one beyond the end of its context: a server that has stopped to answer may have
+	// so many calls as 2 to the power of ringScale before that happens.
+	singleConnection = -1 // of rueidis, where 0 means up to four
+	ringScale        = 12
 )
 
 func clientDefaults() rueidis.ClientOption {
@@ -38,6 +46,8 @@ func clientDefaults() rueidis.ClientOption {
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
 		MaxFlushDelay:       flushDelay,
+		PipelineMultiplex:   singleConnection,
+		RingScaleEachConn:   ringScale,
 		BlockingPoolCleanup: time.Minute, // connections that were taken for a wait
 		Dialer:              dialer,
 		Sentinel:            rueidis.SentinelOption{Dialer: dialer, TopologyRefreshInterval: topologyRefresh},
