@@ -220,6 +220,38 @@ func TestContextEndsACall(t *testing.T) {
 	}
 }
 
+// While a server does not answer, calls end with their own contexts and not with others'.
+func TestSlowAnswers(t *testing.T) {
+	t.Parallel()
+	server := servertest.Redis(t)
+	s := open(t, server.URL, nil)
+	rec := record(time.Hour)
+	must(t, s.Create(t.Context(), rec))
+	for range 3 { // what the calls of one round have used is used again in the next
+		server.Pause()
+		var patient, impatient sync.WaitGroup
+		for n := range 50 {
+			patient.Go(func() {
+				if _, err := s.Load(t.Context(), rec.Key); err != nil {
+					t.Errorf("Load whose context has not ended: got %v, want the record", err)
+				}
+			})
+			impatient.Go(func() {
+				end, begun := time.Duration(n)*2*time.Millisecond, time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), end)
+				defer cancel()
+				_, err := s.Load(ctx, rec.Key)
+				if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took < end || took > end+2*time.Second {
+					t.Errorf("Load whose context ends after %v: got %v after %v", end, err, took)
+				}
+			})
+		}
+		impatient.Wait()
+		server.Resume()
+		patient.Wait()
+	}
+}
+
 // Many calls end with their contexts too: none waits for a place behind others that have ended.
 func TestContextsEndManyCalls(t *testing.T) {
 	t.Parallel()

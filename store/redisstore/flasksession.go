@@ -139,9 +139,9 @@ func (m *flaskKeys) names(key string) (session, mark string) {
 // exec runs a script once, on both keys.
 func (m *flaskKeys) exec(ctx context.Context, sc *script, key string, args ...string) rueidis.RedisResult {
 	session, mark := m.names(key)
-	res := m.client.Do(ctx, m.client.B().Evalsha().Sha1(sc.sha1).Numkeys(2).Key(session, mark).Arg(args...).Build())
+	res := m.do(ctx, m.client.B().Evalsha().Sha1(sc.sha1).Numkeys(2).Key(session, mark).Arg(args...).Build())
 	if noScript(res) {
-		res = m.client.Do(ctx, m.client.B().Eval().Script(sc.lua).Numkeys(2).Key(session, mark).Arg(args...).Build())
+		res = m.do(ctx, m.client.B().Eval().Script(sc.lua).Numkeys(2).Key(session, mark).Arg(args...).Build())
 	}
 	return res
 }
@@ -240,7 +240,7 @@ func (m *flaskKeys) Delete(ctx context.Context, key string) error {
 }
 
 func (m *flaskKeys) plain(ctx context.Context, op string, command rueidis.Completed) error {
-	if err := m.client.Do(ctx, command).Error(); err != nil {
+	if err := m.do(ctx, command).Error(); err != nil {
 		return failed(op, err)
 	}
 	return nil

@@ -70,7 +70,7 @@ func (o *Options) check() error {
 }
 
 // Store keeps records in Redis. It implements [store.Store] and [store.Lister]; expired records are removed by the server.
-// Its methods are safe for concurrent use. Make one with [Open] or [New].
+// Its methods are safe for concurrent use, and end 20 ms after their contexts at the latest. Make one with [Open] or [New].
 type Store struct {
 	client   rueidis.Client
 	owned    bool // made by Open

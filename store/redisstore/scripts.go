@@ -154,9 +154,9 @@ func (s *Store) run(ctx context.Context, sc *script, key string, args ...string)
 // runOnce sends a script once. It is sent again only to another node of a cluster, where the first one has said that
 // it did nothing (MOVED, ASK), and as a text where the server has said that it does not know the name (NOSCRIPT).
 func (s *Store) runOnce(ctx context.Context, sc *script, key string, args []string) (answer, error) {
-	res := s.client.Do(ctx, sc.evalsha(s.client.B(), key, args))
+	res := s.do(ctx, sc.evalsha(s.client.B(), key, args))
 	if noScript(res) {
-		res = s.client.Do(ctx, sc.eval(s.client.B(), key, args))
+		res = s.do(ctx, sc.eval(s.client.B(), key, args))
 	}
 	return parse(res)
 }

@@ -40,7 +40,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 func (s *Store) get(ctx context.Context, name string) (res rueidis.RedisResult) {
 	for _, command := range [...]string{"GETEX", "GET"} {
 		res = s.read(ctx, func() rueidis.RedisResult {
-			return s.client.Do(ctx, s.client.B().Arbitrary(command).Keys(name).Build())
+			return s.do(ctx, s.client.B().Arbitrary(command).Keys(name).Build())
 		})
 		if codeOf(res.Error()) != "MISCONF" {
 			break

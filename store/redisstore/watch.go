@@ -1,0 +1,76 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// This file bounds calls by their contexts. rueidis asks each context for its Done channel, for which one with a deadline
+// sets a timer and takes a place in the list of its parent: a seventh of the time of a read, for a command that is
+// answered long before. So rueidis gets another channel, from a pool, and a timer from there looks at the context.
+
+// look is how often that is, and how long after its context a call ends at the latest.
+const look = 20 * time.Millisecond
+
+// watched is a context that ends when somebody looks.
+type watched struct {
+	context.Context
+	ended <-chan struct{}
+}
+
+func (w *watched) Done() <-chan struct{} { return w.ended }
+
+// A watch is for one call at a time.
+type watch struct {
+	ended chan struct{}
+	timer *time.Timer
+
+	mu  sync.Mutex
+	ctx context.Context // nil between two calls
+}
+
+var watches = sync.Pool{New: func() any {
+	w := &watch{ended: make(chan struct{})}
+	w.timer = time.AfterFunc(look, w.look)
+	return w
+}}
+
+// do sends a command.
+func (s *Store) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	w := watches.Get().(*watch)
+	defer w.stop()
+	return s.client.Do(w.start(ctx), command)
+}
+
+func (w *watch) start(ctx context.Context) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ctx = ctx
+	w.timer.Reset(look)
+	return &watched{ctx, w.ended}
+}
+
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.ctx == nil:
+	case w.ctx.Err() != nil:
+		close(w.ended)
+	default:
+		w.timer.Reset(look)
+	}
+}
+
+// stop gives the watch back, unless its timer went off: then the channel is closed, or look is about to find no context.
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ctx = nil
+	if w.timer.Stop() {
+		watches.Put(w)
+	}
+}
