@@ -6,6 +6,7 @@ import (
 	"crypto/fips140"
 	"crypto/hmac"
 	"crypto/sha1"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -116,8 +117,9 @@ func (s *Signer) Unsign(value string) (payload []byte, at time.Time, err error) 
 		return nil, at, session.ReasonMalformed
 	}
 	signed := value[:dot]
-	sum, err := b64.DecodeString(value[dot+1:])
-	if err != nil || strings.ContainsAny(value[dot+1:], "\r\n") {
+	var room [sha512.Size]byte // of the largest digest that is likely
+	sum, err := decode(room[:0], value[dot+1:])
+	if err != nil {
 		return nil, at, session.ReasonMalformed
 	}
 	if !s.verify(signed, sum) {
@@ -127,7 +129,7 @@ func (s *Signer) Unsign(value string) (payload []byte, at time.Time, err error) 
 	if dot < 0 {
 		return nil, at, session.ReasonUndecodable
 	}
-	stamp, err := b64.DecodeString(signed[dot+1:])
+	stamp, err := decode(room[:0], signed[dot+1:])
 	if err != nil || len(stamp) > 8 {
 		return nil, at, session.ReasonUndecodable
 	}
@@ -175,41 +177,28 @@ var errPayload = errors.New("flask: the payload can't be decoded")
 
 func (s *Signer) unpack(text string) ([]byte, error) {
 	text, compressed := strings.CutPrefix(text, ".")
-	payload, err := b64.DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") {
-		return nil, errPayload
-	}
 	if !compressed {
-		return payload, nil
+		return decode(nil, text)
 	}
-	r := inflaters.Get().(*inflater)
-	defer inflaters.Put(r)
-	if r.reset(payload) != nil {
+	z := inflaters.Get().(*inflater)
+	defer inflaters.Put(z)
+	payload, err := decode(z.src[:0], text)
+	if err != nil {
+		return nil, err
+	}
+	plain, ok := z.inflate(payload, s.maxInflated)
+	if !ok {
 		return nil, errPayload
 	}
-	plain, err := io.ReadAll(io.LimitReader(r.zlib, int64(s.maxInflated)+1))
-	if err != nil || len(plain) > s.maxInflated || r.src.Len() > 0 {
-		return nil, errPayload
-	}
-	return plain, nil
+	return append([]byte{}, plain...), nil
 }
 
-type inflater struct {
-	src  bytes.Reader
-	zlib io.Reader // nil before there was a payload with a header
-}
-
-// inflaters saves their window of 32 KiB for each request.
 var inflaters = sync.Pool{New: func() any { return &inflater{} }}
 
-func (r *inflater) reset(payload []byte) (err error) {
-	r.src.Reset(payload)
-	if z, ok := r.zlib.(zlib.Resetter); ok {
-		return z.Reset(&r.src, nil)
+// decode appends what text is the base64 of. The decoder itself skips line ends.
+func decode(b []byte, text string) ([]byte, error) {
+	if strings.IndexByte(text, '\r') >= 0 || strings.IndexByte(text, '\n') >= 0 {
+		return nil, errPayload
 	}
-	z, err := zlib.NewReader(&r.src)
-	if err == nil {
-		r.zlib = z
-	}
-	return err
+	return b64.AppendDecode(b, []byte(text))
 }

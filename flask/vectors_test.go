@@ -200,4 +200,50 @@ func TestEveryBitFlipped(t *testing.T) {
 	}
 }
 
+// TestLineEnds: Python and Go skip line ends in base64, but no cookie that Flask wrote has any.
+func TestLineEnds(t *testing.T) {
+	t.Parallel()
+	s, err := NewSigner("cookie-session", []string{"secret-key"}, DeriveHMAC, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(text string) (signed string) {
+		mac(s.macs[0], text, func(sum []byte) { signed = text + "." + b64.EncodeToString(sum) })
+		return signed
+	}
+	whole := sign("eyJhIjoxfQ.ZVPxAA")
+	if _, _, err := s.Unsign(whole); err != nil {
+		t.Fatal(err)
+	}
+	packed := pack(bytes.Repeat([]byte("a"), 100))
+	for text, want := range map[string]session.Reason{
+		sign("eyJh\nIjoxfQ.ZVPxAA"): session.ReasonUndecodable, sign("eyJhIjoxfQ.ZV\r\nPxAA"): session.ReasonUndecodable, whole + "\n": session.ReasonMalformed,
+		sign(packed[:4] + "\r" + packed[4:] + ".ZVPxAA"): session.ReasonUndecodable,
+	} {
+		if _, _, err := s.Unsign(text); err != want {
+			t.Errorf("%q: got %v, want %v", text, err, want)
+		}
+	}
+}
+
+// TestPayloadsStay: the buffers that are used again are not what a caller has.
+func TestPayloadsStay(t *testing.T) {
+	t.Parallel()
+	s, err := NewSigner("cookie-session", []string{"secret-key"}, DeriveHMAC, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // a pool can be empty
+		var got [2][]byte
+		for i, c := range []byte("ab") {
+			if got[i], _, err = s.Unsign(s.Sign(bytes.Repeat([]byte{c}, 100), time.Now())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got[0][0] != 'a' || got[1][0] != 'b' {
+			t.Fatalf("the payloads are %q", got)
+		}
+	}
+}
+
 var _ session.Policy = (*codec)(nil)
