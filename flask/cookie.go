@@ -104,21 +104,23 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 
 var userKeyBytes = []byte(userKey)
 
-// user returns Flask-Login's user. Whether the rest of the document can be read is found out when it is split.
-func (c *codec) user(document []byte) string {
+// user returns Flask-Login's user, if the document is JSON. Whether it is a session is found out when it is split.
+func (c *codec) user(document []byte) (user string) {
 	if !bytes.Contains(document, userKeyBytes) {
 		return ""
 	}
-	members, err := session.JSON.Split(document)
+	var room [16]member // on the stack, for a session of the usual size
+	p := parser{data: document, plain: true}
+	found, err := p.split(room[:0])
 	if err != nil {
 		return ""
 	}
-	return c.Principal(func(key string, pointer any) (ok bool) {
-		for _, m := range members {
-			if m.Name == key {
-				ok = c.serializer.Unmarshal(m.Value, pointer) == nil
-			}
+	for _, m := range found {
+		if string(m.key(document)) == userKey {
+			user = c.Principal(func(_ string, pointer any) bool {
+				return c.serializer.Unmarshal(document[m.value:m.end], pointer) == nil
+			})
 		}
-		return ok
-	})
+	}
+	return user
 }

@@ -1,6 +1,7 @@
 package flask
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -77,6 +78,64 @@ func (p *parser) whole() (any, error) {
 		return nil, errForm
 	}
 	return v, nil
+}
+
+// member says where a name, with its quotes, and its value begin and end.
+type member struct{ name, colon, value, end int }
+
+// key is the name in a document that has been checked.
+func (m member) key(document []byte) []byte {
+	name := document[m.name:m.colon]
+	if bytes.IndexByte(name, '\\') < 0 {
+		return name[1 : len(name)-1]
+	}
+	p := parser{data: name}
+	text, _ := p.text(true)
+	return []byte(text)
+}
+
+// split is check for an object that is no tag, and appends its members to found.
+func (p *parser) split(found []member) ([]member, error) {
+	if !utf8.Valid(p.data) {
+		return nil, errForm
+	}
+	p.depth = 1
+	if p.space(); !p.take('{') {
+		return nil, errForm
+	}
+	for first := true; ; first = false {
+		if p.space(); first && p.take('}') {
+			break
+		}
+		if p.peek() != '"' {
+			return nil, errForm
+		}
+		m := member{name: p.pos}
+		if _, err := p.text(false); err != nil {
+			return nil, err
+		}
+		m.colon = p.pos
+		if p.space(); !p.take(':') {
+			return nil, errForm
+		}
+		p.space()
+		m.value = p.pos
+		if _, err := p.value(false); err != nil {
+			return nil, err
+		}
+		m.end = p.pos
+		found = append(found, m)
+		if p.space(); p.take('}') {
+			break
+		}
+		if !p.take(',') {
+			return nil, errForm
+		}
+	}
+	if p.space(); p.pos != len(p.data) {
+		return nil, errForm
+	}
+	return found, nil
 }
 
 // check is whole without the value, and without its cost.

@@ -1,6 +1,7 @@
 package flask
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,12 @@ func (s *taggedJSON) Marshal(value any) ([]byte, error) {
 }
 
 func (s *taggedJSON) Unmarshal(data []byte, pointer any) error {
+	if p, is := pointer.(*string); is {
+		if text, ok := plainText(data); ok {
+			*p = text
+			return nil
+		}
+	}
 	if !utf8.Valid(data) {
 		return errForm
 	}
@@ -43,11 +50,31 @@ func (s *taggedJSON) Unmarshal(data []byte, pointer any) error {
 	return assign(v, pointer)
 }
 
+// plainText reads what most values are, text without escapes. It spares the detour through an any.
+func plainText(data []byte) (text string, ok bool) {
+	n := len(data) - 1
+	if n < 1 || data[0] != '"' || bytes.IndexByte(data[1:], '"') != n-1 || !utf8.Valid(data) {
+		return "", false
+	}
+	for _, c := range data {
+		if c < ' ' || c == '\\' {
+			return "", false
+		}
+	}
+	return string(data[1:n]), true
+}
+
 var errType = errors.New("flask: the value has another type")
 
 // assign puts v where pointer points to, if it is of that type, or can be by its JSON form.
 func assign(v, pointer any) error {
 	ok := false
+	if p, is := pointer.(*int); is { // encoding/json, below, takes many times as long
+		if i, is := v.(int64); is && int64(int(i)) == i {
+			*p = int(i)
+			return nil
+		}
+	}
 	switch p := pointer.(type) {
 	case *any:
 		*p, ok = v, true
@@ -146,14 +173,19 @@ func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
 	if len(document) == 0 {
 		return nil, nil
 	}
+	var room [16]member // on the stack, for a session of the usual size
 	p := parser{data: document, tags: s.tags}
-	if err := p.check(); err != nil {
+	found, err := p.split(room[:0])
+	if err != nil {
 		return nil, err
 	}
-	members, err := session.JSON.Split(document)
-	if err != nil {
-		return nil, errForm
+	if n := len(found); n > 0 && bytes.Equal(found[0].key(document), found[n-1].key(document)) {
+		whole := parser{data: document, tags: s.tags} // with one name it can be a tag
+		if err := whole.check(); err != nil {
+			return nil, err
+		}
 	}
+	members := membersOf(document, found)
 	if len(members) != 1 || !isTag(s.tags, members[0].Name) {
 		return members, nil
 	}
@@ -166,6 +198,25 @@ func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
 	}
 	inner[0].Name = inner[0].Name[:len(inner[0].Name)-len("__")]
 	return inner, nil
+}
+
+// membersOf makes session members of what was found in a document.
+func membersOf(document []byte, found []member) []session.Member {
+	if len(found) == 0 {
+		return nil
+	}
+	members := make([]session.Member, len(found))
+	names, ends := make([]byte, 0, 128), make([]int, 0, 16)
+	for _, m := range found {
+		names = append(names, m.key(document)...)
+		ends = append(ends, len(names))
+	}
+	text, start := string(names), 0 // one allocation for all names
+	for i, m := range found {
+		members[i] = session.Member{Name: text[start:ends[i]], Value: document[m.value:m.end:m.end]}
+		start = ends[i]
+	}
+	return members
 }
 
 func (s *taggedJSON) Join(members []session.Member) ([]byte, error) {

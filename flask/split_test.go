@@ -1,0 +1,144 @@
+package flask
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/hipflask/session"
+)
+
+// splitTwice is Split in two passes: one that checks, and session.JSON's.
+func splitTwice(s *taggedJSON, document []byte) ([]session.Member, error) {
+	if len(document) == 0 {
+		return nil, nil
+	}
+	p := parser{data: document, tags: s.tags}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	members, err := session.JSON.Split(document)
+	if err != nil {
+		return nil, errForm
+	}
+	if len(members) != 1 || !isTag(s.tags, members[0].Name) {
+		return members, nil
+	}
+	if members[0].Name != tagDict {
+		return nil, errForm
+	}
+	inner, err := session.JSON.Split(members[0].Value)
+	if err != nil || len(inner) != 1 {
+		return nil, errForm
+	}
+	inner[0].Name = inner[0].Name[:len(inner[0].Name)-len("__")]
+	return inner, nil
+}
+
+// userOf is user by way of session.JSON.
+func userOf(c *codec, document []byte) string {
+	members, err := session.JSON.Split(document)
+	if err != nil || !bytes.Contains(document, userKeyBytes) {
+		return ""
+	}
+	return c.Principal(func(key string, pointer any) (ok bool) {
+		for _, m := range members {
+			if m.Name == key {
+				var value any
+				if err := c.serializer.Unmarshal(m.Value, &value); err != nil {
+					return false
+				}
+				ok = assign(value, pointer) == nil
+			}
+		}
+		return ok
+	})
+}
+
+var splitDocuments = []string{
+	``, ` `, `{}`, ` { } `, `{} x`, `[]`, `1`, `"a"`, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,}`, `{,}`, `{"a" 1}`, `{"a":1 "b":2}`, `{a:1}`, "{\"a\xff\":1}", "{\"a\n\":1}",
+	`{"a":1}`, ` { "a" : [ 1 , {"b" : 2 } ] , "c" : NaN } `, `{"a":1,"a":2}`, `{"b":1,"a":2}`, `{"":{}}`, `{"a":01}`, `{"a":xyz}`, `{"a":[}`, `{"a":-Infinity,"b":1e999}`,
+	`{"\u0061\n\ud83d\ude00é":"\u00e9"}`, `{"\ud83d":1}`, `{"a":"\ud83d"}`, `{"a\"b":1,"c\\":2}`,
+	`{" t":[1]}`, `{" t":1}`, `{"\u0020t":[1]}`, `{" di":{" t__":1}}`, `{" di":{"a":1}}`, `{" di":{" t__":1,"b__":2}}`, `{" di":{"a__":1}," t":1}`, `{" t":1," t":2}`, `{" t":1,"a":2," t":2}`,
+	`{" di":{"_user_id__":"ann"}}`, `{" b":"%%"}`, `{"a":{" b":"%%"}}`, `{"a":{" t":[{" m":"<b>"}]}}`, `{" od":[]}`, `{" od":1}`, `{"a":{" od":[]},"b":1}`, `{"a":{" od":1},"b":1}`, `{" od":[]," od":1}`,
+	`{"_user_id":"ann"}`, `{"_user_id":"ann","_user_id":7}`, `{"_user_id":7,"_user_id":"bob"}`, `{"a":"_user_id"}`, `{"a":{"_user_id":"ann"}}`, `{"_user_id":"\u0061"}`, `{"_user_id":{" m":"ann"}}`,
+	`{"_user_id":{" t":["ann"]}}`, `{"_user_id":{" b":"%%"}}`, `{"_user_id":null}`, `{"a":"_user_id","\u005fuser_id":"ann"}`, `{"\u005fuser_id":"ann"}`, `{"_user_id":"ann"`, `{"_user_id":"ann"} x`,
+	`{"_user_id":"ann","a":"\ud83d"}`, `{"_user_id":"` + strings.Repeat("x", 300) + `"}`, `{"_user_id":"a","b":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`,
+	`{"_user_id":"a","b":` + strings.Repeat("[", 498) + strings.Repeat("]", 498) + `}`, `{"_user_id":"a","b":` + strings.Repeat("[", 499) + strings.Repeat("]", 499) + `}`, `{"b":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`,
+	`{"_user_id":"a","b":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`, "{\"_user_id\":\"a\",\"b\":\"\xff\"}",
+	`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10,"k":11,"l":12,"m":13,"n":14,"o":15,"p":16,"q":17,"r":18,"` + strings.Repeat("s", 200) + `":19}`,
+}
+
+func compareSplit(t *testing.T, document []byte) {
+	t.Helper()
+	list := Tag{Key: " od", Encode: func(any) (any, bool) { return nil, false }, Decode: func(content any) (any, error) {
+		if _, ok := content.([]any); !ok {
+			return nil, errors.New("no list")
+		}
+		return content, nil
+	}}
+	for _, tags := range [][]Tag{nil, {list}} {
+		s := &taggedJSON{tags}
+		want, wantErr := splitTwice(s, document)
+		got, err := s.Split(document)
+		if !reflect.DeepEqual(got, want) || (err == nil) != (wantErr == nil) {
+			t.Errorf("%.200s: split into %q, %v; want %q, %v", document, got, err, want, wantErr)
+		}
+		for _, m := range got {
+			if cap(m.Value) != len(m.Value) {
+				t.Errorf("%.200s: who appends to %s overwrites what follows", document, m.Name)
+			}
+		}
+		c := &codec{serializer: s}
+		if user, wantUser := c.user(document), userOf(c, document); user != wantUser && !(user == "" && wantErr != nil) {
+			t.Errorf("%.200s: user %q, want %q", document, user, wantUser)
+		}
+	}
+}
+
+func TestSplitInOnePass(t *testing.T) {
+	t.Parallel()
+	for _, document := range splitDocuments {
+		compareSplit(t, []byte(document))
+	}
+}
+
+// FuzzSplit: one pass finds what two found, and user what a whole Split found.
+func FuzzSplit(f *testing.F) {
+	for _, document := range splitDocuments {
+		f.Add([]byte(document))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) { compareSplit(t, document) })
+}
+
+// TestPlainText: the shorter way to text leads to the same.
+func TestPlainText(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{``, `"`, `""`, `"a"`, ` "a"`, `"a" `, `"a`, `"a""`, `"a"b"`, `"\""`, `"\u0061"`, `"\\"`, "\"a\nb\"", "\"\x7f\"", "\"\xff\"", `"é"`, `"\ud83d"`, `a"`, `1`, `null`, `{" m":"<b>"}`, `{" b":"YQ=="}`} {
+		p := parser{data: []byte(data)}
+		value, wantErr := p.whole()
+		var want string
+		if wantErr == nil {
+			wantErr = assign(value, &want)
+		}
+		if strings.Contains(data, "\xff") {
+			want, wantErr = "", errForm
+		}
+		got := ""
+		if err := TaggedJSON.Unmarshal([]byte(data), &got); got != want || err != wantErr {
+			t.Errorf("%q: got %q, %v; want %q, %v", data, got, err, want, wantErr)
+		}
+	}
+}
+
+func TestIntegers(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]int{`7`: 7, `-9223372036854775808`: -1 << 63, `2.0`: 2, `2.5`: 0, `9223372036854775808`: 0, `"7"`: 0, `true`: 0, `[7]`: 0} {
+		got := 0
+		if err := TaggedJSON.Unmarshal([]byte(data), &got); got != want || (err == nil) != (want != 0) {
+			t.Errorf("%s: got %d, %v; want %d", data, got, err, want)
+		}
+	}
+}
