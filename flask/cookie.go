@@ -72,6 +72,10 @@ func (c *codec) Serializer() session.Serializer { return c.serializer }
 
 // CheckCookie implements session.Policy: what Flask warns of is an error here, before anything is sent.
 func (c *codec) CheckCookie(cookie *http.Cookie) error {
+	const attributes = 200 // more than their names, Expires, Max-Age and SameSite have
+	if len(cookie.Name)+len(cookie.Value)+len(cookie.Path)+len(cookie.Domain)+attributes <= maxCookieLine {
+		return nil
+	}
 	if size := len(cookie.String()); size > maxCookieLine {
 		return fmt.Errorf("%w: the cookie has %d bytes, Flask's MAX_COOKIE_SIZE is %d", session.ErrTooLarge, size, maxCookieLine)
 	}

@@ -231,7 +231,11 @@ func (s *taggedJSON) Join(members []session.Member) ([]byte, error) {
 }
 
 func joinPlain(members []session.Member) ([]byte, error) {
-	b := []byte{'{'}
+	size := 2
+	for _, m := range members {
+		size += len(m.Name) + len(m.Value) + len(`"":,`)
+	}
+	b := append(make([]byte, 0, size), '{')
 	for i, m := range members {
 		if i > 0 {
 			b = append(b, ',')

@@ -89,24 +89,24 @@ type macer struct {
 	message, sum []byte
 }
 
-// mac calls use with the MAC of message.
-func mac(pool *sync.Pool, message string, use func(sum []byte)) {
-	m := pool.Get().(*macer)
+// of returns the MAC of message, which is good until the next one.
+func (m *macer) of(message []byte) []byte {
 	m.Reset()
-	m.message = append(m.message[:0], message...)
-	m.Write(m.message)
+	m.Write(message)
 	m.sum = m.Sum(m.sum[:0])
-	use(m.sum)
-	pool.Put(m)
+	return m.sum
 }
 
 // Sign returns payload with the time, in whole seconds, and the signature of both.
 func (s *Signer) Sign(payload []byte, at time.Time) string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(max(at.Unix(), 0)))
-	text := pack(payload) + "." + b64.EncodeToString(bytes.TrimLeft(b[:], "\x00"))
-	mac(s.macs[0], text, func(sum []byte) { text += "." + b64.EncodeToString(sum) })
-	return text
+	m := s.macs[0].Get().(*macer)
+	defer s.macs[0].Put(m)
+	var stamp [8]byte
+	binary.BigEndian.PutUint64(stamp[:], uint64(max(at.Unix(), 0)))
+	text := append(appendPacked(m.message[:0], payload), '.')
+	text = append(b64.AppendEncode(text, bytes.TrimLeft(stamp[:], "\x00")), '.')
+	m.message = b64.AppendEncode(text, m.of(text[:len(text)-1]))
+	return string(m.message)
 }
 
 // Unsign returns the payload and the time that it was signed at. How old it may be is the caller's to judge. The error
@@ -146,24 +146,31 @@ func (s *Signer) Unsign(value string) (payload []byte, at time.Time, err error) 
 }
 
 func (s *Signer) verify(signed string, sum []byte) (ok bool) {
-	for _, m := range s.macs {
-		mac(m, signed, func(want []byte) { ok = ok || hmac.Equal(want, sum) })
+	for _, macs := range s.macs {
+		m := macs.Get().(*macer)
+		m.message = append(m.message[:0], signed...)
+		ok = hmac.Equal(m.of(m.message), sum) || ok
+		macs.Put(m)
 	}
 	return ok
 }
 
-// pack encodes a payload, compressed if that saves two bytes or more (itsdangerous, url_safe.py).
-func pack(payload []byte) string {
-	w := deflaters.Get().(*deflater)
-	defer deflaters.Put(w)
+// appendPacked encodes a payload, compressed if that saves two bytes or more (itsdangerous, url_safe.py).
+func appendPacked(b, payload []byte) []byte {
+	writers := &deflaters
+	if len(payload) <= maxHasty {
+		writers = &hastyDeflaters
+	}
+	w := writers.Get().(*deflater)
+	defer writers.Put(w)
 	w.buf.Reset()
 	w.zlib.Reset(&w.buf)
 	w.zlib.Write(payload) // into memory
 	w.zlib.Close()
 	if w.buf.Len() < len(payload)-1 {
-		return "." + b64.EncodeToString(w.buf.Bytes())
+		return b64.AppendEncode(append(b, '.'), w.buf.Bytes())
 	}
-	return b64.EncodeToString(payload)
+	return b64.AppendEncode(b, payload)
 }
 
 type deflater struct {
@@ -171,7 +178,23 @@ type deflater struct {
 	zlib *zlib.Writer
 }
 
-var deflaters = sync.Pool{New: func() any { return &deflater{zlib: zlib.NewWriter(io.Discard)} }}
+// maxHasty bounds the payloads that are compressed in the fastest way. Any other level of compress/flate begins with
+// clearing 640 KB, which takes as long as the rest and throws out what the processor's caches held. Sessions of this size
+// become 2 % longer by it, and one of less than 128 bytes that repeats itself up to 16 bytes; what comes near to
+// MAX_COOKIE_SIZE is larger.
+const maxHasty = 1 << 10
+
+var (
+	deflaters      = sync.Pool{New: newDeflater(zlib.DefaultCompression)}
+	hastyDeflaters = sync.Pool{New: newDeflater(zlib.BestSpeed)}
+)
+
+func newDeflater(level int) func() any {
+	return func() any {
+		w, _ := zlib.NewWriterLevel(io.Discard, level) // fails for other levels only
+		return &deflater{zlib: w}
+	}
+}
 
 var errPayload = errors.New("flask: the payload can't be decoded")
 

@@ -3,9 +3,12 @@ package flask
 import (
 	"bufio"
 	"bytes"
+	"compress/zlib"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -207,15 +210,13 @@ func TestLineEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sign := func(text string) (signed string) {
-		mac(s.macs[0], text, func(sum []byte) { signed = text + "." + b64.EncodeToString(sum) })
-		return signed
-	}
+	m := s.macs[0].Get().(*macer)
+	sign := func(text string) string { return text + "." + b64.EncodeToString(m.of([]byte(text))) }
 	whole := sign("eyJhIjoxfQ.ZVPxAA")
 	if _, _, err := s.Unsign(whole); err != nil {
 		t.Fatal(err)
 	}
-	packed := pack(bytes.Repeat([]byte("a"), 100))
+	packed := string(appendPacked(nil, bytes.Repeat([]byte("a"), 100)))
 	for text, want := range map[string]session.Reason{
 		sign("eyJh\nIjoxfQ.ZVPxAA"): session.ReasonUndecodable, sign("eyJhIjoxfQ.ZV\r\nPxAA"): session.ReasonUndecodable, whole + "\n": session.ReasonMalformed,
 		sign(packed[:4] + "\r" + packed[4:] + ".ZVPxAA"): session.ReasonUndecodable,
@@ -242,6 +243,59 @@ func TestPayloadsStay(t *testing.T) {
 		}
 		if got[0][0] != 'a' || got[1][0] != 'b' {
 			t.Fatalf("the payloads are %q", got)
+		}
+	}
+}
+
+// TestCompressedIfShorter: by two bytes at least.
+func TestCompressedIfShorter(t *testing.T) {
+	t.Parallel()
+	saved := map[int]bool{}
+	for _, size := range []int{20, 40, 100, maxHasty - 50, maxHasty, maxHasty + 1, 3000} {
+		for same := range 100 {
+			payload := make([]byte, size)
+			rand.NewChaCha8([32]byte{}).Read(payload)
+			for i := range payload[:size*same/100] {
+				payload[i] = 'a' + payload[i]%4 // what each level does its own way
+			}
+			level := zlib.DefaultCompression
+			if size <= maxHasty {
+				level = zlib.BestSpeed
+			}
+			var b bytes.Buffer
+			w, _ := zlib.NewWriterLevel(&b, level)
+			w.Write(payload)
+			w.Close()
+			want := b64.EncodeToString(payload)
+			if saved[size-b.Len()] = true; size-b.Len() >= 2 {
+				want = "." + b64.EncodeToString(b.Bytes())
+			}
+			if got := string(appendPacked(nil, payload)); got != want {
+				t.Fatalf("%d bytes, %d%% of them text, save %d: got %q, want %q", size, same, size-b.Len(), got, want)
+			}
+		}
+	}
+	if !saved[1] || !saved[2] {
+		t.Error("no payload was at the border")
+	}
+}
+
+// TestCookieLine holds CheckCookie to MAX_COOKIE_SIZE, whatever the attributes are.
+func TestCookieLine(t *testing.T) {
+	t.Parallel()
+	for _, cookie := range []http.Cookie{
+		{Name: "s"}, {Name: "session", Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode},
+		{
+			Name: "session", Path: strings.Repeat("/path", 30), Domain: strings.Repeat("example.", 20) + "com", Expires: time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC), MaxAge: 1<<63 - 1,
+			HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode, Partitioned: true, Quoted: true,
+		},
+	} {
+		for n := 3400; n < 4200; n++ {
+			cookie.Value = strings.Repeat("x", n)
+			size := len(cookie.String())
+			if err := new(codec).CheckCookie(&cookie); (err != nil) != (size > 4093) {
+				t.Fatalf("a line of %d bytes: got %v", size, err)
+			}
 		}
 	}
 }
