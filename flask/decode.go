@@ -3,6 +3,7 @@ package flask
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -417,6 +418,15 @@ func (p *parser) number(build bool) (any, error) {
 func (p *parser) text(build bool) (string, error) {
 	p.pos++
 	start := p.pos
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for len(p.data)-p.pos >= 8 { // eight bytes at a time, up to a quote, a backslash or a control character
+		w := binary.LittleEndian.Uint64(p.data[p.pos:])
+		quote, backslash := w^ones*'"', w^ones*'\\'
+		if ((w-ones*' ')&^w|(quote-ones)&^quote|(backslash-ones)&^backslash)&tops != 0 {
+			break
+		}
+		p.pos += 8
+	}
 	for p.pos < len(p.data) {
 		switch c := p.data[p.pos]; {
 		case c == '"':

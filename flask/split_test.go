@@ -2,10 +2,12 @@ package flask
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/hipflask/session"
 )
@@ -129,6 +131,26 @@ func TestPlainText(t *testing.T) {
 		got := ""
 		if err := TaggedJSON.Unmarshal([]byte(data), &got); got != want || err != wantErr {
 			t.Errorf("%q: got %q, %v; want %q, %v", data, got, err, want, wantErr)
+		}
+	}
+}
+
+// TestTextBytes puts every byte at every place of a text, which is read in eights.
+func TestTextBytes(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		for at := range 20 {
+			for _, fill := range []string{"x", "\u00e9", "!", "~"} {
+				data := []byte(`"` + strings.Repeat(fill, at) + string([]byte{byte(c)}) + strings.Repeat(fill, 20-at) + `"`)
+				var got, want any
+				err, wantErr := TaggedJSON.Unmarshal(data, &got), json.Unmarshal(data, &want)
+				if !utf8.Valid(data) {
+					want, wantErr = nil, errForm
+				}
+				if got != want || (err == nil) != (wantErr == nil) {
+					t.Errorf("%q: got %q, %v; want %q, %v", data, got, err, want, wantErr)
+				}
+			}
 		}
 	}
 }
