@@ -157,7 +157,7 @@ func TestTextBytes(t *testing.T) {
 
 func TestIntegers(t *testing.T) {
 	t.Parallel()
-	for data, want := range map[string]int{`7`: 7, `-9223372036854775808`: -1 << 63, `2.0`: 2, `2.5`: 0, `9223372036854775808`: 0, `"7"`: 0, `true`: 0, `[7]`: 0} {
+	for data, want := range map[string]int{`7`: 7, `-2147483648`: -1 << 31, `2.0`: 2, `2.5`: 0, `9223372036854775808`: 0, `"7"`: 0, `true`: 0, `[7]`: 0} {
 		got := 0
 		if err := TaggedJSON.Unmarshal([]byte(data), &got); got != want || (err == nil) != (want != 0) {
 			t.Errorf("%s: got %d, %v; want %d", data, got, err, want)
