@@ -23,12 +23,12 @@ func TestCostAllocations(t *testing.T) {
 		{"nocookie", "Hipflask, memory", 2},
 		{"untouched", "Hipflask, memory", 2},
 		{"read", "Hipflask, memory", 10},
-		{"change", "Hipflask, memory", 16},
+		{"change", "Hipflask, memory", 14},
 		{"read", "Hipflask, files", 14},
-		{"change", "Hipflask, files", 22},
-		{"read", "Hipflask, Flask's cookie", 21},
-		{"read", "Hipflask, encrypted cookie", 13},
-		{"change", "Hipflask, encrypted cookie", 26},
+		{"change", "Hipflask, files", 20},
+		{"read", "Hipflask, Flask's cookie", 10},
+		{"read", "Hipflask, encrypted cookie", 12},
+		{"change", "Hipflask, encrypted cookie", 22},
 	} {
 		subject, check := openScene(t, peers.Named(c.library), 1).subject(operationNamed(c.op))
 		got := testing.AllocsPerRun(1000, func() { subject.Run(1) })
