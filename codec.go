@@ -114,7 +114,7 @@ func (s *Session) saveCookie() error {
 	case empty:
 		s.keep(view{changes: rest}, c, &cookieChange{})
 	default:
-		v := view{found: found{state: live, record: r, document: d, loadedAt: time.Now()}, token: value, changes: rest}
+		v := view{found: found{state: live, record: r, document: d, loadedAt: c.now}, token: value, changes: rest}
 		s.keep(v, c, &cookieChange{value, s.m.persistentIn(d), s.m.deadline(&r)})
 	}
 	return s.err

@@ -138,6 +138,20 @@ func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 	return c
 }
 
+// line is c.String for a cookie of this Manager. A session in a cookie is a long value, each byte of which net/http looks
+// at three times: it is put between name and attributes here, if nothing in it could be mistaken for those.
+func (m *Manager) line(c *http.Cookie) string {
+	if c.MaxAge != 0 || plain([]byte(c.Value)) < len(c.Value) {
+		return c.String()
+	}
+	for _, special := range []byte(" ,;\x7f") {
+		if strings.IndexByte(c.Value, special) >= 0 {
+			return c.String()
+		}
+	}
+	return c.Name + "=" + c.Value + m.attributes
+}
+
 func (m *Manager) deleteCookie() *http.Cookie {
 	c := m.httpCookie("")
 	c.MaxAge = -1

@@ -23,6 +23,7 @@ type Manager struct {
 	ids           IDFormat    // nil with a codec
 	serializer    Serializer
 	permanentTrue []byte // what SetPersistent(true) stores
+	attributes    string // of a cookie that ends with the browser, as Set-Cookie has them
 	touchInterval time.Duration
 	locks         *keyLocks
 	log           failureLog
@@ -59,6 +60,9 @@ func New(config Config) (*Manager, error) {
 	}
 	if m.permanentTrue, err = m.serializer.Marshal(true); err != nil {
 		return nil, fmt.Errorf("session: Serializer can't encode true: %w", err)
+	}
+	if !config.BearerToken {
+		m.attributes = m.httpCookie("").String()[len(config.Cookie.Name)+len("="):]
 	}
 	// The idle timeout is moved by a write, so not by every request; a minute is as fine as a list of sessions needs,
 	// unless the timeout is short itself.

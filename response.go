@@ -152,7 +152,7 @@ func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
 		host.Domain = ""
 		h.Add("Set-Cookie", host.String())
 	}
-	h.Add("Set-Cookie", cookie.String())
+	h.Add("Set-Cookie", x.m.line(cookie))
 	if !noStore(h) {
 		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
 	}

@@ -329,7 +329,9 @@ func (c *commit) build(base store.Record, d document) (store.Record, document, b
 	if len(base.Data) > c.m.config.MaxBytes {
 		return base, nil, false, c.tooLarge(d, len(base.Data), c.m.config.MaxBytes)
 	}
-	base.Version = newVersion()
+	if c.m.codec == nil {
+		base.Version = newVersion()
+	}
 	if c.active || base.LastSeenAt.IsZero() {
 		base.LastSeenAt = c.now.Truncate(time.Millisecond)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/store"
 )
 
 const expired = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; "
@@ -307,5 +308,32 @@ func TestBearerTokenAfterFirstByte(t *testing.T) {
 			t.Errorf("%s: got %v, want the token in the body to be ann's", name, err)
 		}
 		equal(t, name, b.events.took(), []string{"login"})
+	}
+}
+
+// oddCodec is a codec of somebody else's that breaks the rule for values.
+type oddCodec struct {
+	session.Codec
+	value string
+}
+
+func (c oddCodec) Encode(store.Record) (string, error) { return c.value, nil }
+
+// What a codec returns is a value, whatever it holds: as net/http writes it, and nothing of it is an attribute.
+func TestOddCookieValues(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"plain", "a;b", "a; Domain=example.com", "a,b", "a b", "a\x7fb", `a"b`, `a\b`, "a\r\nSet-Cookie: b", "ä", strings.Repeat("a", 100) + ";"} {
+		b := newBench(t, func(config *session.Config) {
+			config.Store = nil
+			config.CookieCodec = func(keys []string, name string) (session.Codec, error) {
+				c, err := session.EncryptedCookie(keys, name)
+				return oddCodec{c, value}, err
+			}
+		})
+		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) { session.From(r).Set("a", 1) })
+		want := http.Cookie{Name: "__Host-session", Value: value, Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
+		if got := res.Header["Set-Cookie"]; len(got) != 1 || got[0] != want.String() {
+			t.Errorf("%q: got %q, want %q", value, got, want.String())
+		}
 	}
 }
