@@ -28,13 +28,15 @@ type watch struct {
 	ended chan struct{}
 	timer *time.Timer
 
-	mu  sync.Mutex
-	ctx context.Context // nil between two calls
+	mu    sync.Mutex
+	ctx   context.Context // nil between two calls
+	spent bool            // ended is closed
 }
 
 var watches = sync.Pool{New: func() any {
 	w := &watch{ended: make(chan struct{})}
-	w.timer = time.AfterFunc(look, w.look)
+	w.timer = time.AfterFunc(time.Hour, w.look)
+	w.timer.Stop() // until a call begins
 	return w
 }}
 
@@ -57,20 +59,21 @@ func (w *watch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.ctx == nil:
+	case w.ctx == nil || w.spent:
 	case w.ctx.Err() != nil:
 		close(w.ended)
+		w.spent = true
 	default:
 		w.timer.Reset(look)
 	}
 }
 
-// stop gives the watch back, unless its timer went off: then the channel is closed, or look is about to find no context.
+// stop gives the watch back, unless its channel is closed, or its timer went off and look is about to find no context.
 func (w *watch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ctx = nil
-	if w.timer.Stop() {
+	if w.timer.Stop() && !w.spent {
 		watches.Put(w)
 	}
 }
