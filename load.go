@@ -28,9 +28,11 @@ func (m *Manager) find(parent context.Context, key string, f *found) (reason Rea
 	ctx := m.newLoad(parent, f.loadedAt)
 	defer ctx.cancel()
 	for range maxHops + 1 {
-		if f.record, err = m.store.Load(ctx, key); err != nil {
-			return m.notFound(f, err)
+		r, err := m.store.Load(ctx, key)
+		if err != nil {
+			return m.notFound(f, err) // the record is the tombstone that led here
 		}
+		f.record = r
 		switch f.record.Kind {
 		case store.Live:
 			members, err := m.serializer.Split(f.record.Data)

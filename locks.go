@@ -32,21 +32,21 @@ func (l *keyLocks) shard(key string) *lockShard {
 }
 
 // lock waits for key's turn, or for the end of ctx.
-func (l *keyLocks) lock(ctx context.Context, key string) error {
+func (l *keyLocks) lock(ctx context.Context, key string) (waited bool, err error) {
 	s := l.shard(key)
 	s.mu.Lock()
 	waiting, held := s.held[key]
 	if !held {
 		s.held[key] = nil
 		s.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	turn := make(chan struct{})
 	s.held[key] = append(waiting, turn)
 	s.mu.Unlock()
 	select {
 	case <-turn:
-		return nil
+		return true, nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
@@ -56,7 +56,7 @@ func (l *keyLocks) lock(ctx context.Context, key string) error {
 	} else {
 		s.next(key) // the turn came all the same
 	}
-	return context.Cause(ctx)
+	return true, context.Cause(ctx)
 }
 
 func (l *keyLocks) unlock(key string) {

@@ -24,10 +24,10 @@ func TestTurnOfOneWhoGaveUp(t *testing.T) {
 	l := newKeyLocks()
 	gaveUp := 0
 	for range 100 {
-		if err := l.lock(t.Context(), "key"); err != nil {
+		if _, err := l.lock(t.Context(), "key"); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.lock(lateContext{ended, func() { l.unlock("key") }}, "key"); err == nil {
+		if _, err := l.lock(lateContext{ended, func() { l.unlock("key") }}, "key"); err == nil {
 			l.unlock("key")
 		} else {
 			gaveUp++

@@ -80,13 +80,14 @@ func (r *response) commit(hijack bool) error {
 	x := r.x
 	s := x.session.Load()
 	opened := s != nil
-	if !opened {
+	if opened {
+		r.committed = true
+	} else {
 		x.mu.Lock()
 		s, opened = x.session.Load(), x.opened
 		r.committed = true // From in another goroutine may ask
 		x.mu.Unlock()
 	}
-	r.committed = true
 	if !opened {
 		return nil
 	}

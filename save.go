@@ -34,7 +34,7 @@ type commit struct {
 	next    *identity
 
 	rounds  int
-	now     time.Time // when this round began
+	now     time.Time // when this round began, or the base was loaded
 	unsure  bool      // a write failed without an answer: it may have been applied, or be under way
 	moved   bool      // followed a tombstone of Renew
 	crossed bool      // followed one of Login from anonymous to a principal
@@ -155,10 +155,14 @@ func (s *Session) plan(c *commit) (step step, err error) {
 
 // locked runs the steps that change a record, one at a time in this process.
 func (c *commit) locked(ctx context.Context) error {
-	if err := c.m.locks.lock(ctx, c.base.Key); err != nil {
+	waited, err := c.m.locks.lock(ctx, c.base.Key)
+	if err != nil {
 		return unavailable("save", err)
 	}
 	defer c.m.locks.unlock(c.base.Key)
+	if waited {
+		c.now = time.Now()
+	}
 	if c.life != keep {
 		return c.move(ctx)
 	}
@@ -176,7 +180,7 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	bounded := s.m.newSave(ctx, time.Now())
 	defer bounded.cancel()
 	var forget bool
-	if err = s.m.locks.lock(bounded, e.record.Key); err != nil {
+	if _, err = s.m.locks.lock(bounded, e.record.Key); err != nil {
 		err = unavailable("logout", err)
 	} else {
 		defer s.m.locks.unlock(e.record.Key)
@@ -496,6 +500,9 @@ func (c *commit) follow(ctx context.Context, r store.Record, at time.Time) bool 
 	c.crossed = c.crossed || c.base.Principal == "" && r.Principal != ""
 	c.who = r.Principal
 	c.base, c.document, c.at = r, newDocument(members), at
+	if c.now.Before(at) {
+		c.now = at // what is built on it must not have been seen before it
+	}
 	return true
 }
 
