@@ -15,7 +15,7 @@ import (
 type response struct {
 	x         *exchange
 	w         http.ResponseWriter
-	before    http.Header // a copy of the header as it was before the handler; nil: empty
+	before    http.Header // the header as it was before the handler, with the same values; nil: empty
 	committed bool        // the header has been sent, or is about to be
 	hijacked  bool
 	varies    [1]string // room for the header Vary
@@ -25,7 +25,7 @@ type response struct {
 func (r *response) start(x *exchange, w http.ResponseWriter) {
 	r.x, r.w = x, w
 	if h := w.Header(); len(h) > 0 {
-		r.before = h.Clone()
+		r.before = maps.Clone(h) // who changes a header replaces its values
 	}
 }
 

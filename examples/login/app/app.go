@@ -74,15 +74,17 @@ var welcome = func() []byte {
 // home says who is logged in.
 func (a app) home(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
-	p := page{Title: "Home", Flashes: s.Flashes(), Name: s.Principal(), Current: s.Info().Handle}
+	p := page{Title: "Home", Flashes: s.Flashes(), Name: s.Principal()}
 	switch {
 	case p.Name == "" && len(p.Flashes) == 0:
-		send(w, http.StatusOK, welcome)
+		htmlHeader(w)
+		w.Write(welcome)
 		return
 	case p.Name == "":
 		show(w, http.StatusOK, "home", p)
 		return
 	}
+	p.Current = s.Info().Handle
 	p.Visits = visits.Update(s, func(n int) int { return n + 1 })
 	for info, err := range a.sessions.Sessions(r.Context(), p.Name) {
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -177,7 +179,9 @@ func show(w http.ResponseWriter, status int, name string, p page) {
 		http.Error(w, "The page can't be shown.", http.StatusInternalServerError)
 		return
 	}
-	send(w, status, body)
+	htmlHeader(w)
+	w.WriteHeader(status)
+	w.Write(body)
 }
 
 func render(name string, p page) ([]byte, error) {
@@ -186,11 +190,9 @@ func render(name string, p page) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-func send(w http.ResponseWriter, status int, body []byte) {
+func htmlHeader(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store") // the back button after a logout shows nothing of it
-	w.WriteHeader(status)
-	w.Write(body)
 }
 
 // label names what a browser calls itself, for the list of sessions: "Firefox on Windows".
