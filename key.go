@@ -12,10 +12,14 @@ type Key[T any] string
 
 // Get returns the value, and whether there is one.
 func (k Key[T]) Get(s *Session) (T, bool) {
-	var v T
-	if !s.read(string(k), &v) {
-		var zero T // a decoder can fail half way
+	var zero T
+	data, handle, ok := s.value(string(k))
+	if !ok {
 		return zero, false
+	}
+	var v T
+	if !s.decode(string(k), handle, data, &v) {
+		return zero, false // v may be half decoded
 	}
 	return v, true
 }

@@ -90,9 +90,7 @@ type cookieChange struct {
 // Get returns the value of key. It gives JSON's types: nil, bool, string, int64, float64, []any and map[string]any; a
 // Key gives other types. A value that can't be decoded counts as absent and is an event.
 func (s *Session) Get(key string) (any, bool) {
-	var v any
-	ok := s.read(key, &v)
-	return v, ok
+	return Key[any](key).Get(s)
 }
 
 // Set stores value under key. It is encoded now: later changes to what it points to are not seen. A value that JSON has
@@ -170,13 +168,12 @@ func checkName(key string) error {
 	return nil
 }
 
-// read decodes the value of key into what pointer points to.
-func (s *Session) read(key string, pointer any) bool {
+// value returns the encoded value of key, and the handle of the session that it is in.
+func (s *Session) value(key string) (data []byte, handle string, ok bool) {
 	s.mu.Lock()
-	data, ok := s.changes.get(s.document, key)
-	handle := s.record.Handle
-	s.mu.Unlock()
-	return ok && s.decode(key, handle, data, pointer)
+	defer s.mu.Unlock()
+	data, ok = s.changes.get(s.document, key)
+	return data, s.record.Handle, ok
 }
 
 func (s *Session) decode(key, handle string, data []byte, pointer any) bool {
