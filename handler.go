@@ -9,34 +9,32 @@ import (
 	"sync/atomic"
 )
 
-// exchange is one request in one Handler.
+// exchange is one request in one Handler, and its context: that stands in for two context.WithValue.
 type exchange struct {
+	context.Context // of the request around the Handler
+
 	m     *Manager
 	outer *exchange // of the Handler around this one, of another Manager
-	ctx   requestContext
 	res   response
 	req   *http.Request // as the inner handler got it
 
-	mu        sync.Mutex // guards what follows until there is a session; from then on it does not change
-	opened    bool
-	err       error                   // why it could not be loaded
-	ambiguous bool                    // several cookies were live
-	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
-}
+	// A session that is opened after the header was committed can have no cookie. Who commits looks at opened after it has
+	// set response.committed, and who opens looks at that after it has set opened: so one of them sees the other.
+	opened  atomic.Bool
+	session atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-// requestContext carries an exchange. It stands in for two context.WithValue.
-type requestContext struct {
-	context.Context
-	x *exchange
+	mu        sync.Mutex // held while the session is loaded; guards what follows, which does not change when it is there
+	ambiguous bool       // several cookies were live
+	err       error      // why it could not be loaded
 }
 
 type nearest struct{}
 
-func (c *requestContext) Value(key any) any {
-	if key == (nearest{}) || key == c.x.m {
-		return c.x
+func (x *exchange) Value(key any) any {
+	if key == (nearest{}) || key == x.m {
+		return x
 	}
-	return c.Context.Value(key)
+	return x.Context.Value(key)
 }
 
 // Handler gives next and everything inside it a session: see From. It stores changes before the response's first byte,
@@ -57,9 +55,8 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 				panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q (or both BearerToken); give one of them another", m.config.Cookie.Name))
 			}
 		}
-		x := &exchange{m: m, outer: outer}
-		x.ctx = requestContext{ctx, x}
-		x.req = r.WithContext(&x.ctx)
+		x := &exchange{Context: ctx, m: m, outer: outer}
+		x.req = r.WithContext(x)
 		x.res.start(x, w)
 		defer func() {
 			r.Pattern = x.req.Pattern // for loggers around us
@@ -174,11 +171,21 @@ func (x *exchange) from() *Session {
 	defer x.mu.Unlock()
 	if s = x.session.Load(); s == nil {
 		s = x.m.newSession()
-		s.ctx = x.ctx.Context
+		s.ctx = x.Context
 		s.state, s.err = failed, err
 		x.session.Store(s)
 	}
 	return s
+}
+
+// current returns the session as it is now, when it has been opened.
+func (x *exchange) current() *Session {
+	if s := x.session.Load(); s != nil {
+		return s
+	}
+	x.mu.Lock() // another goroutine may be loading it
+	defer x.mu.Unlock()
+	return x.session.Load()
 }
 
 var errNotLoaded = errors.New("session: the session was not loaded, because of a panic")
@@ -190,17 +197,18 @@ func (x *exchange) open() (*Session, error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.opened {
+	if x.opened.Load() {
 		if x.err != nil {
 			return nil, x.err
 		}
 		return x.session.Load(), nil
 	}
-	x.opened, x.err = true, errNotLoaded // until it is: the store or Adopt may panic
+	x.opened.Store(true)
+	x.err = errNotLoaded // until it is: the store or Adopt may panic
 	s := x.m.newSession()
-	s.ctx, s.isActive = x.ctx.Context, true
+	s.ctx, s.isActive = x.Context, true
 	if x.err = x.load(s); x.err != nil {
-		if x.ctx.Err() == nil { // a load cut short by the client is no outage
+		if x.Err() == nil { // a load cut short by the client is no outage
 			x.m.failed(s.ctx, "", x.err)
 		}
 		return nil, x.err
@@ -212,19 +220,19 @@ func (x *exchange) open() (*Session, error) {
 func (x *exchange) load(s *Session) error {
 	token, reason, err := x.find(s.ctx, &s.found)
 	switch {
-	case err != nil && x.ctx.Err() != nil:
-		return fmt.Errorf("session: load: %w", context.Cause(&x.ctx))
+	case err != nil && x.Err() != nil:
+		return fmt.Errorf("session: load: %w", context.Cause(x))
 	case err != nil:
 		return err
 	}
-	s.sealed = x.res.committed && !x.m.config.BearerToken
+	s.sealed = x.res.committed.Load() && !x.m.config.BearerToken
 	if reason != "" {
 		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.record.Handle, Principal: s.record.Principal})
 	}
 	s.loaded(token)
 	if s.state == fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// A request whose context has the session itself: From within Adopt must not wait for this load.
-		r := x.req.WithContext(NewContext(&x.ctx, s))
+		r := x.req.WithContext(NewContext(x, s))
 		if err := x.m.config.Adopt(r, s); err != nil {
 			return fmt.Errorf("session: Adopt: %w", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // response stands between the handler and the server's http.ResponseWriter: before the first byte leaves, by whichever
@@ -16,7 +17,7 @@ type response struct {
 	x         *exchange
 	w         http.ResponseWriter
 	before    http.Header // the header as it was before the handler, with the same values; nil: empty
-	committed bool        // the header has been sent, or is about to be
+	committed atomic.Bool // the header has been sent, or is about to be
 	hijacked  bool
 	varies    [1]string // room for the header Vary
 	replaced  error     // the answer was replaced for this reason; what the handler writes goes nowhere
@@ -74,23 +75,15 @@ func (r *response) Unwrap() http.ResponseWriter {
 
 // commit saves the session and completes the header, once.
 func (r *response) commit(hijack bool) error {
-	if r.committed {
+	if r.committed.Load() {
 		return r.replaced
 	}
+	r.committed.Store(true)
 	x := r.x
-	s := x.session.Load()
-	opened := s != nil
-	if opened {
-		r.committed = true
-	} else {
-		x.mu.Lock()
-		s, opened = x.session.Load(), x.opened
-		r.committed = true // From in another goroutine may ask
-		x.mu.Unlock()
-	}
-	if !opened {
+	if !x.opened.Load() {
 		return nil
 	}
+	s := x.current()
 	r.vary()
 	if s == nil {
 		return nil // Open failed, and the handler answers for it
@@ -153,7 +146,7 @@ func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
 		host.Domain = ""
 		h.Add("Set-Cookie", host.String())
 	}
-	h.Add("Set-Cookie", x.m.line(cookie))
+	h["Set-Cookie"] = append(h["Set-Cookie"], x.m.line(cookie))
 	if !noStore(h) {
 		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
 	}
@@ -227,17 +220,15 @@ func (a *answer) Write(b []byte) (int, error) {
 // finish is called when the handler has returned. What was changed after the first byte is saved now; if that can't be,
 // the connection is cut, so that nobody takes the answer for complete.
 func (r *response) finish() {
-	if !r.committed {
+	if !r.committed.Load() {
 		r.commit(false)
 		return
 	}
-	s := r.x.session.Load()
-	if s == nil { // another goroutine may be loading it
-		r.x.mu.Lock()
-		s = r.x.session.Load()
-		r.x.mu.Unlock()
+	if !r.x.opened.Load() || r.replaced != nil {
+		return
 	}
-	if s == nil || r.replaced != nil {
+	s := r.x.current()
+	if s == nil {
 		return
 	}
 	// It may have been opened after the first byte.
