@@ -3,7 +3,6 @@ package session
 import (
 	"bufio"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -16,17 +15,26 @@ import (
 type response struct {
 	x         *exchange
 	w         http.ResponseWriter
-	before    http.Header // the header as it was before the handler, with the same values; nil: empty
+	before    []field     // the header as it was before the handler
 	committed atomic.Bool // the header has been sent, or is about to be
 	hijacked  bool
 	varies    [1]string // room for the header Vary
 	replaced  error     // the answer was replaced for this reason; what the handler writes goes nowhere
 }
 
+// field is a line of the header, or several of one name. Who changes a header puts other values in their place.
+type field struct {
+	name   string
+	values []string
+}
+
 func (r *response) start(x *exchange, w http.ResponseWriter) {
 	r.x, r.w = x, w
 	if h := w.Header(); len(h) > 0 {
-		r.before = maps.Clone(h) // who changes a header replaces its values
+		r.before = make([]field, 0, len(h))
+		for name, values := range h {
+			r.before = append(r.before, field{name, values})
+		}
 	}
 }
 
@@ -192,7 +200,9 @@ func (r *response) replace(err error) {
 	r.replaced = err
 	h := r.w.Header()
 	clear(h)
-	maps.Copy(h, r.before)
+	for _, f := range r.before {
+		h[f.name] = f.values
+	}
 	r.vary()
 	w := &answer{ResponseWriter: r.w}
 	r.x.m.Error(w, r.x.req, err)

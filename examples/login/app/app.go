@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,12 +42,22 @@ func newApp(sessions *session.Manager) http.Handler {
 	return headers(http.NewCrossOriginProtection().Handler(sessions.Handler(mux)))
 }
 
+// Headers of all answers, and of pages.
+var (
+	secure = http.Header{
+		"Content-Security-Policy": {"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"},
+		"Referrer-Policy":         {"same-origin"},
+		"X-Content-Type-Options":  {"nosniff"},
+	}
+	html = http.Header{
+		"Content-Type":  {"text/html; charset=utf-8"},
+		"Cache-Control": {"no-store"}, // the back button after a logout shows nothing of it
+	}
+)
+
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("X-Content-Type-Options", "nosniff")
+		maps.Copy(w.Header(), secure)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -77,7 +88,7 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 	p := page{Title: "Home", Flashes: s.Flashes(), Name: s.Principal()}
 	switch {
 	case p.Name == "" && len(p.Flashes) == 0:
-		htmlHeader(w)
+		maps.Copy(w.Header(), html)
 		w.Write(welcome)
 		return
 	case p.Name == "":
@@ -179,7 +190,7 @@ func show(w http.ResponseWriter, status int, name string, p page) {
 		http.Error(w, "The page can't be shown.", http.StatusInternalServerError)
 		return
 	}
-	htmlHeader(w)
+	maps.Copy(w.Header(), html)
 	w.WriteHeader(status)
 	w.Write(body)
 }
@@ -188,11 +199,6 @@ func render(name string, p page) ([]byte, error) {
 	var body bytes.Buffer
 	err := pages.ExecuteTemplate(&body, name, p)
 	return body.Bytes(), err
-}
-
-func htmlHeader(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store") // the back button after a logout shows nothing of it
 }
 
 // label names what a browser calls itself, for the list of sessions: "Firefox on Windows".
