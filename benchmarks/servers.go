@@ -184,7 +184,7 @@ func (b *bench) build(program string) error {
 
 // startBare starts a server that answers with the page of another one, and sends it the same requests.
 func (b *bench) startBare(running *fleet, like *load) (load, error) {
-	page, err := like.page()
+	page, header, err := like.page()
 	if err != nil {
 		return load{}, err
 	}
@@ -192,8 +192,17 @@ func (b *bench) startBare(running *fleet, like *load) (load, error) {
 	if err := os.WriteFile(body, []byte(page), 0o600); err != nil {
 		return load{}, err
 	}
+	args := []string{"-body", body}
+	for name, values := range header {
+		switch name {
+		case "Date", "Content-Length": // net/http's
+		case "Set-Cookie", "Vary": // the session's
+		default:
+			args = append(args, "-header", name+": "+values[0])
+		}
+	}
 	p, err := running.start(func(addr string) *exec.Cmd {
-		return exec.Command(filepath.Join(b.dir, "bare"), "-addr", addr, "-body", body)
+		return exec.Command(filepath.Join(b.dir, "bare"), append(args, "-addr", addr)...)
 	})
 	return load{name: "bare net/http, the same page", process: p, script: like.script}, err
 }
@@ -212,7 +221,7 @@ func (l *load) logIn(dir string) error {
 			return fmt.Errorf("%s got no session of its own", user)
 		}
 		l.cookies = append(l.cookies, cookie)
-		page, err := l.get(cookie)
+		page, _, err := l.get(cookie)
 		if err != nil {
 			return err
 		}
@@ -268,32 +277,32 @@ func (p *process) logIn(user string) (string, error) {
 	return strings.Join(pairs, "; "), nil
 }
 
-// page returns the home page as one of the requests gets it.
-func (l *load) page() (string, error) {
+// page returns the home page as one of the requests gets it, and its header.
+func (l *load) page() (string, http.Header, error) {
 	if l.cookies == nil {
 		return l.get("")
 	}
 	return l.get(l.cookies[0])
 }
 
-func (l *load) get(cookie string) (string, error) {
+func (l *load) get(cookie string) (string, http.Header, error) {
 	req, err := http.NewRequest(http.MethodGet, l.process.url, nil)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if cookie != "" {
 		req.Header.Set("Cookie", cookie)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer res.Body.Close()
 	page, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = errors.New(res.Status)
 	}
-	return string(page), err
+	return string(page), res.Header, err
 }
 
 // counted looks whether a user's visits were counted on the server. In a cookie that wrk sends again and again they
@@ -302,7 +311,7 @@ func (l *load) counted() error {
 	if l.cookies == nil || strings.Contains(l.name, "Flask") {
 		return nil
 	}
-	page, err := l.page()
+	page, _, err := l.page()
 	if err == nil && count(page) < 10 {
 		err = errors.New("the visits were not counted")
 	}
