@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session/verify/benchmarks/measure"
+)
+
+// TestParts runs every part of the command once, with as little as it can do with, and looks whether each leaves a
+// table without a hole in it.
+func TestParts(t *testing.T) {
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			var out bytes.Buffer
+			b := &bench{plan: measure.Plan{Rounds: 1, Slice: time.Millisecond}, sessions: 10, quick: true, dir: t.TempDir(), out: &out}
+			if err := p.run(b); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.targets(); err != nil {
+				t.Fatal(err)
+			}
+			t.Log(out.String())
+			if !strings.Contains(out.String(), "\n|--") {
+				t.Error("it printed no table")
+			}
+			for _, hole := range []string{"NaN", "Inf", "%!", "| 0 ns"} {
+				if strings.Contains(out.String(), hole) {
+					t.Errorf("it printed %q", hole)
+				}
+			}
+		})
+	}
+}
+
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "doc.md")
+	before := "# Title\n\n<!-- bench:a -->\n\nold\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n<!-- end -->\n"
+	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDocument(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for section, want := range map[string]string{"a": "<nil>", "b": "<nil>", "c": path + " has no section c"} {
+		if got := fmt.Sprint(d.replace(section, "new "+section+"\n")); got != want {
+			t.Errorf("section %s: got %s, want %s", section, got, want)
+		}
+	}
+	if err := d.save(); err != nil {
+		t.Fatal(err)
+	}
+	want := "# Title\n\n<!-- bench:a -->\n\nnew a\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n\nnew b\n\n<!-- end -->\n"
+	if after, err := os.ReadFile(path); err != nil || string(after) != want {
+		t.Errorf("got %q, %v, want %q", after, err, want)
+	}
+}
+
+// TestTable holds how numbers and verdicts are written.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]string{0.0142: "1/70", 0.25: "1/4", 0.55: "0.55", 1.6: "1.60"} {
+		if got := ratio(v); got != want {
+			t.Errorf("ratio %v: got %s, want %s", v, got, want)
+		}
+	}
+	for _, c := range []struct {
+		row  row
+		want string
+	}{
+		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.3}}, "best"},
+		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.5}}, "met"},
+		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.51}}, "missed"},
+		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 3.2}, "best"},
+		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 4}, "missed: at most 3 allocations"},
+		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.9}}, "best"},
+		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.85}}, "met"},
+		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.7}}, "missed"},
+	} {
+		if got := c.row.verdict(); got != c.want {
+			t.Errorf("%+v: got %s, want %s", c.row, got, c.want)
+		}
+	}
+}

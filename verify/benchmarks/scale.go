@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hipflask/session/verify/benchmarks/chart"
+)
+
+// sizes returns the numbers of sessions at which a part that grows is measured.
+func (b *bench) sizes(largest int) (sizes []int) {
+	switch {
+	case b.plan.Rounds == 1:
+		largest = 2000
+	case b.quick:
+		largest = 100_000
+	}
+	for n := 1000; n < largest; n *= 10 {
+		sizes = append(sizes, n)
+	}
+	return append(sizes, largest)
+}
+
+// limit is a row of the table of targets that is no ratio.
+type limit struct{ path, peer, target, best, measured, verdict string }
+
+func grade(v, target, best float64) string {
+	switch {
+	case v <= best:
+		return "best"
+	case v <= target:
+		return "met"
+	}
+	return "missed"
+}
+
+// draw writes a picture beside the document.
+func (b *bench) draw(name string, c chart.Chart) error {
+	if b.doc == nil {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(b.doc.path), "performance")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), c.SVG(), 0o644)
+}
+
+// nanoseconds writes a time of an axis.
+func nanoseconds(v float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
+		if v >= unit.size {
+			return fmt.Sprintf("%.3g %s", v/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.3g ns", v)
+}
+
+// thousands writes a number with commas.
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
+}
+
+// timed returns the nanoseconds of one of n calls.
+func timed(n int, op func(i int) error) (float64, error) {
+	start := time.Now()
+	for i := range n {
+		if err := op(i); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(start).Nanoseconds()) / float64(n), nil
+}
+
+var errLost = errors.New("a session is not there")
