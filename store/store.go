@@ -33,6 +33,8 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"iter"
 	"time"
@@ -65,7 +67,19 @@ const (
 	MaxKey       = 128
 	MaxPrincipal = 256
 	MaxLabel     = 256
+	MaxPublic    = 512
 )
+
+// NewVersion returns a random version for a write: uniform in 1..1<<63-1, from crypto/rand.
+func NewVersion() uint64 {
+	for {
+		var b [8]byte
+		rand.Read(b[:])
+		if v := binary.NativeEndian.Uint64(b[:]) >> 1; v != 0 {
+			return v
+		}
+	}
+}
 
 // Kind tells a live session from the tombstones that are left where one was.
 type Kind uint8
@@ -104,6 +118,7 @@ type Record struct {
 	Kind       Kind
 	MovedTo    string // the next key, of Renewed and Replaced
 	Handle     string // random and public, names the session in lists; printable ASCII, at most MaxKey bytes
+	Public     []byte // for lists of sessions: one JSON object of at most MaxPublic bytes; nil and empty are the same
 	Data       []byte // any bytes; nil and empty are the same
 }
 
@@ -133,7 +148,7 @@ type Store interface {
 // Lister is a store that can list its records: by principal, for "log out everywhere" and pages of devices, and all,
 // for administration.
 //
-// Both sequences yield records without Data, tombstones included, expired records not. A record that is there from the
+// Both sequences yield records without Data but with Public, tombstones included, expired records not. A record that is there from the
 // beginning of the loop to its end is yielded exactly once; of records that come or go meanwhile nothing is said. No lock, cursor or connection is held while the
 // loop's body runs: it may call any method of the store. The sequence ends after the first error, which comes with a
 // zero Record, and when ctx ends.
