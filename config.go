@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 )
@@ -112,32 +113,56 @@ const (
 // check fills in the defaults and returns all problems at once.
 func (c *Config) check() error {
 	c.SecretKeyFallbacks = slices.Clone(c.SecretKeyFallbacks)
-	var problems []error
+	problems := slices.Concat(c.checkTimes(), c.checkExclusions())
+	if c.MaxBytes < 0 {
+		problems = append(problems, fmt.Errorf("session: MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes))
+	}
+	if !c.BearerToken {
+		problems = append(problems, c.Cookie.check(c.InsecureHTTP)...)
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = defaultMaxBytes
+	}
+	if c.Serializer == nil {
+		c.Serializer = JSON
+	}
+	if c.IDFormat == nil {
+		c.IDFormat = SignedID
+	}
+	return errors.Join(problems...)
+}
+
+// checkTimes fills in the durations.
+func (c *Config) checkTimes() (problems []error) {
 	problem := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("session: "+format, args...))
 	}
-	duration := func(name string, d *time.Duration, standard time.Duration, negative bool) {
-		switch {
-		case *d == 0:
-			*d = standard
-		case *d < 0 && !negative:
-			problem("%s %v is negative; leave it zero for %v", name, *d, standard)
-		case *d > 0 && *d < time.Millisecond:
-			problem("%s %v is shorter than 1ms; write a unit, such as 30*time.Minute", name, *d)
-		case *d > forever:
-			wayOut := "shorten it"
-			if negative {
-				wayOut = "a negative value means none"
-			}
-			problem("%s %v is longer than 50 years; %s", name, *d, wayOut)
+	idleGiven := c.IdleTimeout > 0
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+		negative bool // means something
+	}{
+		{"IdleTimeout", &c.IdleTimeout, defaultIdleTimeout, true},
+		{"Lifetime", &c.Lifetime, defaultLifetime, true},
+		{"StoreTimeout", &c.StoreTimeout, defaultStoreTimeout, false},
+		{"Grace", &c.Grace, defaultGrace, false},
+		{"SweepInterval", &c.SweepInterval, defaultSweepInterval, true},
+	} {
+		switch v := *d.value; {
+		case v == 0:
+			*d.value = d.standard
+		case v < 0 && !d.negative:
+			problem("%s %v is negative; leave it zero for %v", d.name, v, d.standard)
+		case v > 0 && v < time.Millisecond:
+			problem("%s %v is shorter than 1ms; write a unit, such as 30*time.Minute", d.name, v)
+		case v > forever && d.negative:
+			problem("%s %v is longer than 50 years; a negative value means none", d.name, v)
+		case v > forever:
+			problem("%s %v is longer than 50 years; shorten it", d.name, v)
 		}
 	}
-	idleGiven := c.IdleTimeout > 0
-	duration("IdleTimeout", &c.IdleTimeout, defaultIdleTimeout, true)
-	duration("Lifetime", &c.Lifetime, defaultLifetime, true)
-	duration("StoreTimeout", &c.StoreTimeout, defaultStoreTimeout, false)
-	duration("Grace", &c.Grace, defaultGrace, false)
-	duration("SweepInterval", &c.SweepInterval, defaultSweepInterval, true)
 	if c.Lifetime < 0 {
 		c.Lifetime = forever
 	}
@@ -151,40 +176,40 @@ func (c *Config) check() error {
 	if c.Grace >= 0 && c.Grace < c.StoreTimeout {
 		problem("Grace %v is shorter than StoreTimeout %v; a save could outlive the tombstones that it needs", c.Grace, c.StoreTimeout)
 	}
-	if c.MaxBytes < 0 {
-		problem("MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes)
+	return problems
+}
+
+// checkExclusions looks for fields that can't be set together.
+func (c *Config) checkExclusions() (problems []error) {
+	for _, e := range []struct {
+		together bool
+		problem  string
+	}{
+		{c.CookieCodec != nil && c.Store != nil, "Store and CookieCodec exclude each other: the session is kept in one of them"},
+		{c.CookieCodec != nil && c.BearerToken, "BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store"},
+		{c.CookieCodec != nil && c.IDFormat != nil, "IDFormat and CookieCodec exclude each other: such a cookie holds no ID"},
+		{c.CookieCodec != nil && c.Serializer != nil, "Serializer and CookieCodec exclude each other: the codec brings its own"},
+		{c.BearerToken && c.Cookie != (Cookie{}), "BearerToken and Cookie exclude each other: no cookie is sent; leave Cookie empty"},
+	} {
+		if e.together {
+			problems = append(problems, errors.New("session: "+e.problem))
+		}
+	}
+	return problems
+}
+
+// formats makes the format of session IDs, or of whole sessions in cookies.
+func (c *Config) formats(keys []string) (ids IDFormat, codec Codec, err error) {
+	name := c.Cookie.Name
+	if c.BearerToken {
+		name = "bearer token"
 	}
 	if c.CookieCodec != nil {
-		if c.Store != nil {
-			problem("Store and CookieCodec exclude each other: the session is kept in one of them")
-		}
-		if c.BearerToken {
-			problem("BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store")
-		}
-		if c.IDFormat != nil {
-			problem("IDFormat and CookieCodec exclude each other: such a cookie holds no ID")
-		}
-		if c.Serializer != nil {
-			problem("Serializer and CookieCodec exclude each other: the codec brings its own")
-		}
+		codec, err = c.CookieCodec(keys, name)
+		return nil, codec, err
 	}
-	if c.BearerToken {
-		if c.Cookie != (Cookie{}) {
-			problem("BearerToken and Cookie exclude each other: no cookie is sent; leave Cookie empty")
-		}
-	} else {
-		problems = append(problems, c.Cookie.check(c.InsecureHTTP)...)
-	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = defaultMaxBytes
-	}
-	if c.Serializer == nil {
-		c.Serializer = JSON
-	}
-	if c.IDFormat == nil {
-		c.IDFormat = SignedID
-	}
-	return errors.Join(problems...)
+	ids, err = c.IDFormat(keys, name)
+	return ids, nil, err
 }
 
 // keys returns the key that signs and those that verify.
@@ -229,7 +254,7 @@ func openDefaultStore(keys []string) (*filestore.Store, error) {
 
 // temporaryFolder is apart for each user, and for each of a user's applications.
 func temporaryFolder(key string) string {
-	fingerprint := fmt.Sprintf("%x", subkey(key, "folder")[:8])
+	fingerprint := fmt.Sprintf("%x", token.Subkey(key, "folder")[:8])
 	name := "hipflask-" + fingerprint
 	if uid := os.Getuid(); uid >= 0 { // Windows has none; its temporary directory is the user's own
 		name = fmt.Sprintf("hipflask-%d-%s", uid, fingerprint)

@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/hipflask/session/internal/document"
 )
 
 // Cookie names and shapes the session's cookie. It is always HttpOnly, and Secure unless Config.InsecureHTTP is set.
@@ -141,7 +143,7 @@ func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 // line is c.String for a cookie of this Manager. A session in a cookie is a long value, each byte of which net/http looks
 // at three times: it is put between name and attributes here, if nothing in it could be mistaken for those.
 func (m *Manager) line(c *http.Cookie) string {
-	if c.MaxAge != 0 || plain([]byte(c.Value)) < len(c.Value) {
+	if c.MaxAge != 0 || document.Plain([]byte(c.Value)) < len(c.Value) {
 		return c.String()
 	}
 	for _, special := range []byte(" ,;\x7f") {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 )
 
@@ -25,8 +26,8 @@ func EncryptedCookie(keys []string, cookieName string) (Codec, error) {
 	}
 	c := &encryptedCookie{}
 	for _, k := range keys {
-		ek := encryptionKey{mac: newMAC(subkey(k, "encrypted cookie"))}
-		copy(ek.id[:], subkey(k, "encrypted cookie key id"))
+		ek := encryptionKey{mac: token.NewMAC(token.Subkey(k, "encrypted cookie"))}
+		copy(ek.id[:], token.Subkey(k, "encrypted cookie key id"))
 		ek.bound = append([]byte{cookieVersion}, ek.id[:]...)
 		ek.bound = append(ek.bound, "session cookie "+cookieName...)
 		c.keys = append(c.keys, ek)
@@ -46,7 +47,7 @@ type encryptedCookie struct{ keys []encryptionKey }
 
 type encryptionKey struct {
 	id    [keyIDBytes]byte
-	mac   *mac
+	mac   *token.MAC
 	bound []byte // as additional data: version, key ID, purpose and the cookie's name
 }
 
@@ -57,7 +58,7 @@ func (c *encryptedCookie) Serializer() Serializer { return JSON }
 func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	var space [64]byte
 	info := append(append(space[:0], salt...), "hipflask v1 message"...)
-	key := k.mac.sum(append(info, 1))
+	key := k.mac.Sum(append(info, 1))
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // only other lengths of keys fail
@@ -81,7 +82,7 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	for _, t := range []time.Time{r.CreatedAt, r.LastSeenAt, r.ExpiresAt} {
 		plain = binary.BigEndian.AppendUint64(plain, uint64(t.UnixMilli()))
 	}
-	for _, text := range []string{r.Principal, r.Label, r.Handle} {
+	for _, text := range []string{r.Principal, r.Label, r.Handle, string(r.Public)} {
 		plain = binary.AppendUvarint(plain, uint64(len(text)))
 		plain = append(plain, text...)
 	}
@@ -94,7 +95,7 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	salt := message[1+keyIDBytes:]
 	rand.Read(salt)
 	message = k.aead(salt).Seal(message, nil, plain, k.bound)
-	text := base64url.AppendEncode(buf.text[:0], message)
+	text := token.Base64.AppendEncode(buf.text[:0], message)
 	*buf = cookieBuffers{plain, message, text}
 	return string(text), nil
 }
@@ -103,7 +104,7 @@ func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
 	buf := cookiePool.Get().(*cookieBuffers)
 	defer cookiePool.Put(buf)
 	buf.text = append(buf.text[:0], value...)
-	message, err := base64url.AppendDecode(buf.message[:0], buf.text)
+	message, err := token.Base64.AppendDecode(buf.message[:0], buf.text)
 	buf.message = message
 	// The decoder skips line ends, even a strict one.
 	if err != nil || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 ||
@@ -135,13 +136,17 @@ func decodePlain(plain []byte) (r store.Record, ok bool) {
 		*t = time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
 		plain = plain[8:]
 	}
-	for _, text := range []*string{&r.Principal, &r.Label, &r.Handle} {
+	var public string
+	for _, text := range []*string{&r.Principal, &r.Label, &r.Handle, &public} {
 		n, used := binary.Uvarint(plain)
 		if used <= 0 || n > uint64(len(plain)-used) {
 			return r, false
 		}
 		*text = string(plain[used : used+int(n)])
 		plain = plain[used+int(n):]
+	}
+	if public != "" {
+		r.Public = []byte(public)
 	}
 	r.Data = plain
 	return r, true

@@ -55,6 +55,6 @@ func (s *Session) Flashes() []FlashMessage {
 		rest, err := s.m.serializer.Marshal(now[len(list):])
 		return rest, true, err
 	}
-	s.update(flashesKey, rest, rest)
+	s.update(flashesKey, nil, rest, rest)
 	return list
 }

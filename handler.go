@@ -5,21 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/internal/respond"
 )
 
-// exchange is one request in one Handler, and its context: that stands in for two context.WithValue.
+// exchange is the state of one request in one Handler. It is itself the request's context, which avoids two
+// context.WithValue allocations.
 type exchange struct {
 	context.Context // of the request around the Handler
 
 	m     *Manager
 	outer *exchange // of the Handler around this one, of another Manager
-	res   response
+	res   respond.Boundary
 	req   *http.Request // as the inner handler got it
+	vary  [1]string     // room for the header Vary
 
-	// A session that is opened after the header was committed can have no cookie. Who commits looks at opened after it has
-	// set response.committed, and who opens looks at that after it has set opened: so one of them sees the other.
+	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
+	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
 	opened  atomic.Bool
 	session atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
@@ -57,23 +64,23 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		}
 		x := &exchange{Context: ctx, m: m, outer: outer}
 		x.req = r.WithContext(x)
-		x.res.start(x, w)
+		writer := x.res.Start(x, w)
 		defer func() {
 			r.Pattern = x.req.Pattern // for loggers around us
 			if r.MultipartForm == nil {
 				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
 			}
-			if x.res.replaced == nil {
+			if !x.res.Replaced() {
 				return
 			}
-			// An answer that took another's place is whole, though the handler may give up, as httputil.ReverseProxy
+			// A response that took another's place is whole, though the handler may give up, as httputil.ReverseProxy
 			// does when it can't write.
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
 				panic(v)
 			}
 		}()
-		next.ServeHTTP(x.res.writer(), x.req)
-		x.res.finish()
+		next.ServeHTTP(writer, x.req)
+		x.res.Finish()
 	})
 }
 
@@ -172,7 +179,7 @@ func (x *exchange) from() *Session {
 	if s = x.session.Load(); s == nil {
 		s = x.m.newSession()
 		s.ctx = x.Context
-		s.state, s.err = failed, err
+		s.view.State, s.err = protocol.Failed, err
 		x.session.Store(s)
 	}
 	return s
@@ -218,19 +225,19 @@ func (x *exchange) open() (*Session, error) {
 }
 
 func (x *exchange) load(s *Session) error {
-	token, reason, err := x.find(s.ctx, &s.found)
+	token, reason, err := x.find(s.ctx, &s.view)
 	switch {
 	case err != nil && x.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(x))
 	case err != nil:
 		return err
 	}
-	s.sealed = x.res.committed.Load() && !x.m.config.BearerToken
+	s.sealed = x.res.Committed() && !x.m.config.BearerToken
 	if reason != "" {
-		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.record.Handle, Principal: s.record.Principal})
+		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 	}
 	s.loaded(token)
-	if s.state == fresh && !x.ambiguous && x.m.config.Adopt != nil {
+	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// A request whose context has the session itself: From within Adopt must not wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
 		if err := x.m.config.Adopt(r, s); err != nil {
@@ -243,70 +250,160 @@ func (x *exchange) load(s *Session) error {
 // find looks for the one live session among the request's cookies of our name, and puts it, or what is left of one, into
 // best. What is not signed by us costs no access to the store, and must not hide what is: anybody who can set cookies for
 // a neighbouring host can add some.
-func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
+func (x *exchange) find(ctx context.Context, best *protocol.View) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
-	seen, lives := map[string]bool(nil), 0
-	var other found
-	var bestReason Reason
-	f := best // the first is the best so far
-	for _, text := range texts {
-		key, why := text, error(nil)
-		if x.m.codec != nil {
-			why = x.m.decodeCookie(text, f) // that is the whole session
-		} else {
-			key, why = x.m.ids.Parse(text)
-		}
-		if why != nil {
-			reason = strongest(reason, why)
+	if len(texts) == 1 {
+		reason, err = x.m.load(ctx, texts[0], best)
+		return texts[0], reason, err
+	}
+	var refused, bestReason Reason
+	var named [maxLoads]string // keys of the sessions that were looked at
+	loads, lives := 0, 0
+	for i, text := range texts {
+		if slices.Contains(texts[:i], text) {
 			continue
 		}
-		if seen[key] {
+		if why := x.m.keeper.Check(text); why != "" {
+			refused = strongest(refused, Reason(why))
 			continue
 		}
-		if len(seen) == maxLoads {
-			lives = maxLoads // too many to look at: ambiguous
+		if loads == maxLoads { // too many to look at
+			lives = maxLoads
 			break
 		}
-		if len(texts) > 1 {
-			if seen == nil {
-				seen = map[string]bool{}
-			}
-			seen[key] = true
+		var v protocol.View
+		why, err := x.m.load(ctx, text, &v)
+		switch {
+		case err != nil:
+			return "", "", err
+		case slices.Contains(named[:loads], v.Named): // signed by another of our keys
+			continue
 		}
-		var ended Reason
-		if x.m.codec == nil {
-			if ended, err = x.m.find(ctx, key, f); err != nil {
-				return "", "", err
-			}
-		}
-		if f.state == live {
+		if v.State == protocol.Live {
 			lives++
 		}
-		if f == best || f.state == live && lives == 1 || f.state == late && lives == 0 {
-			*best, token, bestReason = *f, text, ended
+		if loads == 0 || v.State == protocol.Live && lives == 1 || v.State == protocol.Late && lives == 0 {
+			*best, token, bestReason = v, text, why
 		}
-		f = &other
+		named[loads] = v.Named
+		loads++
 	}
 	switch {
 	case lives > 1:
 		x.ambiguous = true
-		*best = found{}
+		*best = protocol.View{}
 		return "", ReasonSeveral, nil
 	case lives == 1:
 		return token, "", nil
 	case bestReason != "":
-		reason = bestReason
+		return "", bestReason, nil
 	}
-	return "", reason, nil
+	return "", refused, nil
 }
 
-// strongest prefers, of several refusals, the one that says more: what is merely malformed may be anything.
-func strongest(a Reason, err error) Reason {
-	b := ReasonMalformed
-	errors.As(err, &b)
+// strongest prefers, of two refusals, the one that says more: what is merely malformed may be anything.
+func strongest(a, b Reason) Reason {
 	if a == "" || a == ReasonMalformed {
 		return b
 	}
 	return a
+}
+
+// Commit saves the session before the response's first byte, and puts its cookie into the header.
+func (x *exchange) Commit(h http.Header, hijack bool) error {
+	if !x.opened.Load() {
+		return nil
+	}
+	s := x.current()
+	x.varies(h)
+	if s == nil {
+		return nil // Open failed, and the handler answers for it
+	}
+	cookie, err := s.commit(hijack)
+	if replaces(err) {
+		return err
+	}
+	x.sendCookie(h, cookie)
+	return nil
+}
+
+// Finish saves what was changed after the first byte.
+func (x *exchange) Finish() error {
+	if !x.opened.Load() {
+		return nil
+	}
+	s := x.current()
+	if s == nil {
+		return nil
+	}
+	// The session may have been opened after the first byte.
+	if err := s.save(s.context(), true); replaces(err) {
+		return err
+	}
+	return nil
+}
+
+// Fail answers in place of the handler.
+func (x *exchange) Fail(w http.ResponseWriter, err error) {
+	x.varies(w.Header())
+	x.m.Error(w, x.req, err)
+}
+
+// varies tells caches that the response depends on who asks (Flask: CVE-2023-30861, CVE-2026-27205).
+func (x *exchange) varies(h http.Header) {
+	name := "Cookie"
+	if x.m.config.BearerToken {
+		name = "Authorization"
+	}
+	for _, line := range h["Vary"] {
+		for field := range strings.SplitSeq(line, ",") {
+			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
+				return
+			}
+		}
+	}
+	if lines := h["Vary"]; len(lines) > 0 {
+		h["Vary"] = append(lines, name)
+		return
+	}
+	x.vary[0] = name
+	h["Vary"] = x.vary[:]
+}
+
+// sendCookie puts the session's cookie into the header, the only one of that name (RFC 6265bis, section 4.1.1).
+func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
+	if cookie == nil && !x.ambiguous {
+		return
+	}
+	prefix := x.m.config.Cookie.Name + "="
+	if lines := h["Set-Cookie"]; lines != nil {
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
+	}
+	if cookie == nil {
+		cookie = x.m.deleteCookie()
+	}
+	if x.ambiguous && cookie.Domain != "" {
+		// The other cookie that this configuration could have set at another time: for the host alone.
+		host := x.m.deleteCookie()
+		host.Domain = ""
+		h.Add("Set-Cookie", host.String())
+	}
+	h["Set-Cookie"] = append(h["Set-Cookie"], x.m.line(cookie))
+	if !noStore(h) {
+		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
+	}
+	if !x.m.config.InsecureHTTP {
+		x.m.warnPlainHTTP(x.req)
+	}
+}
+
+// noStore reports whether the handler keeps the answer out of caches itself.
+func noStore(h http.Header) bool {
+	for _, v := range h["Cache-Control"] {
+		if strings.Contains(strings.ToLower(v), "no-store") {
+			return true
+		}
+	}
+	return false
 }

@@ -12,16 +12,7 @@ type Key[T any] string
 
 // Get returns the value, and whether there is one.
 func (k Key[T]) Get(s *Session) (T, bool) {
-	var zero T
-	data, handle, ok := s.value(string(k))
-	if !ok {
-		return zero, false
-	}
-	var v T
-	if !s.decode(string(k), handle, data, &v) {
-		return zero, false // v may be half decoded
-	}
-	return v, true
+	return getValue[T](s, string(k), s.m.serializer)
 }
 
 // Or returns the value, or fallback if there is none.
@@ -47,30 +38,10 @@ func (k Key[T]) Delete(s *Session) { s.Delete(string(k)) }
 
 // Update replaces the value by fn of it; without one, fn gets the zero value. It is atomic: if other requests change the
 // value meanwhile, fn runs again on theirs when the session is saved, inside the response's first Write. So fn has no
-// side effects, and calls nothing of the session but Get. Update returns what fn returned now; after a save that met
-// another request, Get returns what became of it.
+// side effects, and calls nothing of the session but Get. Update returns fn's result on the value seen so far. If the save
+// later conflicts with another request, fn runs again and Get returns the final value.
 func (k Key[T]) Update(s *Session, fn func(T) T) T {
-	var result T
-	s.update(string(k), k.updater(s, fn, &result), k.updater(s, fn, nil))
-	return result
-}
-
-// updater is fn on encoded values. Its result is only for the caller of Update: a save of another goroutine may run fn
-// again when Update has returned.
-func (k Key[T]) updater(s *Session, fn func(T) T, result *T) updater {
-	return func(data []byte, present bool) ([]byte, bool, error) {
-		var v T
-		if present && !s.decode(string(k), "", data, &v) {
-			var zero T
-			v = zero
-		}
-		v = fn(v)
-		next, err := s.m.serializer.Marshal(v)
-		if err == nil && result != nil {
-			*result = v
-		}
-		return next, true, err
-	}
+	return updateValue(s, string(k), s.m.serializer, checkName(string(k)), fn)
 }
 
 // Take removes the value from the store at once and returns it: of any number of requests that try, exactly one gets
@@ -82,7 +53,7 @@ func (k Key[T]) updater(s *Session, fn func(T) T, result *T) updater {
 func (k Key[T]) Take(ctx context.Context, s *Session) (T, bool, error) {
 	var v, zero T
 	data, ok, err := s.take(ctx, string(k))
-	if err != nil || !ok || !s.decode(string(k), "", data, &v) {
+	if err != nil || !ok || !s.decode(s.m.serializer, string(k), "", data, &v) {
 		return zero, false, err
 	}
 	return v, true, nil

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/hipflask/session/internal/protocol"
 	"github.com/hipflask/session/store"
 )
 
@@ -18,17 +19,18 @@ type Info struct {
 	CreatedAt  time.Time // creation, or the last login
 	LastSeenAt time.Time // to a twentieth of IdleTimeout
 	ExpiresAt  time.Time // if there is no further request
+
+	public string // the public attributes, as a JSON object; a string, so that an Info stays comparable
 }
 
 // InfoOf describes a record as Sessions and All do, for tools that read a store themselves.
 func InfoOf(r store.Record) Info { return info(&r) }
 
 func info(r *store.Record) Info {
-	i := Info{Handle: r.Handle, Principal: r.Principal, Label: r.Label, CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt, ExpiresAt: r.ExpiresAt}
-	if i.Handle == "" && r.Key != "" {
-		i.Handle = idKey([]byte(r.Key)) // a layout without room for one
+	return Info{
+		Handle: protocol.HandleOf(r), Principal: r.Principal, Label: r.Label,
+		CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt, ExpiresAt: r.ExpiresAt, public: string(r.Public),
 	}
-	return i
 }
 
 // Sessions yields the live sessions of a principal, for "your devices". It streams: a loop that ends early reads no
@@ -52,7 +54,7 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 		}
 		for r, err := range records(l) {
 			if err != nil {
-				yield(Info{}, unavailable("list", err))
+				yield(Info{}, protocol.Unavailable("list", err))
 				return
 			}
 			if r.Kind == store.Live && !yield(info(&r), nil) {
@@ -63,10 +65,12 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 }
 
 func (m *Manager) lister() (store.Lister, error) {
-	if l, ok := m.bare().(store.Lister); ok {
-		return l, nil
+	if m.engine != nil {
+		if l, ok := store.As[store.Lister](m.given); ok {
+			return l, nil
+		}
 	}
-	return nil, fmt.Errorf("session: this store does not list sessions: %w", errors.ErrUnsupported)
+	return nil, fmt.Errorf("session: this store does not list sessions; if the store wraps another one, give it Unwrap: %w", errors.ErrUnsupported)
 }
 
 // Revoke ends the session of a principal that has the given handle.
@@ -87,7 +91,7 @@ func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 // Errors: ErrUncertain, ErrUnavailable: the store failed when that many had been ended; call it again.
 // errors.ErrUnsupported: the store has no index.
 func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) {
-	return m.revoke(ctx, principal, anyHandle)
+	return m.revoke(ctx, principal, nil)
 }
 
 // RevokeOthers saves s, and then ends all other sessions of its principal, for a changed password. It returns how many
@@ -103,51 +107,13 @@ func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	return s.m.revoke(ctx, i.Principal, func(h string) bool { return h != i.Handle })
 }
 
-// revoke ends those sessions of a principal whose handles are wanted. Tombstones count: where they lead may not have
-// been in the index yet when that was read.
-func (m *Manager) revoke(ctx context.Context, principal string, wanted func(handle string) bool) (n int, err error) {
+// revoke ends those sessions of a principal whose handles are wanted; nil: all.
+func (m *Manager) revoke(ctx context.Context, principal string, wanted func(handle string) bool) (int, error) {
 	l, err := m.lister()
 	if err != nil {
 		return 0, err
 	}
-	for range maxRounds {
-		began := time.Now()
-		for r, err := range l.Principal(ctx, principal) {
-			if err != nil {
-				return n, unavailable("revoke", err)
-			}
-			if r.Kind == store.Ended || r.Principal != principal || r.Kind == store.Live && !wanted(info(&r).Handle) {
-				continue
-			}
-			did, err := m.revokeOne(ctx, r, began, wanted)
-			if err != nil {
-				return n, err
-			}
-			if did {
-				n++
-			}
-		}
-		if time.Since(began) <= m.config.Grace {
-			return n, nil
-		}
-		// A tombstone may have expired before the loop came to it, and where it led may have been missed: list again.
-	}
-	return n, uncertain("revoke", fmt.Errorf("listing the principal's sessions takes longer than Grace %v", m.config.Grace))
-}
-
-func (m *Manager) revokeOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool) (did bool, err error) {
-	bounded := m.newLoad(ctx, time.Now())
-	defer bounded.cancel()
-	_, did, err = m.end(bounded, r, began, r.Principal, wanted)
-	if errors.Is(err, ErrUncertain) && time.Since(began) > m.config.Grace {
-		return false, nil // revoke lists again
-	}
-	if err != nil {
-		m.failed(ctx, r.Handle, err)
-	} else if did {
-		m.emit(ctx, Event{Kind: EventRevoked, Handle: r.Handle, Principal: r.Principal})
-	}
-	return did, err
+	return m.engine.EndPrincipal(ctx, l, principal, wanted, m.onEnd(ctx))
 }
 
 // RevokeFunc ends all sessions for which del returns true, whoever's they are, anonymous ones included, and returns how
@@ -156,56 +122,20 @@ func (m *Manager) revokeOne(ctx context.Context, r store.Record, began time.Time
 // if reading the list takes longer than Grace: call it again then.
 //
 // Errors: as of RevokeAll.
-func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (n int, err error) {
+func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (int, error) {
 	l, err := m.lister()
 	if err != nil {
 		return 0, err
 	}
-	for r, err := range l.All(ctx) {
+	return m.engine.EndFound(ctx, l.All(ctx), func(r *store.Record) bool { return del(info(r)) }, m.onEnd(ctx))
+}
+
+func (m *Manager) onEnd(ctx context.Context) protocol.OnEnd {
+	return func(r *store.Record, err error) {
 		if err != nil {
-			return n, unavailable("revoke", err)
+			m.failed(ctx, r.Handle, err)
+			return
 		}
-		if r.Kind == store.Ended || r.Kind == store.Live && !del(info(&r)) {
-			continue
-		}
-		did, err := m.revokeFound(ctx, r.Key, del)
-		if err != nil {
-			return n, err
-		}
-		if did {
-			n++
-		}
+		m.emit(ctx, Event{Kind: EventRevoked, Handle: r.Handle, Principal: r.Principal})
 	}
-	return n, nil
 }
-
-// revokeFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
-// older than Grace.
-func (m *Manager) revokeFound(ctx context.Context, key string, del func(Info) bool) (bool, error) {
-	for range maxHops + 1 {
-		began := time.Now()
-		r, err := m.load(ctx, key)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return false, nil
-		case err != nil:
-			return false, unavailable("revoke", err)
-		case r.Kind == store.Renewed, r.Kind == store.Replaced:
-			key = r.MovedTo
-		case r.Kind != store.Live || !del(info(&r)):
-			return false, nil
-		default:
-			handle := info(&r).Handle
-			return m.revokeOne(ctx, r, began, func(h string) bool { return h == handle })
-		}
-	}
-	return false, unavailable("revoke", fmt.Errorf("more than %d renewals within Grace", maxHops))
-}
-
-func (m *Manager) load(ctx context.Context, key string) (store.Record, error) {
-	bounded := m.newLoad(ctx, time.Now())
-	defer bounded.cancel()
-	return m.store.Load(bounded, key)
-}
-
-func anyHandle(string) bool { return true }

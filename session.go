@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/internal/token"
 )
 
 // Session is the data of one client, as one request sees it: a dictionary that was read once and is saved before the
@@ -22,73 +23,43 @@ import (
 // Methods that change a session return nothing. What goes wrong (a value that can't be encoded, a session that ended
 // meanwhile, a store that failed) is in Err, and where it matters the Handler answers for it.
 type Session struct {
-	m *Manager
+	m   *Manager
+	ctx context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
 
 	// io lets one operation on the store run at a time. It is taken before mu.
 	io sync.Mutex
 
 	// mu guards what follows. It is held neither during I/O nor while a caller's function runs.
-	mu sync.Mutex
-	view
+	mu       sync.Mutex
+	view     protocol.View    // what is known to be stored
+	token    string           // as the client has it, or will get it
+	changes  document.Changes // what this request changed since
+	label    *string          // the new one, if it was changed
 	isNew    bool
 	isActive bool // belongs to a request, which counts for the idle timeout
 	sealed   bool // the response's header has been sent: no cookie can be
 	unsure   bool // a save ended in ErrUncertain: what was changed may be stored
 	err      error
 
-	life      life
-	principal string          // of a pending login
-	next      *identity       // the ID of what is to be created; nil until it is first asked for
-	ending    *ending         // what Logout is to end
-	cookie    *cookieChange   // what the response has to tell the browser; nil: nothing
-	ctx       context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
-}
-
-// view is what the session is known to be in the store, and what this request changed since.
-type view struct {
-	found
-	token   string // as the client has it, or will get it
-	changes changes
-	label   *string
-}
-
-type state uint8
-
-const (
-	fresh  state = iota // nothing in the store
-	live                // record is in the store
-	late                // came with an ID that a login or an end retired: reads empty, drops changes; only Login works
-	spent               // moved by a parallel login from anonymous to a principal: keeps its view, takes no changes
-	failed              // could not be read: reads empty, ignores changes
-)
-
-type life uint8
-
-const (
-	keep life = iota
-	renew
-	login
-)
-
-// identity is a new session's ID, before it is stored.
-type identity struct{ token, key, handle string }
-
-// ending is a session that is to be ended: its record, when that was loaded, and the principal who ends it.
-type ending struct {
-	record store.Record
-	at     time.Time
-	who    string
+	move      protocol.Move
+	principal string         // of a pending login
+	next      *token.ID      // of the session that is to be created; nil until somebody asks for it
+	ending    *protocol.View // what Logout is to end
+	cookie    *cookieChange  // what the response has to tell the browser; nil: nothing
 }
 
 // cookieChange is a cookie to be set, or deleted if it has no value.
 type cookieChange struct {
 	value      string
 	persistent bool
-	expiresAt  time.Time
+	deadline   time.Time
 }
 
+// newSession returns a session with nothing in the store.
+func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
+
 // Get returns the value of key. It gives JSON's types: nil, bool, string, int64, float64, []any and map[string]any; a
-// Key gives other types. A value that can't be decoded counts as absent and is an event.
+// [Key] gives other types. A value that can't be decoded counts as absent and is an event.
 func (s *Session) Get(key string) (any, bool) {
 	return Key[any](key).Get(s)
 }
@@ -97,22 +68,25 @@ func (s *Session) Get(key string) (any, bool) {
 // no form for sets Err, and the request fails.
 func (s *Session) Set(key string, value any) {
 	data, err := s.m.serializer.Marshal(value)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err == nil {
 		err = checkName(key)
 	}
+	s.put(key, data, err)
+}
+
+// put stores an encoded value under a name of the document. err is why it can't be.
+func (s *Session) put(name string, data []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
-		s.refuse(fmt.Errorf("session: key %q can't be set: %w", key, err))
-		return
-	}
-	if s.writable() {
-		s.changes.put(key, data, true)
+		s.refuse(fmt.Errorf("session: key %q can't be set: %w", document.PlainName(name), err))
+	} else if s.writable() {
+		s.changes.Put(name, data, true)
 	}
 }
 
 // Pop removes key and returns its value, as Flask's session.pop. Of overlapping requests several can get it: for values
-// that may be used once see Key.Take.
+// that may be used once see [Key.Take].
 func (s *Session) Pop(key string) (any, bool) {
 	v, ok := s.Get(key)
 	s.Delete(key)
@@ -120,25 +94,28 @@ func (s *Session) Pop(key string) (any, bool) {
 }
 
 // Delete removes key, if it is there.
-func (s *Session) Delete(key string) {
+func (s *Session) Delete(key string) { s.remove(key, checkName(key)) }
+
+// remove removes a name from the document. err is why it can't be.
+func (s *Session) remove(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.changes.get(s.document, key); !ok {
+	if _, ok := s.changes.Get(s.view.Document, name); !ok {
 		return
 	}
-	if err := checkName(key); err != nil {
-		s.refuse(fmt.Errorf("session: key %q can't be deleted: %w", key, err))
+	if err != nil {
+		s.refuse(fmt.Errorf("session: key %q can't be deleted: %w", document.PlainName(name), err))
 	} else if s.writable() {
-		s.changes.put(key, nil, false)
+		s.changes.Put(name, nil, false)
 	}
 }
 
-// Clear removes all values. The session keeps its ID, principal, label and persistence.
+// Clear removes all values. The session keeps its ID, principal, label, persistence and attributes.
 func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (len(s.document) > 0 || !s.changes.empty()) && s.writable() {
-		s.changes.clear()
+	if (len(s.view.Document) > 0 || !s.changes.Empty()) && s.writable() {
+		s.changes.Clear()
 	}
 }
 
@@ -146,41 +123,46 @@ func (s *Session) Clear() {
 func (s *Session) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(s.changes.names(s.document))
+	return slices.Collect(s.changes.Names(s.view.Document))
 }
 
 // Len returns the number of values.
 func (s *Session) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.changes.count(s.document)
+	return s.changes.Count(s.view.Document)
 }
 
-var errReserved = errors.New("the name is reserved; use SetPersistent")
+var (
+	errPersistent = errors.New("the name is reserved; use SetPersistent")
+	errAttribute  = errors.New("the name is reserved; use an Attribute")
+)
 
 func checkName(key string) error {
 	switch {
-	case key == permanentKey:
-		return errReserved
+	case key == document.Permanent:
+		return errPersistent
+	case document.IsAttribute(key):
+		return errAttribute
 	case !utf8.ValidString(key):
-		return errUTF8
+		return document.ErrUTF8
 	}
 	return nil
 }
 
-// value returns the encoded value of key, and the handle of the session that it is in.
-func (s *Session) value(key string) (data []byte, handle string, ok bool) {
+// value returns the encoded value of a name, and the handle of the session that it is in.
+func (s *Session) value(name string) (data []byte, handle string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data, ok = s.changes.get(s.document, key)
-	return data, s.record.Handle, ok
+	data, ok = s.changes.Get(s.view.Document, name)
+	return data, s.view.Record.Handle, ok
 }
 
-func (s *Session) decode(key, handle string, data []byte, pointer any) bool {
-	if err := s.m.serializer.Unmarshal(data, pointer); err != nil {
+func (s *Session) decode(from Serializer, name, handle string, data []byte, pointer any) bool {
+	if err := from.Unmarshal(data, pointer); err != nil {
 		// The decoder's own text can quote the value.
 		err = fmt.Errorf("session: the stored value is not a %T", pointer)
-		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle, Key: key, Err: err})
+		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle, Key: document.PlainName(name), Err: err})
 		return false
 	}
 	return true
@@ -190,52 +172,50 @@ func (s *Session) decode(key, handle string, data []byte, pointer any) bool {
 // that changes the session itself.
 const maxRuns = 10_000
 
-// update runs now on the value of key, without a lock, and again if another goroutine changed it meanwhile. A save that
-// meets another request runs again instead.
-func (s *Session) update(key string, now, again updater) error {
-	if err := checkName(key); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.refuse(fmt.Errorf("session: key %q can't be updated: %w", key, err))
-	}
+// update runs now on the value of a name, without a lock, and again if another goroutine changed it meanwhile. A save that
+// meets another request runs again instead. err is why the name can't be updated.
+func (s *Session) update(name string, err error, now, again document.Updater) error {
 	for range maxRuns {
 		s.mu.Lock()
+		if err != nil {
+			defer s.mu.Unlock()
+			return s.refuse(fmt.Errorf("session: key %q can't be updated: %w", document.PlainName(name), err))
+		}
 		if !s.writable() {
 			s.mu.Unlock()
 			return nil
 		}
-		value, present := s.changes.get(s.document, key)
-		seq, version := s.changes.seq, s.record.Version
+		value, present := s.changes.Get(s.view.Document, name)
+		seq, version := s.changes.Seq, s.view.Record.Version
 		s.mu.Unlock()
 
-		next, keep, err := now(value, present)
+		var next []byte
+		var keep bool
+		next, keep, err = now(value, present)
 
 		s.mu.Lock()
-		switch {
-		case s.changes.seq != seq || s.record.Version != version:
+		if s.changes.Seq != seq || s.view.Record.Version != version {
+			err = nil // of a value that is not the session's any more
+		} else if err == nil {
+			s.changes.Update(name, again, next, keep)
 			s.mu.Unlock()
-			continue
-		case err != nil:
-			err = s.refuse(fmt.Errorf("session: key %q can't be updated: %w", key, err))
-		default:
-			s.changes.update(key, again, next, keep)
+			return nil
 		}
 		s.mu.Unlock()
-		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refuse(fmt.Errorf("session: key %q can't be updated: the session changed in each of %d runs of the function, "+
-		"which may call nothing of the session but Get", key, maxRuns))
+		"which may call nothing of the session but Get", document.PlainName(name), maxRuns))
 }
 
 // writable reports whether changes can be taken. The caller holds mu.
 func (s *Session) writable() bool {
-	switch s.state {
-	case fresh, live:
+	switch s.view.State {
+	case protocol.Fresh, protocol.Live:
 		return true
-	case late, spent:
-		if s.life == login {
+	case protocol.Late, protocol.Spent:
+		if s.move == protocol.Login {
 			return true
 		}
 		s.drop()
@@ -247,11 +227,18 @@ func (s *Session) writable() bool {
 func (s *Session) drop() {
 	if s.err == nil {
 		s.err = ErrEnded
-		s.event(Event{Kind: EventDropped, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrEnded})
+		s.lost(EventDropped, ErrEnded)
 	}
 }
 
-func (s *Session) event(e Event) { s.m.emit(s.context(), e) }
+// lost emits an event about changes of this session. The caller holds mu.
+func (s *Session) lost(kind EventKind, err error) {
+	e := Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: err}
+	if kind == EventTooLate {
+		e.Key = s.changes.SomeName()
+	}
+	s.m.emit(s.context(), e)
+}
 
 func (s *Session) context() context.Context {
 	if s.ctx == nil {
@@ -271,154 +258,9 @@ func (s *Session) fail(err error) error {
 // refuse is fail for what the program passed, and reports it: no save will. The caller holds mu.
 func (s *Session) refuse(err error) error {
 	if !replaces(s.err) {
-		s.m.failed(s.context(), s.record.Handle, err)
+		s.m.failed(s.context(), s.view.Record.Handle, err)
 	}
 	return s.fail(err)
-}
-
-// Login makes the session that of a principal, a user's ID or name of 1 to 256 bytes. It gets a new ID and handle
-// (ASVS 5.0, 7.2.4) and a new Lifetime. The values are kept; but if somebody else was logged in, they are cleared first.
-// It works whatever became of the session meanwhile. Another principal than such a text sets Err, and the request fails.
-func (s *Session) Login(principal string) {
-	s.io.Lock()
-	defer s.io.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == failed {
-		return
-	}
-	if principal == "" || len(principal) > store.MaxPrincipal || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
-		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
-		return
-	}
-	if was := s.currentPrincipal(); was != "" && was != principal || s.state == spent {
-		s.changes.clear()
-		s.changes.forget(permanentKey)
-		none := ""
-		s.document, s.label = nil, &none
-	}
-	if s.err == ErrEnded {
-		s.err = nil // what was dropped stays dropped, but from here on there is a session again
-	}
-	s.life, s.principal, s.next = login, principal, nil
-	if s.m.policy == nil {
-		return
-	}
-	for name, value := range s.m.policy.Login(principal) {
-		data, err := s.m.serializer.Marshal(value)
-		if err != nil {
-			s.refuse(fmt.Errorf("session: Login: %w", err))
-			return
-		}
-		s.changes.put(name, data, true)
-	}
-}
-
-// Logout ends the session in the store, so that no request in flight can bring it back, and tells the browser to forget
-// its cookie. From then on the session is a new, empty, anonymous one: what is set after it, such as a flash message, is
-// stored under a fresh ID, and the answer carries that cookie instead.
-func (s *Session) Logout() {
-	s.io.Lock()
-	defer s.io.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == failed {
-		return
-	}
-	if s.state == live {
-		s.ending = &ending{s.record, s.loadedAt, s.record.Principal}
-	}
-	s.reset()
-}
-
-// reset makes the session a new one. The caller holds mu.
-func (s *Session) reset() {
-	seq := s.changes.seq + 1 // so that a save under way does not take what follows for its own
-	s.view = view{changes: changes{seq: seq}}
-	s.life, s.principal, s.next = keep, "", nil
-	if s.err == ErrEnded || s.unsure {
-		s.err = nil
-	}
-	s.unsure = false
-}
-
-// Renew gives the session a new ID. Values, principal, handle and Lifetime stay; requests in flight keep their changes.
-// Call it when rights grow. A session that is not stored yet needs none.
-func (s *Session) Renew() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.renew()
-}
-
-func (s *Session) renew() {
-	if s.state == live && s.life == keep {
-		s.life, s.next = renew, nil
-	}
-}
-
-// Principal returns who is logged in, "" for nobody.
-func (s *Session) Principal() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.currentPrincipal()
-}
-
-func (s *Session) currentPrincipal() string {
-	if s.life == login {
-		return s.principal
-	}
-	if s.state != live {
-		return ""
-	}
-	return s.record.Principal
-}
-
-// SetLabel gives the session a text for lists of sessions, such as "Firefox on Windows". Longer ones are cut to 256
-// bytes, what is not UTF-8 is replaced. A label alone does not make an empty session be stored.
-func (s *Session) SetLabel(label string) {
-	label = strings.ReplaceAll(strings.ToValidUTF8(label, "\uFFFD"), "\x00", "\uFFFD")
-	for len(label) > store.MaxLabel {
-		_, size := utf8.DecodeLastRuneInString(label)
-		label = label[:len(label)-size]
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.currentLabel() != label && s.writable() {
-		s.changes.seq++
-		s.label = &label
-	}
-}
-
-func (s *Session) currentLabel() string {
-	if s.label != nil {
-		return *s.label
-	}
-	return s.record.Label
-}
-
-// SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent. For a
-// session that is stored already this is a Renew, since a cookie is sent only with a new ID. The default is
-// Config.Cookie.Persistent.
-func (s *Session) SetPersistent(persistent bool) {
-	data, err := s.m.serializer.Marshal(persistent)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.refuse(err)
-		return
-	}
-	if s.isPersistent() != persistent && s.writable() {
-		s.changes.put(permanentKey, data, true)
-		s.renew()
-	}
-}
-
-func (s *Session) isPersistent() bool {
-	data, ok := s.changes.get(s.document, permanentKey)
-	if !ok {
-		return s.m.config.Cookie.Persistent
-	}
-	return s.m.persistent(data)
 }
 
 // IsNew reports whether the request came without a session that is still alive.
@@ -428,8 +270,8 @@ func (s *Session) IsNew() bool {
 	return s.isNew
 }
 
-// Err returns what went wrong with the session in this request: nil, ErrEnded, ErrTooLate, or an error for which the
-// Handler replaces the answer (ErrUnavailable, ErrUncertain, ErrTooLarge, a value that can't be encoded).
+// Err returns what went wrong with the session in this request: nil, [ErrEnded], [ErrTooLate], or an error for which the
+// [Manager.Handler] replaces the response ([ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded).
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -437,13 +279,14 @@ func (s *Session) Err() error {
 }
 
 // Token returns what the client sends back to have this session: the cookie's value, or the bearer token. It is a
-// secret. Login, Renew and the first change of a new session choose the token at once; it is good for something when
-// the session is saved. "" while there is no session. After a parallel Renew it is the token that the client sent.
+// secret. The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session
+// has been saved; with a CookieCodec it is known only then. "" while there is no session. After a concurrent Renew it is
+// the token that the client sent.
 func (s *Session) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.choose() {
-		return s.next.token
+	if s.choose() && s.next.Token != "" {
+		return s.next.Token
 	}
 	return s.token
 }
@@ -453,28 +296,12 @@ func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var i Info // without times, while a login waits for its save
-	if s.life != login {
-		i = info(&s.record)
+	if s.move != protocol.Login {
+		i = info(&s.view.Record)
 	}
 	if s.choose() {
-		i.Handle = s.next.handle
+		i.Handle = s.next.Handle
 	}
 	i.Principal, i.Label = s.currentPrincipal(), s.currentLabel()
 	return i
-}
-
-// choose makes the ID of a session that is going to be created, if there is one. The caller holds mu.
-func (s *Session) choose() bool {
-	creates := s.life != keep && !(s.life == renew && s.moved) || s.state == fresh && s.changes.count(nil) > 0
-	if !creates || s.sealed || s.m.codec != nil {
-		return false
-	}
-	if s.next == nil {
-		s.next = &identity{handle: newHandle()}
-		s.next.token, s.next.key = s.m.ids.New()
-		if s.life == renew {
-			s.next.handle = s.record.Handle
-		}
-	}
-	return true
 }

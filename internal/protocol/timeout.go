@@ -1,4 +1,4 @@
-package session
+package protocol
 
 import (
 	"context"
@@ -24,14 +24,14 @@ type timed struct {
 	stop context.CancelFunc
 }
 
-// newLoad returns a context for one load.
-func (m *Manager) newLoad(parent context.Context, now time.Time) *timeout {
-	return &timeout{Context: parent, deadline: now.Add(m.config.StoreTimeout)}
+// forLoad sets t to bound one load.
+func (t *timeout) forLoad(parent context.Context, deadline time.Time) {
+	t.Context, t.deadline = parent, deadline
 }
 
-// newSave returns a context for one save, which must not end because the client hung up.
-func (m *Manager) newSave(parent context.Context, now time.Time) *timeout {
-	return &timeout{Context: parent, detached: true, deadline: now.Add(m.config.StoreTimeout)}
+// forSave sets t to bound one save, which must not end because the client hung up.
+func (t *timeout) forSave(parent context.Context, deadline time.Time) {
+	t.Context, t.deadline, t.detached = parent, deadline, true
 }
 
 // cancel ends the context, for whoever kept it.

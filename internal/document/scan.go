@@ -1,57 +1,13 @@
-package session
+package document
 
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"math/bits"
 	"unicode/utf8"
 )
 
-var errJSON = errors.New("session: not a JSON object")
-
-// Split finds the top-level members of a JSON object without decoding their values: encoding/json takes ten times as
-// long, and a request seldom reads every value. It checks the object's own syntax; what is inside a value is checked
-// when that is decoded.
-func (jsonSerializer) Split(document []byte) ([]Member, error) {
-	if len(document) == 0 {
-		return nil, nil
-	}
-	s := scanner{data: document}
-	s.space()
-	if !s.take('{') {
-		return nil, errJSON
-	}
-	s.space()
-	if s.take('}') {
-		return nil, s.end()
-	}
-	members := make([]Member, 0, 4)
-	var names, ends = make([]byte, 0, 128), make([]int, 0, 16) // on the stack, for a session of the usual size
-	for {
-		name, value, ok := s.member()
-		if !ok {
-			return nil, errJSON
-		}
-		members = append(members, Member{Value: value})
-		names = append(names, name...)
-		ends = append(ends, len(names))
-		if s.space(); s.take('}') {
-			break
-		}
-		if !s.take(',') {
-			return nil, errJSON
-		}
-		s.space()
-	}
-	text, start := string(names), 0 // one allocation for all names
-	for i, end := range ends {
-		members[i].Name = text[start:end]
-		start = end
-	}
-	return members, s.end()
-}
-
+// scanner finds the parts of a JSON text. encoding/json takes ten times as long, and a request seldom reads each value.
 type scanner struct {
 	data []byte
 	pos  int
@@ -121,7 +77,7 @@ func (s *scanner) str() (escaped, ok bool) {
 		return false, false
 	}
 	for i := s.pos; i < len(s.data); i++ {
-		if i += plain(s.data[i:]); i == len(s.data) {
+		if i += Plain(s.data[i:]); i == len(s.data) {
 			break
 		}
 		switch c := s.data[i]; {
@@ -140,9 +96,9 @@ func (s *scanner) str() (escaped, ok bool) {
 	return false, false
 }
 
-// plain returns how many bytes at the beginning of text JSON has between quotes as they are: ASCII with nothing to
+// Plain returns how many bytes at the beginning of text JSON has between quotes as they are: ASCII with nothing to
 // escape. It looks at eight bytes at a time, for texts are most of a session.
-func plain(text []byte) (n int) {
+func Plain(text []byte) (n int) {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for ; len(text)-n >= 8; n += 8 {
 		w := binary.LittleEndian.Uint64(text[n:])

@@ -1,4 +1,4 @@
-package session
+package document
 
 import (
 	"bytes"
@@ -13,41 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// Member is one entry of a session's document: a name and its encoded value.
-type Member struct {
-	Name  string
-	Value []byte
-}
+// JSON encodes values as JSON and documents as JSON objects: see session.JSON. The zero value is ready to use.
+type JSON struct{}
 
-// Serializer says how values and whole sessions are encoded. Values are encoded when they are set and decoded when
-// they are read; a document is split without decoding its values, so that a request pays for what it uses.
-//
-// Implementations are safe for concurrent use and must not panic on any bytes.
-type Serializer interface {
-	// Marshal encodes one value. Equal values have equal encodings. A value that can't be represented is an error that
-	// names its type, never the value.
-	Marshal(value any) ([]byte, error)
+var errJSON = errors.New("session: not a JSON object")
 
-	// Unmarshal decodes one value into what the pointer points to. Into an *any it puts a value that Marshal encodes to
-	// the same again, but for the order of members.
-	Unmarshal(data []byte, pointer any) error
-
-	// Split takes a document apart; no bytes make an empty one. The result may share memory with document.
-	Split(document []byte) ([]Member, error)
-
-	// Join puts a document together.
-	Join(members []Member) ([]byte, error)
-}
-
-// JSON is the default Serializer: a document is one JSON object. An untyped Get gives nil, bool, string, int64 (uint64
-// or json.Number where that is too small), float64, []any and map[string]any. Floats keep a point or an exponent (2.0),
-// so that they come back as floats, also within slices and maps; within a struct they are encoding/json's, since the
-// struct's own type tells them apart.
-var JSON Serializer = jsonSerializer{}
-
-type jsonSerializer struct{}
-
-func (jsonSerializer) Marshal(v any) ([]byte, error) { return appendJSON(nil, v, 0) }
+func (JSON) Marshal(v any) ([]byte, error) { return appendJSON(nil, v, 0) }
 
 // maxDepth stops values that contain themselves.
 const maxDepth = 1000
@@ -139,16 +110,17 @@ func appendStandard(b []byte, v any) ([]byte, error) {
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
 }
 
-var errUTF8 = errors.New("session: text is not valid UTF-8")
+// ErrUTF8 refuses a text that JSON could only store changed.
+var ErrUTF8 = errors.New("session: text is not valid UTF-8")
 
 func appendString(b []byte, s string) ([]byte, error) {
 	n := len(b) + 1
 	b = append(append(b, '"'), s...)
-	if plain(b[n:]) == len(s) {
+	if Plain(b[n:]) == len(s) {
 		return append(b, '"'), nil
 	}
 	if !utf8.ValidString(s) {
-		return nil, errUTF8
+		return nil, ErrUTF8
 	}
 	return appendStandard(b[:n-1], s)
 }
@@ -169,10 +141,10 @@ func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
 	return b, nil
 }
 
-func (jsonSerializer) Unmarshal(data []byte, pointer any) error {
+func (JSON) Unmarshal(data []byte, pointer any) error {
 	switch p := pointer.(type) {
 	case *string:
-		if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' && plain(data[1:n-1]) == n-2 {
+		if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' && Plain(data[1:n-1]) == n-2 {
 			*p = string(data[1 : n-1])
 			return nil
 		}
@@ -262,7 +234,7 @@ func numbers(v any) any {
 	return v
 }
 
-func (jsonSerializer) Join(members []Member) ([]byte, error) {
+func (JSON) Join(members []Member) ([]byte, error) {
 	size := 2
 	for _, m := range members {
 		size += len(m.Name) + len(m.Value) + 4
@@ -280,4 +252,45 @@ func (jsonSerializer) Join(members []Member) ([]byte, error) {
 		b = append(b, m.Value...)
 	}
 	return append(b, '}'), nil
+}
+
+// Split finds the top-level members of a JSON object without decoding their values. It checks the syntax of the object
+// itself; the syntax of a value is checked when it is decoded. No bytes make an empty document.
+func (JSON) Split(document []byte) ([]Member, error) {
+	if len(document) == 0 {
+		return nil, nil
+	}
+	s := scanner{data: document}
+	s.space()
+	if !s.take('{') {
+		return nil, errJSON
+	}
+	s.space()
+	if s.take('}') {
+		return nil, s.end()
+	}
+	members := make([]Member, 0, 4)
+	var names, ends = make([]byte, 0, 128), make([]int, 0, 16) // on the stack, for a session of the usual size
+	for {
+		name, value, ok := s.member()
+		if !ok {
+			return nil, errJSON
+		}
+		members = append(members, Member{Value: value})
+		names = append(names, name...)
+		ends = append(ends, len(names))
+		if s.space(); s.take('}') {
+			break
+		}
+		if !s.take(',') {
+			return nil, errJSON
+		}
+		s.space()
+	}
+	text, start := string(names), 0 // one allocation for all names
+	for i, end := range ends {
+		members[i].Name = text[start:end]
+		start = end
+	}
+	return members, s.end()
 }

@@ -1,15 +1,11 @@
 package session
 
 import (
-	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"hash"
 	"strings"
-	"sync"
+
+	"github.com/hipflask/session/internal/token"
 )
 
 // minSecretKey is the least length of a SecretKey in bytes: 128 bits (ASVS 5.0, 11.2.3), if they are random.
@@ -19,25 +15,7 @@ const minSecretKey = 16
 func NewSecretKey() string {
 	var b [32]byte
 	rand.Read(b[:])
-	return encode(b[:])
-}
-
-// encode is base64url without padding. Strict: of the spellings that decode to the same bytes only one is taken, so
-// that a cookie's text can't be changed without becoming invalid.
-func encode(b []byte) string {
-	var space [64]byte // of the sums and IDs that are encoded for each request
-	return string(base64url.AppendEncode(space[:0], b))
-}
-
-var base64url = base64.RawURLEncoding.Strict()
-
-// subkey derives the key for one use. No key is ever used for two purposes: every label is another.
-func subkey(secret, label string) []byte {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "hipflask v1 "+label, sha256.Size)
-	if err != nil {
-		panic(err) // only lengths beyond 255 hashes fail
-	}
-	return key
+	return token.Encode(b[:])
 }
 
 // secretProblem says what is wrong with a secret, "" if nothing. Published keys have been used to forge sessions
@@ -91,29 +69,3 @@ var published = func() map[string]bool {
 	}
 	return m
 }()
-
-// mac computes HMAC-SHA256 under one key, without setting the key up again for each message.
-type mac struct{ pool sync.Pool }
-
-func newMAC(key []byte) *mac {
-	m := &mac{}
-	m.pool.New = func() any { return &macState{Hash: hmac.New(sha256.New, key)} }
-	return m
-}
-
-// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here too.
-type macState struct {
-	hash.Hash
-	message, sum []byte
-}
-
-func (m *mac) sum(message []byte) (sum [sha256.Size]byte) {
-	h := m.pool.Get().(*macState)
-	h.Reset()
-	h.message = append(h.message[:0], message...)
-	h.Write(h.message)
-	h.sum = h.Sum(h.sum[:0])
-	copy(sum[:], h.sum)
-	m.pool.Put(h)
-	return sum
-}

@@ -1,0 +1,312 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/store"
+)
+
+// maxAttempts bounds how often one save sends its write, or follows a session that moves, against other writers.
+const maxAttempts = 64
+
+// saving is one run of [Store.Save].
+type saving struct {
+	k *Store
+	c *Change
+
+	base     store.Record      // the record that the changes are for
+	document document.Document // of base
+	at       time.Time         // when base was last known to be stored
+	who      string            // the principal that the request acts under
+
+	move     Move
+	attempts int
+	now      time.Time // when this attempt began
+	unsure   bool      // a write failed without an answer: it may have been applied, or be in flight
+	moved    bool      // followed a tombstone of Renew
+	crossed  bool      // followed one of Login from anonymous to a principal
+	stored   bool
+	created  bool // under c.Next
+	dropped  bool
+}
+
+var errBusy = errors.New("too many concurrent writers of one session")
+
+// Save implements Keeper.
+func (k *Store) Save(ctx context.Context, c *Change) error {
+	now := time.Now()
+	bounded := &c.timeout
+	bounded.forSave(ctx, now.Add(k.StoreTimeout))
+	defer bounded.cancel()
+	s := saving{
+		k: k, c: c, base: c.View.Record, document: c.View.Document, at: c.View.At, who: c.View.Record.Principal,
+		move: c.Move, now: now, moved: c.View.Moved,
+	}
+	err := s.run(bounded)
+	if err != nil {
+		return err
+	}
+	s.finish()
+	return nil
+}
+
+func (s *saving) run(ctx context.Context) error {
+	switch {
+	case s.c.creates():
+		return s.create(ctx)
+	case s.c.onlyTouches():
+		s.touch(ctx)
+		return nil
+	}
+	waited, err := s.k.locks.lock(ctx, s.base.Key)
+	if err != nil {
+		return Unavailable("save", err)
+	}
+	defer s.k.locks.unlock(s.base.Key)
+	if waited {
+		s.now = time.Now()
+	}
+	if s.move != Stay {
+		return s.moveID(ctx)
+	}
+	return s.change(ctx)
+}
+
+// finish notes in the Change what became of it.
+func (s *saving) finish() {
+	c := s.c
+	switch {
+	case s.dropped:
+		c.Fate = Dropped
+		return
+	case s.crossed:
+		c.Fate = Crossed
+	case s.created:
+		c.Fate, c.Token = Created, c.Next.Token
+		s.moved = false
+	case s.stored:
+		c.Fate = Stored
+	}
+	c.View = View{State: Live, Moved: s.moved, Named: c.View.Named, Record: s.base, Document: s.document, At: s.at}
+}
+
+func (s *saving) note(n Note) { s.c.Notes = append(s.c.Notes, n) }
+
+// again counts an attempt.
+func (s *saving) again(ctx context.Context) error {
+	s.attempts++
+	if s.attempts > maxAttempts {
+		return errBusy
+	}
+	return ctx.Err()
+}
+
+// load reads the record under key. After the first attempts it lets other writers go first, and always before it loads:
+// a pause between a load and the write that depends on it would only make the record older.
+func (s *saving) load(ctx context.Context, key string) (store.Record, error) {
+	if s.attempts > 1 {
+		most := min(time.Millisecond<<min(s.attempts-2, 5), 20*time.Millisecond)
+		pause := time.NewTimer(time.Duration(store.NewVersion() % uint64(most)))
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
+	s.now = time.Now()
+	return s.k.store.Load(ctx, key)
+}
+
+// bound is the error when the attempts or the time are used up.
+func (s *saving) bound(err error) error {
+	if s.unsure { // rule: UncertainBound
+		return Uncertain("save", err)
+	}
+	return Unavailable("save", err)
+}
+
+// gone is for a record that is no longer there: its session has ended. But a request that outlived the tombstones can't
+// know that.
+func (s *saving) gone() error {
+	if time.Since(s.at) > s.k.Grace { // rule: Elapsed
+		return Uncertain("save", errors.New("the request took longer than Grace, and its session is no longer under its ID"))
+	}
+	s.dropped = true
+	return nil
+}
+
+// mayFollow reports whether this request may continue on r, a record that it reached through tombstones. It never crosses
+// from one principal to another.
+func (s *saving) mayFollow(r *store.Record) bool {
+	return s.who == "" || s.who == r.Principal // rule: Hop
+}
+
+func (s *saving) build(r store.Record, d document.Document) (store.Record, document.Document, bool, error) {
+	r, d, changed, err := s.k.Records.build(s.c, r, d, s.now)
+	r.Version = store.NewVersion()
+	return r, d, changed, err
+}
+
+// first is the record of a session that begins with these changes.
+func (s *saving) first() (store.Record, document.Document, error) {
+	r, d, err := s.k.Records.first(s.c, s.now)
+	r.Version = store.NewVersion()
+	return r, d, err
+}
+
+// create stores a new session.
+func (s *saving) create(ctx context.Context) error {
+	r, d, err := s.first()
+	if err != nil {
+		return err
+	}
+	if err := s.put(ctx, &r); err != nil {
+		return err
+	}
+	s.base, s.document, s.created = r, d, true
+	return nil
+}
+
+// put creates r, whose ID nobody has yet: whatever else happens, nothing was changed.
+func (s *saving) put(ctx context.Context, r *store.Record) error {
+	s.at = s.now
+	err := s.k.store.Create(ctx, *r)
+	if err == nil {
+		return nil
+	}
+	if now, lookErr := s.k.store.Load(ctx, r.Key); lookErr == nil && now.Version == r.Version {
+		return nil
+	}
+	return Unavailable("create", err)
+}
+
+// change brings the changes into the record, wherever it has gone meanwhile.
+func (s *saving) change(ctx context.Context) error {
+	for {
+		r, d, changed, err := s.build(s.base, s.document)
+		if err != nil {
+			return err
+		}
+		if !changed {
+			if s.c.Active && time.Since(s.base.LastSeenAt) >= s.k.TouchEvery {
+				s.touch(ctx)
+			}
+			return nil
+		}
+		done, err := s.write(ctx, r)
+		if err != nil || s.dropped {
+			return err
+		}
+		if done {
+			s.base, s.document, s.stored = r, d, true
+			return nil
+		}
+	}
+}
+
+// write sends r until it is known to be stored (done), or s.base has moved and the changes have to be built anew, or the
+// session turns out to have ended (s.dropped).
+func (s *saving) write(ctx context.Context, r store.Record) (done bool, err error) {
+	for {
+		if err := s.again(ctx); err != nil {
+			return false, s.bound(err)
+		}
+		at := s.now
+		err := s.k.store.Replace(ctx, r, s.base.Version)
+		switch {
+		case err == nil:
+			s.at = at
+			return true, nil
+		case errors.Is(err, store.ErrNotFound):
+			return false, s.gone()
+		case !errors.Is(err, store.ErrConflict):
+			s.unsure = true
+		}
+		again, done, err := s.look(ctx, s.base.Key, r.Version)
+		if !again {
+			return done, err
+		}
+	}
+}
+
+// look finds out what became of a write of the given version, and where the record is now. again: it was not applied,
+// and can be sent once more as it is.
+func (s *saving) look(ctx context.Context, key string, version uint64) (again, done bool, err error) {
+	for hops := 0; ; hops++ {
+		if hops > 0 {
+			err = s.again(ctx)
+		} else {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return false, false, s.bound(err)
+		}
+		r, err := s.load(ctx, key)
+		absent := errors.Is(err, store.ErrNotFound)
+		switch {
+		case err != nil && !absent:
+			return false, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
+		case !absent && r.Version == version: // rule: Own
+			s.at = s.now
+			return false, true, nil
+		case !absent && r.Kind == store.Live && r.Version == s.base.Version && key == s.base.Key:
+			return true, false, nil // one version can be applied only once
+		case s.unsure && (s.c.Take || s.c.Values.ExactlyOnce()): // rule: Once
+			return false, false, Uncertain("save", errors.New("the store's answer was lost"))
+		case absent:
+			return false, false, s.gone()
+		case r.Kind == store.Live:
+			if !s.mayFollow(&r) || !s.follow(ctx, r) {
+				s.dropped = true
+			}
+			return false, false, nil
+		case r.Kind != store.Renewed && r.Kind != store.Replaced, !s.mayFollow(&r):
+			s.dropped = true
+			return false, false, nil
+		case s.c.Take && r.Kind == store.Replaced: // rule: HopTake
+			s.dropped = true
+			return false, false, nil
+		}
+		s.hop(&r)
+		key = r.MovedTo
+	}
+}
+
+// hop follows a tombstone. Attributes belong to the session before a login: their changes stay behind.
+func (s *saving) hop(r *store.Record) {
+	s.who = r.Principal
+	s.moved = s.moved || r.Kind == store.Renewed
+	if r.Kind == store.Replaced && s.c.Values.DropAttributes() { // rule: Attributes
+		s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Err: ErrEnded})
+	}
+}
+
+// follow makes the live record r, which was just loaded, the base. A record that can't be decoded is ended instead.
+func (s *saving) follow(ctx context.Context, r store.Record) bool {
+	d, err := document.Split(s.k.Records.Serializer, r.Data, r.Public)
+	if err != nil {
+		s.k.discard(ctx, &r)
+		s.note(Note{Kind: Undecodable, Handle: r.Handle, Principal: r.Principal})
+		return false
+	}
+	s.crossed = s.crossed || s.base.Principal == "" && r.Principal != ""
+	s.who = r.Principal
+	s.base, s.document, s.at = r, d, s.now
+	return true
+}
+
+// touch moves the time of the last activity, if that is due. A conflict means that somebody else just wrote: fine.
+func (s *saving) touch(ctx context.Context) {
+	t := s.now.Truncate(time.Millisecond)
+	expires := s.k.Records.Expiry(s.base.CreatedAt, t, s.document)
+	err := s.k.store.Touch(ctx, s.base.Key, s.base.Version, t, expires)
+	switch {
+	case err == nil:
+		s.base.LastSeenAt, s.base.ExpiresAt = t, expires
+	case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
+		s.note(Note{Kind: TouchFailed, Handle: s.base.Handle, Err: Unavailable("touch", err)}) // the response doesn't depend on it
+	}
+}
