@@ -66,6 +66,11 @@ func (w *world) checkRecord(k int8, given bool) {
 			w.broken("PRINCIPAL: write crossed principals")
 		}
 	}
+	for i, q := range w.q {
+		if v.attributes>>i&1 == 1 && q.life != login && q.loaded >= 0 && w.session[k] != w.session[q.loaded] {
+			w.broken("PRINCIPAL: an attribute followed into a login")
+		}
+	}
 	if v.old && w.scenario.principal != 0 && principal != w.scenario.principal && given {
 		w.broken("PRINCIPAL: data crossed principals")
 	}
@@ -213,7 +218,7 @@ func (w *world) checkSaved(i int, q *request) {
 	if q.out != saved {
 		hasSet, hasUpdate = q.setSaved, q.updateSaved // it was answered, though the rest failed
 	}
-	if !hasSet && !hasUpdate || q.target < 0 {
+	if !hasSet && !hasUpdate && !q.attribute || q.target < 0 {
 		return
 	}
 	e, _ := w.lineage(q.target)
@@ -221,6 +226,8 @@ func (w *world) checkSaved(i int, q *request) {
 	switch {
 	case w.live(e) && hasSet && v.set>>i&1 == 0:
 		w.broken("P1: acknowledged set lost")
+	case w.live(e) && q.attribute && q.out == saved && v.attributes>>i&1 == 0 && w.session[e] == w.session[q.target]:
+		w.broken("P1: acknowledged attribute lost")
 	case w.live(e) && hasUpdate && v.count[i] == 0:
 		w.broken("P1: acknowledged Update lost")
 	case !w.entries[e].there && w.endedIn>>w.session[e]&1 == 0 && w.moved[e] < 0:

@@ -33,6 +33,7 @@ const (
 type spec struct {
 	name              string
 	set, update, take bool
+	attribute         bool // of the session itself
 	life              life
 	principal         uint8 // of login and revokeAll: 1 is A, 2 is B
 	save              bool  // Save between the update and the set
@@ -59,12 +60,17 @@ const (
 	token  = session.Key[string]("token") // for Take
 )
 
+func attribute(i int) session.Attribute[int] {
+	return session.Attribute[int]("attribute" + strconv.Itoa(i))
+}
+
 func setKey(i int) string { return "set" + strconv.Itoa(i) }
 
 // value is a session's data, as far as the rules ask.
 type value struct {
 	old, token bool
 	set        uint8              // bit i: the key of request i
+	attributes uint8              // bit i: the attribute of request i
 	count      [maxRequests]uint8 // how often request i is in the list
 }
 
@@ -75,6 +81,9 @@ func parse(data []byte) (v value) {
 	for i := range maxRequests {
 		if bytes.Contains(data, []byte(`"`+setKey(i)+`":`)) {
 			v.set |= 1 << i
+		}
+		if bytes.Contains(data, []byte(attribute(i)+`":`)) {
+			v.attributes |= 1 << i
 		}
 	}
 	if _, list, ok := bytes.Cut(data, []byte(`"log":[`)); ok {
@@ -282,6 +291,9 @@ func (q *request) act(ctx context.Context, s *session.Session) (err error) {
 	}
 	if q.set {
 		s.Set(setKey(q.i), 1)
+	}
+	if q.attribute {
+		attribute(q.i).Set(s, 1)
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ var (
 	upd    = spec{name: "upd", update: true}
 	setupd = spec{name: "setupd", set: true, update: true}
 	take   = spec{name: "take", take: true}
+	attr   = spec{name: "attribute", attribute: true}
+	attrS  = spec{name: "attribute+set", attribute: true, set: true}
+	loginT = spec{name: "login(A)+attribute", life: login, principal: 1, attribute: true}
 	renews = spec{name: "renew", life: renew}
 	renewS = spec{name: "renew+set", life: renew, set: true}
 	ends   = spec{name: "logout", life: logout}
@@ -77,6 +80,10 @@ var scenarios = []scenario{
 	{name: "take|take", requests: of(take, second(take)), faults: 2},
 	{name: "take|take|renew", requests: of(take, second(take), renews), principal: 1, faults: 1},
 	{name: "take|login", requests: of(take, loginA), faults: 2},
+	{name: "attribute|attribute", requests: of(attr, second(attr)), faults: 2},
+	{name: "attribute|renew", requests: of(attrS, renews), principal: 1, faults: 2},
+	{name: "attribute|login", requests: of(attrS, loginT), faults: 2},
+	{name: "attribute|login again", requests: of(attr, loginT), principal: 1, faults: 1},
 	{name: "setupd|renew", requests: of(setupd, renews), principal: 1, faults: 2},
 	{name: "setupd|renew expiry", requests: of(setupd, renews), principal: 1, faults: 1, jumps: whole},
 	{name: "set|renew+set|renew+set", requests: of(set, renewS, second(renewS)), principal: 1, faults: 1},
