@@ -226,13 +226,21 @@ func (w *world) checkSaved(i int, q *request) {
 	switch {
 	case w.live(e) && hasSet && v.set>>i&1 == 0:
 		w.broken("P1: acknowledged set lost")
-	case w.live(e) && q.attribute && q.out == saved && v.attributes>>i&1 == 0 && w.session[e] == w.session[q.target]:
+	case w.live(e) && q.attribute && q.out == saved && v.attributes>>i&1 == 0 && w.session[e] == w.attributed(q):
 		w.broken("P1: acknowledged attribute lost")
 	case w.live(e) && hasUpdate && v.count[i] == 0:
 		w.broken("P1: acknowledged Update lost")
 	case !w.entries[e].there && w.endedIn>>w.session[e]&1 == 0 && w.moved[e] < 0:
 		w.broken("P1: session with acknowledged writes vanished")
 	}
+}
+
+// attributed returns the session that q's attribute belongs to.
+func (w *world) attributed(q *request) int8 {
+	if q.life != login && q.loaded >= 0 {
+		return w.session[q.loaded]
+	}
+	return w.session[q.target]
 }
 
 func (w *world) checkDropped(q *request, revoker bool) {
