@@ -214,11 +214,11 @@ func (w *world) reachable(k int8) bool {
 }
 
 func (w *world) checkSaved(i int, q *request) {
-	hasSet, hasUpdate := q.set, q.update
+	hasSet, hasUpdate, hasAttribute := q.set, q.update, q.attribute
 	if q.out != saved {
-		hasSet, hasUpdate = q.setSaved, q.updateSaved // it was answered, though the rest failed
+		hasSet, hasUpdate, hasAttribute = q.setSaved, q.updateSaved, false // it was answered, though the rest failed
 	}
-	if !hasSet && !hasUpdate && !q.attribute || q.target < 0 {
+	if !hasSet && !hasUpdate && !hasAttribute || q.target < 0 {
 		return
 	}
 	e, _ := w.lineage(q.target)
@@ -226,7 +226,7 @@ func (w *world) checkSaved(i int, q *request) {
 	switch {
 	case w.live(e) && hasSet && v.set>>i&1 == 0:
 		w.broken("P1: acknowledged set lost")
-	case w.live(e) && q.attribute && q.out == saved && v.attributes>>i&1 == 0 && w.session[e] == w.attributed(q):
+	case w.live(e) && hasAttribute && v.attributes>>i&1 == 0 && w.session[e] == w.attributed(q):
 		w.broken("P1: acknowledged attribute lost")
 	case w.live(e) && hasUpdate && v.count[i] == 0:
 		w.broken("P1: acknowledged Update lost")
