@@ -25,14 +25,14 @@ var _ protocol.Keeper = (*cookieKeeper)(nil)
 // NewID makes a handle alone: the token is the session.
 func (k *cookieKeeper) NewID() *token.ID { return &token.ID{Handle: token.NewHandle()} }
 
-func (k *cookieKeeper) Check(value string) protocol.Reason {
+func (k *cookieKeeper) Check(value string) (key string, refused protocol.Reason) {
 	var v protocol.View
-	refused, _ := k.Load(context.Background(), value, &v)
-	return refused
+	refused, _ = k.Load(context.Background(), value, &v)
+	return value, refused
 }
 
 func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (protocol.Reason, error) {
-	*v = protocol.View{Named: value, At: time.Now()}
+	*v = protocol.View{At: time.Now()}
 	if len(value) > maxCookie {
 		return protocol.Reason(ReasonMalformed), nil
 	}
@@ -74,41 +74,37 @@ func (k *cookieKeeper) NeedsCookie(c *protocol.Change) bool {
 
 // created reports whether c begins a session or gives it another identity, which is an event.
 func created(c *protocol.Change) bool {
-	return c.View.State != protocol.Live || c.Move != protocol.Stay
+	return c.Base.State != protocol.Live || c.Move != protocol.Stay
 }
 
-func (k *cookieKeeper) Save(_ context.Context, c *protocol.Change) error {
+func (k *cookieKeeper) Save(_ context.Context, c *protocol.Change) (protocol.View, error) {
 	now := time.Now()
 	r, d, changed, err := k.records.Next(c, now)
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return protocol.View{}, err
 	case r.Principal == "" && d.Bare():
-		if c.View.State == protocol.Live {
-			c.Fate, c.View = protocol.Emptied, protocol.View{}
+		if c.Base.State == protocol.Live {
+			c.Fate = protocol.Emptied
 		}
-		return nil
+		return protocol.View{}, nil
 	case !changed && !k.touchDue(c, now):
-		return nil
+		return *c.Base, nil
 	case created(c):
 		c.Fate = protocol.Created
 	default:
 		c.Fate = protocol.Stored
 	}
-	if c.Token, err = k.seal(&r, d); err != nil {
-		return err
-	}
-	c.View = protocol.View{State: protocol.Live, Named: c.Token, Record: r, Document: d, At: now}
-	return nil
+	c.Token, err = k.seal(&r, d)
+	return protocol.View{State: protocol.Live, Record: r, Document: d, At: now}, err
 }
 
 // touchDue reports whether the cookie is sent again to move the idle timeout.
 func (k *cookieKeeper) touchDue(c *protocol.Change, now time.Time) bool {
-	if !c.Active || c.Sealed || k.m.touchPersistent && !k.m.persistentIn(c.View.Document) {
+	if !c.Active || c.Sealed || k.m.touchPersistent && !k.m.persistentIn(c.Base.Document) {
 		return false
 	}
-	return now.Sub(c.View.Record.LastSeenAt) >= k.m.touchInterval
+	return now.Sub(c.Base.Record.LastSeenAt) >= k.m.touchInterval
 }
 
 // seal returns the cookie's value for r, whose times become those that the codec's framework counts from.

@@ -140,18 +140,18 @@ func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 	return c
 }
 
-// line is c.String for a cookie of this Manager. A session in a cookie is a long value, each byte of which net/http looks
+// line is the value of Set-Cookie for a change. A session in a cookie is a long value, each byte of which net/http looks
 // at three times: it is put between name and attributes here, if nothing in it could be mistaken for those.
-func (m *Manager) line(c *http.Cookie) string {
-	if c.MaxAge != 0 || document.Plain([]byte(c.Value)) < len(c.Value) {
-		return c.String()
+func (m *Manager) line(c *cookieChange) string {
+	if c.persistent || c.value == "" || document.Plain([]byte(c.value)) < len(c.value) {
+		return m.cookie(c).String()
 	}
 	for _, special := range []byte(" ,;\x7f") {
-		if strings.IndexByte(c.Value, special) >= 0 {
-			return c.String()
+		if strings.IndexByte(c.value, special) >= 0 {
+			return m.cookie(c).String()
 		}
 	}
-	return c.Name + "=" + c.Value + m.attributes
+	return m.config.Cookie.Name + "=" + c.value + m.attributes
 }
 
 func (m *Manager) deleteCookie() *http.Cookie {

@@ -27,12 +27,12 @@ type exchange struct {
 
 	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
 	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
-	opened  atomic.Bool
-	session atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
+	opened    atomic.Bool
+	ambiguous bool                    // several cookies were live; guarded by mu
+	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	mu        sync.Mutex // held while the session is loaded; guards what follows, which does not change when it is there
-	ambiguous bool       // several cookies were live
-	err       error      // why it could not be loaded
+	mu  sync.Mutex // held while the session is loaded; guards err and ambiguous, which do not change when it is there
+	err error      // why it could not be loaded
 }
 
 type nearest struct{}
@@ -264,8 +264,12 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 		if slices.Contains(texts[:i], text) {
 			continue
 		}
-		if why := x.m.keeper.Check(text); why != "" {
+		key, why := x.m.keeper.Check(text)
+		switch {
+		case why != "":
 			refused = strongest(refused, Reason(why))
+			continue
+		case slices.Contains(named[:loads], key): // the same session, signed by another of our keys
 			continue
 		}
 		if loads == maxLoads { // too many to look at
@@ -273,20 +277,17 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 			break
 		}
 		var v protocol.View
-		why, err := x.m.load(ctx, text, &v)
-		switch {
-		case err != nil:
+		reason, err := x.m.load(ctx, text, &v)
+		if err != nil {
 			return "", "", err
-		case slices.Contains(named[:loads], v.Named): // signed by another of our keys
-			continue
 		}
 		if v.State == protocol.Live {
 			lives++
 		}
 		if loads == 0 || v.State == protocol.Live && lives == 1 || v.State == protocol.Late && lives == 0 {
-			*best, token, bestReason = v, text, why
+			*best, token, bestReason = v, text, reason
 		}
-		named[loads] = v.Named
+		named[loads] = key
 		loads++
 	}
 	switch {
@@ -372,29 +373,30 @@ func (x *exchange) varies(h http.Header) {
 }
 
 // sendCookie puts the session's cookie into the header, the only one of that name (RFC 6265bis, section 4.1.1).
-func (x *exchange) sendCookie(h http.Header, cookie *http.Cookie) {
-	if cookie == nil && !x.ambiguous {
+func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
+	m := x.m
+	if change == nil && x.ambiguous {
+		change = &cookieChange{}
+	}
+	if change == nil || m.config.BearerToken {
 		return
 	}
-	prefix := x.m.config.Cookie.Name + "="
+	prefix := m.config.Cookie.Name + "="
 	if lines := h["Set-Cookie"]; lines != nil {
 		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
 	}
-	if cookie == nil {
-		cookie = x.m.deleteCookie()
-	}
-	if x.ambiguous && cookie.Domain != "" {
+	if x.ambiguous && m.config.Cookie.Domain != "" {
 		// The other cookie that this configuration could have set at another time: for the host alone.
-		host := x.m.deleteCookie()
+		host := m.deleteCookie()
 		host.Domain = ""
 		h.Add("Set-Cookie", host.String())
 	}
-	h["Set-Cookie"] = append(h["Set-Cookie"], x.m.line(cookie))
+	h["Set-Cookie"] = append(h["Set-Cookie"], m.line(change))
 	if !noStore(h) {
 		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
 	}
-	if !x.m.config.InsecureHTTP {
-		x.m.warnPlainHTTP(x.req)
+	if !m.config.InsecureHTTP {
+		m.warnPlainHTTP(x.req)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/hipflask/session/internal/document"
@@ -37,7 +36,7 @@ func (s *Session) save(ctx context.Context, last bool) error {
 }
 
 // commit is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
-func (s *Session) commit(hijack bool) (*http.Cookie, error) {
+func (s *Session) commit(hijack bool) (*cookieChange, error) {
 	s.io.Lock()
 	defer s.io.Unlock()
 	s.mu.Lock()
@@ -52,15 +51,15 @@ func (s *Session) commit(hijack bool) (*http.Cookie, error) {
 	}
 	defer s.mu.Unlock()
 	s.seal()
-	cookie := s.m.cookie(s.cookie)
+	cookie := s.cookie
+	s.cookie = nil
 	if hijack && cookie != nil {
-		if s.cookie.value != "" {
+		if cookie.value != "" && !s.m.config.BearerToken {
 			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
 			s.lost(EventTooLate, ErrTooLate)
 		}
 		cookie = nil
 	}
-	s.cookie = nil
 	return cookie, err
 }
 
@@ -115,11 +114,11 @@ func (s *Session) store(ctx context.Context) error {
 	if c == nil {
 		return err
 	}
-	err = s.m.keeper.Save(ctx, c)
+	v, err := s.m.keeper.Save(ctx, c)
 	if ended && errors.Is(err, ErrUnavailable) {
 		err = protocol.Uncertain("save after Logout", err) // the old session is gone already
 	}
-	return s.finish(c, err)
+	return s.finish(c, v, err)
 }
 
 // saveEnd ends the session that Logout left.
@@ -150,6 +149,8 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	return true, nil
 }
 
+var noSession protocol.View
+
 // plan returns what there is to store; nil: nothing, and the error is that of Save.
 func (s *Session) plan() (*protocol.Change, error) {
 	s.mu.Lock()
@@ -166,11 +167,11 @@ func (s *Session) plan() (*protocol.Change, error) {
 		return nil, s.lasting()
 	}
 	c := &protocol.Change{
-		View: s.view, Values: s.changes.Snapshot(), Label: s.label,
+		Base: &s.view, Values: s.changes.Snapshot(), Label: s.label,
 		Move: move, Principal: s.principal, Active: s.isActive, Sealed: s.sealed,
 	}
 	if move == protocol.Login && state != protocol.Live {
-		c.View = protocol.View{} // beside the session of a concurrent login, if there is one, not in its place
+		c.Base = &noSession // beside the session of a concurrent login, if there is one, not in its place
 	}
 	if s.choose() {
 		c.Next = s.next
@@ -196,10 +197,10 @@ func (s *Session) tooLate(c *protocol.Change) error {
 }
 
 // finish brings what became of c back into the session.
-func (s *Session) finish(c *protocol.Change, err error) error {
+func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	crossed := c.Fate == protocol.Crossed // rule: Spent
 	if err == nil && c.Fate != protocol.Dropped && !crossed {
-		err = s.rebase(c.View, c.Values.Seq)
+		err = s.rebase(v, c.Values.Seq)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,7 +210,7 @@ func (s *Session) finish(c *protocol.Change, err error) error {
 		s.next = nil // nobody has that ID; another try takes a fresh one
 		s.unsure = errors.Is(err, ErrUncertain)
 		s.err = err
-		s.m.failed(s.context(), c.View.Record.Handle, err)
+		s.m.failed(s.context(), s.view.Record.Handle, err)
 		return err
 	case c.Fate == protocol.Dropped:
 		s.lost(EventDropped, ErrEnded)
@@ -217,7 +218,7 @@ func (s *Session) finish(c *protocol.Change, err error) error {
 		return ErrEnded
 	case crossed:
 		// What the client saw before stays its view; the principal's values are not shown.
-		s.view.State, s.view.Record = protocol.Spent, c.View.Record
+		s.view.State, s.view.Record = protocol.Spent, v.Record
 	}
 	if s.label == c.Label {
 		s.label = nil
@@ -250,7 +251,7 @@ func (s *Session) created(c *protocol.Change) {
 	case protocol.Renew:
 		kind = EventRenewed
 	}
-	s.m.emit(s.context(), Event{Kind: kind, Handle: c.View.Record.Handle, Principal: c.View.Record.Principal})
+	s.m.emit(s.context(), Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 }
 
 // send decides about the cookie, after the last step of the protocol. The caller holds mu.
@@ -258,7 +259,7 @@ func (s *Session) send(c *protocol.Change) {
 	switch { // rule: NoExtend
 	case c.Token != "":
 		s.token = c.Token
-		s.cookie = &cookieChange{c.Token, s.isPersistent(), s.m.deadline(&c.View.Record)}
+		s.cookie = &cookieChange{c.Token, s.isPersistent(), s.m.deadline(&s.view.Record)}
 	case c.Fate == protocol.Emptied:
 		s.token, s.cookie = "", &cookieChange{}
 	}
@@ -307,13 +308,13 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return data, ok, nil
 	}
 	// What this request did to the key so far goes with it; other changes wait for the save.
-	c := &protocol.Change{View: s.view, Active: s.isActive, Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
+	c := &protocol.Change{Base: &s.view, Active: s.isActive, Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
 		data, ok = value, present
 	})}
 	seq, handle := c.Values.Seq, s.view.Record.Handle
 	s.mu.Unlock()
 
-	err = s.m.keeper.Save(ctx, c)
+	v, err := s.m.keeper.Save(ctx, c)
 	s.mu.Lock()
 	s.report(c)
 	switch {
@@ -329,5 +330,5 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	}
 	s.changes.Taken(key, seq)
 	s.mu.Unlock()
-	return data, ok, s.rebase(c.View, 0)
+	return data, ok, s.rebase(v, 0)
 }

@@ -21,8 +21,9 @@ type Keeper interface {
 	// NewID makes the ID of a session that is going to be created.
 	NewID() *token.ID
 
-	// Check refuses a token that gives no session, as far as that can be told without I/O.
-	Check(token string) (refused Reason)
+	// Check returns the key of the session that a token names, or refuses one that gives none, as far as that can be told
+	// without I/O.
+	Check(token string) (key string, refused Reason)
 
 	// Load reads the session that a client names by token into v. A session that is not live has a reason.
 	Load(ctx context.Context, token string, v *View) (Reason, error)
@@ -33,8 +34,8 @@ type Keeper interface {
 	// NeedsCookie reports whether the client has to get a cookie for c, or c is lost. It does no I/O.
 	NeedsCookie(c *Change) bool
 
-	// Save does what c says, and notes in c what became of it.
-	Save(ctx context.Context, c *Change) error
+	// Save does what c says, and returns the session as it is then.
+	Save(ctx context.Context, c *Change) (View, error)
 
 	// End ends the session of v, by its own principal. forget: the client may forget it.
 	End(ctx context.Context, v *View) (forget bool, err error)
@@ -55,7 +56,6 @@ const (
 type View struct {
 	State    State
 	Moved    bool              // found by a tombstone of Renew: the client has, or will get, the new ID from another response
-	Named    string            // the key that the client named, before any tombstone
 	Record   store.Record      // of state Live; of others what is known, for events
 	Document document.Document // of Record, or none after a Login over another principal
 	At       time.Time         // when Record was last known to be stored
@@ -84,7 +84,7 @@ const (
 
 // Change is one save: what it is to do, and afterwards what became of it. It is used once.
 type Change struct {
-	View      View // before: what the request has loaded; afterwards: what the save left
+	Base      *View // what the request has loaded; it does not change while the save runs
 	Values    document.Changes
 	Label     *string // nil: as it is
 	Take      bool    // Values removes one name, which exactly one of several saves may do
@@ -102,7 +102,7 @@ type Change struct {
 }
 
 // creates reports whether c makes a session where none is.
-func (c *Change) creates() bool { return c.View.State != Live }
+func (c *Change) creates() bool { return c.Base.State != Live }
 
 // onlyMoves reports whether c changes nothing within the session.
 func (c *Change) onlyMoves() bool { return c.Values.Empty() && c.Label == nil }
@@ -201,9 +201,9 @@ func (f *Records) Next(c *Change, now time.Time) (r store.Record, d document.Doc
 	case c.creates():
 		r, d, err = f.first(c, now)
 	case c.Move != Stay:
-		r, d, err = f.successor(c, c.View.Record, c.View.Document, now)
+		r, d, err = f.successor(c, c.Base.Record, c.Base.Document, now)
 	default:
-		return f.build(c, c.View.Record, c.View.Document, now)
+		return f.build(c, c.Base.Record, c.Base.Document, now)
 	}
 	return r, d, true, err
 }

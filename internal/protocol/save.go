@@ -36,21 +36,19 @@ type saving struct {
 var errBusy = errors.New("too many concurrent writers of one session")
 
 // Save implements Keeper.
-func (k *Store) Save(ctx context.Context, c *Change) error {
+func (k *Store) Save(ctx context.Context, c *Change) (View, error) {
 	now := time.Now()
 	bounded := &c.timeout
 	bounded.forSave(ctx, now.Add(k.StoreTimeout))
 	defer bounded.cancel()
 	s := saving{
-		k: k, c: c, base: c.View.Record, document: c.View.Document, at: c.View.At, who: c.View.Record.Principal,
-		move: c.Move, now: now, moved: c.View.Moved,
+		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.At, who: c.Base.Record.Principal,
+		move: c.Move, now: now, moved: c.Base.Moved,
 	}
-	err := s.run(bounded)
-	if err != nil {
-		return err
+	if err := s.run(bounded); err != nil {
+		return View{}, err
 	}
-	s.finish()
-	return nil
+	return s.result(), nil
 }
 
 func (s *saving) run(ctx context.Context) error {
@@ -75,13 +73,12 @@ func (s *saving) run(ctx context.Context) error {
 	return s.change(ctx)
 }
 
-// finish notes in the Change what became of it.
-func (s *saving) finish() {
+// result says what became of the Change.
+func (s *saving) result() View {
 	c := s.c
 	switch {
 	case s.dropped:
 		c.Fate = Dropped
-		return
 	case s.crossed:
 		c.Fate = Crossed
 	case s.created:
@@ -90,7 +87,7 @@ func (s *saving) finish() {
 	case s.stored:
 		c.Fate = Stored
 	}
-	c.View = View{State: Live, Moved: s.moved, Named: c.View.Named, Record: s.base, Document: s.document, At: s.at}
+	return View{State: Live, Moved: s.moved, Record: s.base, Document: s.document, At: s.at}
 }
 
 func (s *saving) note(n Note) { s.c.Notes = append(s.c.Notes, n) }

@@ -57,10 +57,7 @@ func (k *Store) NewID() *token.ID {
 func (k *Store) NeedsCookie(c *Change) bool { return c.creates() || c.Move != Stay }
 
 // Check implements Keeper.
-func (k *Store) Check(token string) (refused Reason) {
-	_, refused = k.Key(token)
-	return refused
-}
+func (k *Store) Check(token string) (key string, refused Reason) { return k.Key(token) }
 
 // Load implements Keeper.
 func (k *Store) Load(ctx context.Context, token string, v *View) (Reason, error) {
@@ -79,7 +76,7 @@ func (k *Store) Reload(ctx context.Context, v, now *View) error {
 
 // find loads the session under key, by way of the tombstones that Renew left.
 func (k *Store) find(parent context.Context, key string, v *View) (Reason, error) {
-	*v = View{Named: key, At: time.Now()}
+	*v = View{At: time.Now()}
 	ctx := &timeout{}
 	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
 	defer ctx.cancel()
