@@ -1,6 +1,10 @@
 package session
 
-import "context"
+import (
+	"context"
+
+	"github.com/hipflask/session/internal/document"
+)
 
 // Key is the typed name of a value in a session. Declare keys once, as constants:
 //
@@ -12,6 +16,10 @@ type Key[T any] string
 
 // Get returns the value, and whether there is one.
 func (k Key[T]) Get(s *Session) (T, bool) {
+	if document.IsAttribute(string(k)) {
+		var zero T
+		return zero, false
+	}
 	return getValue[T](s, string(k), s.m.serializer)
 }
 

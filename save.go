@@ -8,6 +8,7 @@ import (
 
 	"github.com/hipflask/session/internal/document"
 	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/store"
 )
 
 // Save stores the changes now: for streams and for handlers that live long. Without changes it does nothing. The
@@ -56,7 +57,7 @@ func (s *Session) commit(hijack bool) (*cookieChange, error) {
 	if hijack && cookie != nil {
 		if cookie.value != "" && !s.m.config.BearerToken {
 			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
-			s.lost(EventTooLate, ErrTooLate)
+			s.event(EventTooLate, ErrTooLate)
 		}
 		cookie = nil
 	}
@@ -124,10 +125,13 @@ func (s *Session) store(ctx context.Context) error {
 // saveEnd ends the session that Logout left.
 func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	s.mu.Lock()
-	e := s.ending
+	e, sealed := s.ending, s.sealed
 	s.mu.Unlock()
-	if e == nil {
+	switch {
+	case e == nil:
 		return false, nil
+	case sealed && s.m.keeper.NeedsCookie(&protocol.Change{Base: e, Move: protocol.Logout, Sealed: true}):
+		return false, s.tooLate(&e.Record)
 	}
 	forget, err := s.m.keeper.End(ctx, e)
 	s.mu.Lock()
@@ -178,21 +182,23 @@ func (s *Session) plan() (*protocol.Change, error) {
 	}
 	s.mu.Unlock()
 	if c.Sealed && s.m.keeper.NeedsCookie(c) { // may run functions of an Update
-		return nil, s.tooLate(c)
+		return nil, s.tooLate(&s.view.Record)
 	}
 	return c, nil
 }
 
-// tooLate drops the changes of c, which need a new cookie, since the header has been sent.
-func (s *Session) tooLate(c *protocol.Change) error {
+// tooLate drops changes of the session of r that need a cookie, since the header has been sent. The caller holds io.
+func (s *Session) tooLate(r *store.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !replaces(s.err) {
 		s.err = ErrTooLate
 	}
-	s.lost(EventTooLate, ErrTooLate)
+	s.m.emit(s.context(), Event{
+		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: ErrTooLate,
+	})
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
-	s.move, s.principal, s.next = protocol.Stay, "", nil
+	s.move, s.principal, s.next, s.ending = protocol.Stay, "", nil, nil
 	return s.err
 }
 
@@ -213,7 +219,7 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 		s.m.failed(s.context(), s.view.Record.Handle, err)
 		return err
 	case c.Fate == protocol.Dropped:
-		s.lost(EventDropped, ErrEnded)
+		s.event(EventDropped, ErrEnded)
 		s.end()
 		return ErrEnded
 	case crossed:
@@ -251,7 +257,7 @@ func (s *Session) created(c *protocol.Change) {
 	case protocol.Renew:
 		kind = EventRenewed
 	}
-	s.m.emit(s.context(), Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
+	s.event(kind, nil)
 }
 
 // send decides about the cookie, after the last step of the protocol. The caller holds mu.
@@ -324,7 +330,7 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return nil, false, err
 	case c.Fate == protocol.Dropped:
 		defer s.mu.Unlock()
-		s.lost(EventDropped, ErrEnded)
+		s.event(EventDropped, ErrEnded)
 		s.end()
 		return nil, false, ErrEnded
 	}

@@ -227,17 +227,13 @@ func (s *Session) writable() bool {
 func (s *Session) drop() {
 	if s.err == nil {
 		s.err = ErrEnded
-		s.lost(EventDropped, ErrEnded)
+		s.event(EventDropped, ErrEnded)
 	}
 }
 
-// lost emits an event about changes of this session. The caller holds mu.
-func (s *Session) lost(kind EventKind, err error) {
-	e := Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: err}
-	if kind == EventTooLate {
-		e.Key = s.changes.SomeName()
-	}
-	s.m.emit(s.context(), e)
+// event emits an event about the session as it is known. The caller holds mu.
+func (s *Session) event(kind EventKind, err error) {
+	s.m.emit(s.context(), Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: err})
 }
 
 func (s *Session) context() context.Context {

@@ -61,13 +61,14 @@ type View struct {
 	At       time.Time         // when Record was last known to be stored
 }
 
-// Move says whether a save gives the session another ID.
+// Move says what a change does to the session's ID.
 type Move uint8
 
 const (
 	Stay Move = iota
 	Renew
 	Login
+	Logout // by Keeper.End, never by Save
 )
 
 // Fate is what became of a save.

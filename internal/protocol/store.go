@@ -53,8 +53,10 @@ func (k *Store) NewID() *token.ID {
 	return id
 }
 
-// NeedsCookie implements Keeper: a client learns of a new ID alone.
-func (k *Store) NeedsCookie(c *Change) bool { return c.creates() || c.Move != Stay }
+// NeedsCookie implements Keeper: a client has to learn of a new ID. An end takes effect without it.
+func (k *Store) NeedsCookie(c *Change) bool {
+	return c.Move != Logout && (c.creates() || c.Move != Stay)
+}
 
 // Check implements Keeper.
 func (k *Store) Check(token string) (key string, refused Reason) { return k.Key(token) }
