@@ -41,7 +41,7 @@ const (
 // clauses is the whole suite.
 var clauses = slices.Concat(
 	declarationClauses, createClauses, replaceClauses, touchClauses, deleteClauses,
-	fieldClauses, textClauses, dataClauses, keyClauses,
+	fieldClauses, textClauses, publicClauses, dataClauses, keyClauses,
 	expiryClauses, raceClauses, contextClauses, errorClauses,
 	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, promiseClauses,
 )

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -290,13 +289,13 @@ func (f *Faulty) Load(ctx context.Context, key string) (rec store.Record, err er
 
 // Create is [store.Store]'s.
 func (f *Faulty) Create(ctx context.Context, rec store.Record) error {
-	rec.Data = slices.Clone(rec.Data) // a late write outlives the call
+	rec = cloned(rec) // a late write outlives the call
 	return f.write(ctx, func(ctx context.Context) error { return f.store.Create(ctx, rec) })
 }
 
 // Replace is [store.Store]'s.
 func (f *Faulty) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	rec.Data = slices.Clone(rec.Data)
+	rec = cloned(rec)
 	return f.write(ctx, func(ctx context.Context) error { return f.store.Replace(ctx, rec, version) })
 }
 

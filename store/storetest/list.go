@@ -11,7 +11,7 @@ import (
 
 var listClauses = []clause{{
 	name: "PrincipalListsItsRecords", about: aboutIndex, twoOpens: true,
-	rule: "Principal yields every record of the principal exactly once, with every field but Data, and nobody else's: a " +
+	rule: "Principal yields every record of the principal exactly once, with every field but Data, Public too, and nobody else's: a " +
 		"session that is missing survives \"log out everywhere\".",
 	run: principalListsItsRecords,
 }, {

@@ -22,7 +22,7 @@ type mutant struct {
 	hangs  bool     // what it gets wrong is that it does not return
 }
 
-var mutants = slices.Concat(createMutants, replaceMutants, touchMutants, recordMutants, expiryMutants, raceMutants,
+var mutants = slices.Concat(createMutants, replaceMutants, touchMutants, recordMutants, publicMutants, expiryMutants, raceMutants,
 	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, closeMutants, promiseMutants)
 
 // mutated is a tiny store with some of its methods replaced.
