@@ -168,7 +168,7 @@ func benchCreate(b *testing.B, s store.Store, size int) {
 }
 
 func benchPrincipal(b *testing.B, s store.Store, records int) {
-	l, ok := s.(store.Lister)
+	l, ok := store.As[store.Lister](s)
 	if !ok {
 		b.Fatalf("%T is no store.Lister, and the benchmark does not declare NoIndex", s)
 	}

@@ -113,7 +113,7 @@ func errorsKeepSecrets(p *probe, a, _ store.Store) {
 		check(a.Create(ctx, rec), "Create"+what)
 		check(a.Replace(ctx, rec, newVersion()), "Replace"+what)
 		check(a.Touch(ctx, rec.Key, newVersion(), now(), rec.ExpiresAt), "Touch"+what)
-		if l, ok := a.(store.Lister); ok {
+		if l, ok := store.As[store.Lister](a); ok {
 			for _, err := range l.Principal(ctx, rec.Principal) {
 				check(err, "Principal"+what)
 			}
