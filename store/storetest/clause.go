@@ -36,6 +36,7 @@ const (
 	aboutEviction
 	aboutMaxData
 	aboutReopening
+	aboutWrapping
 )
 
 // clauses is the whole suite.
@@ -43,7 +44,7 @@ var clauses = slices.Concat(
 	declarationClauses, createClauses, replaceClauses, touchClauses, deleteClauses,
 	fieldClauses, textClauses, publicClauses, dataClauses, keyClauses,
 	expiryClauses, raceClauses, contextClauses, errorClauses,
-	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, promiseClauses,
+	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, wrapperClauses, promiseClauses,
 )
 
 // reporter is where the findings of a clause go: a subtest, or a list when the suite itself is under test.
