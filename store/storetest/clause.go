@@ -22,6 +22,7 @@ type clause struct {
 	run      func(p *probe, a, b store.Store)
 	about    topic
 	alone    bool // counts what other subtests would change, or needs the processors for itself
+	waits    bool // for a record to expire, and does little besides
 	twoOpens bool // holds between two opens of the same data as well: then b is another store than a
 	realTime bool // can't run in a bubble
 }
