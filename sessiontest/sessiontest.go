@@ -14,6 +14,7 @@ package sessiontest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"sync/atomic"
@@ -83,8 +84,9 @@ func Read(t testing.TB, m *session.Manager, res *http.Response) *session.Session
 	return found
 }
 
-// FailStore is a store that can be made to fail, for tests of what an application does in an outage. Its zero value does
-// not work; set Store.
+// FailStore is a store that can be made to fail, for tests of what an application does in an outage. It passes everything
+// on to Store, also the methods of [store.Lister], [store.Sweeper] and [store.Evicter] where Store has them. Its zero value
+// does not work; set Store.
 type FailStore struct {
 	Store store.Store
 
@@ -147,22 +149,22 @@ func (f *FailStore) Delete(ctx context.Context, key string) error {
 	return f.Store.Delete(ctx, key)
 }
 
-// Principal is [store.Lister]'s; errors.ErrUnsupported if Store is none.
+// Principal is [store.Lister]'s; errors.ErrUnsupported if Store has none.
 func (f *FailStore) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
 	return f.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.Principal(ctx, principal) })
 }
 
-// All is [store.Lister]'s; errors.ErrUnsupported if Store is none.
+// All is [store.Lister]'s; errors.ErrUnsupported if Store has none.
 func (f *FailStore) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return f.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
 
 func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		l, ok := f.Store.(store.Lister)
+		l, ok := store.As[store.Lister](f.Store)
 		err := f.err()
 		if err == nil && !ok {
-			err = errors.ErrUnsupported
+			err = fmt.Errorf("sessiontest: Store lists no sessions (if the store wraps another one, give it Unwrap): %w", errors.ErrUnsupported)
 		}
 		if err != nil {
 			yield(store.Record{}, err)
@@ -170,4 +172,23 @@ func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, erro
 		}
 		records(l)(yield)
 	}
+}
+
+// Sweep is [store.Sweeper]'s. It removes nothing if Store has none.
+func (f *FailStore) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	if err := f.err(); err != nil {
+		return 0, err
+	}
+	if s, ok := store.As[store.Sweeper](f.Store); ok {
+		return s.Sweep(ctx, limit)
+	}
+	return 0, nil
+}
+
+// OnEvict is [store.Evicter]'s. It never fails, and never calls fn if Store has none.
+func (f *FailStore) OnEvict(fn func(store.Record)) (cancel func()) {
+	if e, ok := store.As[store.Evicter](f.Store); ok {
+		return e.OnEvict(fn)
+	}
+	return func() {}
 }

@@ -267,7 +267,7 @@ func (m *migration) end(ctx context.Context, key string) (bool, error) {
 	}
 	now := time.Now()
 	marker := t
-	marker.Kind, marker.Version, marker.Data, marker.Label = store.Ended, randomVersion(), nil, ""
+	marker.Kind, marker.Version, marker.Label, marker.Public, marker.Data = store.Ended, randomVersion(), "", nil, nil
 	marker.LastSeenAt, marker.ExpiresAt = now, now.Add(5*time.Minute) // longer than Grace
 	err = m.to.Replace(ctx, marker, t.Version)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
@@ -323,7 +323,7 @@ func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 		return &c.Newer
 	case absent:
 		return &c.Own
-	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal || isForeign(m.to)) &&
+	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal && bytes.Equal(f.Public, t.Public) || isForeign(m.to)) &&
 		f.ExpiresAt.Sub(t.ExpiresAt).Abs() <= 2*time.Second && !changed && (!known || before.wrote(t)):
 		return &c.Equal
 	case !known || !before.wrote(t):

@@ -79,7 +79,7 @@ type lists interface {
 
 // isForeign tells whether a store is in another framework's layout.
 func isForeign(s store.Store) bool {
-	_, foreign := s.(interface{ Layout() string })
+	_, foreign := store.As[interface{ Layout() string }](s)
 	return foreign
 }
 

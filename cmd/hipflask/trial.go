@@ -165,7 +165,7 @@ func (t *trial) expiry(ctx context.Context) []finding {
 // list looks a record up by its principal, which is what "log out everywhere" needs.
 func (t *trial) list(ctx context.Context) []finding {
 	const about = "lists"
-	l, ok := t.store.(store.Lister)
+	l, ok := store.As[store.Lister](t.store)
 	if !ok {
 		return []finding{{warning, about, "this store can't list sessions: no \"log out everywhere\", no hipflask ls",
 			"Where users or administrators have to end sessions, use another store."}}

@@ -39,10 +39,10 @@ func closeTwice(p *probe, _, _ store.Store) {
 
 // closer returns the Close of s, nil if it has none: the contract does not ask for one.
 func closer(s store.Store) func() error {
-	switch c := s.(type) {
-	case io.Closer:
+	if c, ok := store.As[io.Closer](s); ok {
 		return c.Close
-	case interface{ Close() }:
+	}
+	if c, ok := store.As[interface{ Close() }](s); ok {
 		return func() error { c.Close(); return nil }
 	}
 	return nil

@@ -78,7 +78,7 @@ func (st *site) counted(kind session.EventKind) (n int) {
 // through returns s as the Managers see it: records made are deleted when the clause ends, and calls can fail.
 func (st *site) through(s store.Store) store.Store {
 	t := through{s, st}
-	if l, ok := s.(store.Lister); ok {
+	if l, ok := store.As[store.Lister](s); ok {
 		return throughLister{t, l}
 	}
 	return t

@@ -40,6 +40,7 @@ func newRecord() store.Record {
 		LastSeenAt: t.Add(-time.Minute).Add(-13 * time.Millisecond),
 		ExpiresAt:  t.Add(hour),
 		Handle:     "handle-" + rand.Text(),
+		Public:     []byte(`{"devices/name":"` + rand.Text() + `"}`),
 		Data:       []byte(`{"visits":1}`),
 	}
 }
@@ -54,12 +55,13 @@ func recordsOf(principal string, n int) []store.Record {
 	return recs
 }
 
-// changed returns what a request makes of rec: another version, label, activity and data.
+// changed returns what a request makes of rec: another version, label, activity, public attribute and data.
 func changed(rec store.Record) store.Record {
 	rec.Version = newVersion()
 	rec.Label = "Safari on " + rand.Text()
 	rec.LastSeenAt = rec.LastSeenAt.Add(1234 * time.Millisecond)
 	rec.ExpiresAt = rec.ExpiresAt.Add(1001 * time.Millisecond)
+	rec.Public = []byte(`{"devices/name":"` + rand.Text() + `","seen":1}`)
 	rec.Data = []byte(`{"visits":2,"nonce":"` + rand.Text() + `"}`)
 	return rec
 }
@@ -89,6 +91,12 @@ func withoutData(rec store.Record) store.Record {
 	return rec
 }
 
+// cloned returns a record that shares no bytes with rec.
+func cloned(rec store.Record) store.Record {
+	rec.Public, rec.Data = bytes.Clone(rec.Public), bytes.Clone(rec.Data)
+	return rec
+}
+
 // diff names the fields in which got is not want. Times are compared to the millisecond.
 func diff(got, want store.Record) string {
 	var d []string
@@ -111,6 +119,7 @@ func diff(got, want store.Record) string {
 	add("Kind", got.Kind == want.Kind, got.Kind, want.Kind)
 	text("MovedTo", got.MovedTo, want.MovedTo)
 	text("Handle", got.Handle, want.Handle)
+	add("Public", bytes.Equal(got.Public, want.Public), brief(got.Public), brief(want.Public))
 	add("Data", bytes.Equal(got.Data, want.Data), brief(got.Data), brief(want.Data))
 	return strings.Join(d, "; ")
 }

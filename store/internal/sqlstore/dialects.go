@@ -50,6 +50,7 @@ var Postgres = Dialect{
 			kind         smallint NOT NULL,
 			moved_to     bytea    NOT NULL,
 			handle       bytea    NOT NULL,
+			public       bytea    NOT NULL,
 			data         bytea    NOT NULL
 		)`,
 		`CREATE INDEX {principal_index} ON {table} (principal, record_key) WHERE principal <> ''`,
@@ -66,6 +67,7 @@ var Postgres = Dialect{
 			{text}(principal) AS principal,
 			{text}(label) AS label,
 			{text}(handle) AS handle,
+			{text}(public) AS public,
 			to_timestamp(created_at / 1000.0) AS created_at,
 			to_timestamp(last_seen_at / 1000.0) AS last_seen_at,
 			to_timestamp(expires_at / 1000.0) AS expires_at,
@@ -101,6 +103,7 @@ var MySQL = Dialect{
 			kind         TINYINT        NOT NULL,
 			moved_to     VARBINARY(128) NOT NULL,
 			handle       VARBINARY(128) NOT NULL,
+			public       VARBINARY(512) NOT NULL,
 			data         LONGBLOB       NOT NULL,
 			PRIMARY KEY (record_key),
 			KEY {principal_index} (principal, record_key),
@@ -133,6 +136,7 @@ var SQLite = Dialect{
 			kind         INTEGER NOT NULL,
 			moved_to     TEXT    NOT NULL,
 			handle       TEXT    NOT NULL,
+			public       BLOB    NOT NULL,
 			data         BLOB    NOT NULL
 		) STRICT`,
 		`CREATE INDEX {principal_index} ON {table} (principal, record_key) WHERE principal <> ''`,
