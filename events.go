@@ -54,7 +54,7 @@ type Event struct {
 	Reason    Reason // of EventRejected
 	Handle    string // the session's public name, where it is known
 	Principal string // whose session, where it is known
-	Key       string // the dictionary's key, of EventUndecodable and EventTooLate, where one is to blame
+	Key       string // the key or attribute to blame, of EventUndecodable, EventTooLate, and of EventDropped if only it was
 	Err       error  // of failures
 }
 

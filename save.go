@@ -279,7 +279,7 @@ func (s *Session) report(c *protocol.Change) {
 		case protocol.TouchFailed:
 			e.Kind, e.Err = EventUnavailable, n.Err
 		case protocol.AttributesLeft:
-			e.Kind, e.Err = EventDropped, n.Err
+			e.Kind, e.Key, e.Err = EventDropped, n.Name, n.Err
 		}
 		s.m.emit(s.context(), e)
 	}

@@ -127,17 +127,20 @@ func (c *Changes) LeaveAttributes() {
 	c.drop(IsAttribute)
 }
 
-// DropAttributes takes back what was done to attributes, and reports whether there was anything.
-func (c *Changes) DropAttributes() bool { return c.drop(IsAttribute) }
-
-func (c *Changes) drop(which func(name string) bool) bool {
-	gone := func(ch change) bool { return which(ch.name) }
-	if !slices.ContainsFunc(c.list, gone) {
-		return false
+// DropAttributes takes back what was done to attributes, and returns the name of one of them; "" if nothing was done.
+func (c *Changes) DropAttributes() string {
+	i := slices.IndexFunc(c.list, func(ch change) bool { return IsAttribute(ch.name) })
+	if i < 0 {
+		return ""
 	}
+	name := PlainName(c.list[i].name)
+	c.drop(IsAttribute)
+	return name
+}
+
+func (c *Changes) drop(which func(name string) bool) {
 	c.own()
-	c.list = slices.DeleteFunc(c.list, gone)
-	return true
+	c.list = slices.DeleteFunc(c.list, func(ch change) bool { return which(ch.name) })
 }
 
 // hides reports whether the stored value of name is out of sight, whatever it is.

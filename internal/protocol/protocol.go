@@ -115,6 +115,7 @@ func (c *Change) onlyTouches() bool { return c.Move == Stay && c.onlyMoves() }
 type Note struct {
 	Kind              NoteKind
 	Handle, Principal string
+	Name              string // of AttributesLeft: one of them
 	Err               error
 }
 

@@ -276,8 +276,10 @@ func (s *saving) look(ctx context.Context, key string, version uint64) (again, d
 func (s *saving) hop(r *store.Record) {
 	s.who = r.Principal
 	s.moved = s.moved || r.Kind == store.Renewed
-	if r.Kind == store.Replaced && s.c.Values.DropAttributes() { // rule: Attributes
-		s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Err: ErrEnded})
+	if r.Kind == store.Replaced { // rule: Attributes
+		if name := s.c.Values.DropAttributes(); name != "" {
+			s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Name: name, Err: ErrEnded})
+		}
 	}
 }
 
