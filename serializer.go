@@ -129,6 +129,21 @@ func implementsMarshaler(t reflect.Type) bool {
 }
 
 func appendStandard(b []byte, v any) ([]byte, error) {
+	err := checkEncodable(v)
+	if err == nil {
+		var data []byte
+		if data, err = standard(v); err != nil {
+			return nil, err
+		}
+		if data, err = normalize(data); err == nil {
+			return append(b, data...), nil
+		}
+	}
+	return nil, fmt.Errorf("session: a value of type %T can't be encoded as JSON: %w", v, err)
+}
+
+// standard returns encoding/json's form of v.
+func standard(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
@@ -136,7 +151,7 @@ func appendStandard(b []byte, v any) ([]byte, error) {
 		// encoding/json's texts can quote the value.
 		return nil, fmt.Errorf("session: a value of type %T can't be encoded as JSON", v)
 	}
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 var errUTF8 = errors.New("session: text is not valid UTF-8")
@@ -150,7 +165,8 @@ func appendString(b []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return nil, errUTF8
 	}
-	return appendStandard(b[:n-1], s)
+	data, err := standard(s)
+	return append(b[:n-1], data...), err
 }
 
 func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
@@ -202,7 +218,13 @@ func (jsonSerializer) Unmarshal(data []byte, pointer any) error {
 			}
 		}
 	}
-	return json.Unmarshal(data, pointer)
+	if err := json.Unmarshal(data, pointer); err != nil {
+		return err
+	}
+	if err := checkDecoded(pointer); err != nil {
+		return fmt.Errorf("session: JSON can't be decoded into a value of type %T: %w", pointer, err)
+	}
+	return nil
 }
 
 // decodeAny is encoding/json's way into an any, but integers stay integers.
