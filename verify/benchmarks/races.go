@@ -9,8 +9,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/hipflask/session/verify/benchmarks/peers"
 	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/verify/benchmarks/peers"
 )
 
 // raceWriters is the number of requests of one session at the same time.

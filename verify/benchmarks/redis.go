@@ -11,9 +11,9 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/verify/benchmarks/measure"
 	"github.com/hipflask/session/verify/benchmarks/peers"
-	"github.com/hipflask/session/internal/servertest"
 )
 
 // inFlight is how many requests a server has at a time.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/hipflask/session/verify/benchmarks/peers"
 	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/verify/benchmarks/peers"
 )
 
 // BenchmarkRedis is for profiles: whole requests with sessions in Redis, 64 in flight, and their floors.

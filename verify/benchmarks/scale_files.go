@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hipflask/session/verify/benchmarks/chart"
 	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // scaleFiles fills up a file store, and measures at each size what requests and a sweep take.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/alexedwards/scs/v2/memstore"
 
-	"github.com/hipflask/session/verify/benchmarks/chart"
 	hipflask "github.com/hipflask/session/store/memstore"
+	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // inMemory is a memory store to be filled up. A fifth of its sessions expire at the same time.

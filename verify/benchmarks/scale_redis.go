@@ -12,9 +12,9 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/hipflask/session/verify/benchmarks/chart"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store/redisstore"
+	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // scaleRedis fills up a Redis server, and measures at each size what requests take, with 64 of them in flight, and what

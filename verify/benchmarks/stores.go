@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hipflask/session/verify/benchmarks/measure"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/verify/benchmarks/measure"
 )
 
 // record returns the record of session i with so many bytes of data.

@@ -13,9 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hipflask/session/verify/history"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/memstore"
+	"github.com/hipflask/session/verify/history"
 )
 
 var (

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hipflask/session/verify/history"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/verify/history"
 )
 
 // broken is a store that breaks one rule of the contract.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hipflask/session/internal/servertest"
-	"github.com/hipflask/session/verify/history"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memcachedstore"
@@ -19,6 +18,7 @@ import (
 	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
 	"github.com/hipflask/session/store/sqlitestore"
+	"github.com/hipflask/session/verify/history"
 )
 
 // storesBudget is the time for all stores together, which run at once.

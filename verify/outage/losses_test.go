@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/hipflask/session/internal/servertest"
-	"github.com/hipflask/session/verify/outage"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/pgstore"
+	"github.com/hipflask/session/verify/outage"
 )
 
 var allLosses = flag.Bool("outage.losses", false, "TestLosses: also with PostgreSQL, MariaDB and Sentinel")

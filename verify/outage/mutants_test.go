@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/verify/outage"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/verify/outage"
 )
 
 // broken is a store on a fake server that breaks one rule.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/hipflask/session/internal/servertest"
-	"github.com/hipflask/session/verify/outage"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/verify/outage"
 )
 
 // storeTimeout is that of all Managers here.
