@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,20 +65,21 @@ func TestLastSeenAfterAWait(t *testing.T) {
 			return errDown
 		}}))
 		cookie := b.cookie(t, func(s *session.Session) { s.Set("v", 1) })
-		status := make(chan int)
+		var first, second int
 		begun := make(chan struct{})
-		go func() {
-			status <- b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+		var requests sync.WaitGroup
+		requests.Go(func() {
+			second = b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
 				session.From(r)
 				<-begun
 				set("second")(w, r)
 			}).StatusCode
-		}()
+		})
 		synctest.Wait()
-		go func() { status <- b.get(t, cookie, set("first")).StatusCode }()
+		requests.Go(func() { first = b.get(t, cookie, set("first")).StatusCode })
 		synctest.Wait()
 		close(begun)
-		if first, second := <-status, <-status; first != http.StatusServiceUnavailable || second != http.StatusOK {
+		if requests.Wait(); first != http.StatusServiceUnavailable || second != http.StatusOK {
 			t.Fatalf("got answers %d and %d, want 503 and 200", first, second)
 		}
 		s, err := b.Load(t.Context(), value(cookie))

@@ -138,6 +138,8 @@ func TestJSONRefuses(t *testing.T) {
 	cyclicPointer.N = cyclicPointer
 	var both any
 	both = map[string]any{"a": []any{&both}}
+	var itself any
+	itself = &itself
 	deep := any("planted-value")
 	for range 100_000 {
 		deep = []any{deep}
@@ -149,7 +151,7 @@ func TestJSONRefuses(t *testing.T) {
 		"map by struct": map[point]string{{X: 1}: "planted-value"}, "map by float": map[float64]string{1: "planted-value"},
 		"not UTF-8": "planted-value\xff", "not UTF-8 within": []string{"planted-value\xff"}, "not UTF-8 in a name": map[string]int{"planted-value\xff": 1},
 		"half a surrogate": "\xed\xa0\x80", "named text": text("planted-value\xff"),
-		"map in itself": cyclicMap, "slice in itself": cyclicSlice, "pointer to itself": cyclicPointer, "pointer and map": both,
+		"map in itself": cyclicMap, "slice in itself": cyclicSlice, "pointer to itself": cyclicPointer, "pointer and map": both, "pointer to itself in an interface": itself,
 		"deep": deep, "complaining": complaining{}, "raw": json.RawMessage(`{"planted-value":`), "number": json.Number("planted-value"),
 	} {
 		data, err := session.JSON.Marshal(v)

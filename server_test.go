@@ -360,6 +360,30 @@ func TestServerHijack(t *testing.T) {
 	equal(t, "101", sets(get("/101", "")), []string{b.name + aCookie})
 }
 
+// deadline is a context whose deadline is over when the handler says so, however busy the machine is.
+type deadline struct {
+	context.Context
+	over chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.over }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func (d deadline) Value(key any) any {
+	if key == (deadline{}) {
+		return d.over
+	}
+	return d.Context.Value(key)
+}
+
 // http.TimeoutHandler on either side.
 func TestServerTimeoutHandler(t *testing.T) {
 	t.Parallel()
@@ -371,14 +395,21 @@ func TestServerTimeoutHandler(t *testing.T) {
 	}
 	hang := func(w http.ResponseWriter, r *http.Request) {
 		setPlain(session.From(r))
+		close(r.Context().Value(deadline{}).(chan struct{}))
 		<-r.Context().Done()
 		w.Write([]byte("too late"))
 	}
+	timeout := func(h http.Handler) http.Handler {
+		h = http.TimeoutHandler(h, never, "timeout")
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r.WithContext(deadline{r.Context(), make(chan struct{})}))
+		})
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/outside", http.TimeoutHandler(b.Handler(http.HandlerFunc(work)), never, "timeout"))
-	mux.Handle("/inside", b.Handler(http.TimeoutHandler(http.HandlerFunc(work), never, "timeout")))
-	mux.Handle("/outside/hangs", http.TimeoutHandler(b.Handler(http.HandlerFunc(hang)), time.Millisecond, "timeout"))
-	mux.Handle("/inside/hangs", b.Handler(http.TimeoutHandler(http.HandlerFunc(hang), time.Millisecond, "timeout")))
+	mux.Handle("/outside", timeout(b.Handler(http.HandlerFunc(work))))
+	mux.Handle("/inside", b.Handler(timeout(http.HandlerFunc(work))))
+	mux.Handle("/outside/hangs", timeout(b.Handler(http.HandlerFunc(hang))))
+	mux.Handle("/inside/hangs", b.Handler(timeout(http.HandlerFunc(hang))))
 	eachProtocol(t, mux, func(t *testing.T, c *wire) {
 		for path, want := range map[string]struct {
 			code int

@@ -270,6 +270,9 @@ func TestSignedButUnreadable(t *testing.T) {
 	t.Parallel()
 	sign := signer(t)
 	bomb := sign.Sign([]byte(`{"a":"`+strings.Repeat("x", 2<<20)+`"}`), time.Now())
+	if len(bomb) > 4000 {
+		t.Fatalf("a cookie of %d bytes is refused before it is read", len(bomb))
+	}
 	for name, cookie := range map[string]string{
 		"no JSON": sign.Sign([]byte("nonsense"), time.Now()), "a list": sign.Sign([]byte("[1]"), time.Now()),
 		"a bad tag": sign.Sign([]byte(`{"a":{" b":"%%"}}`), time.Now()), "inflates to 2 MB": bomb,

@@ -202,9 +202,8 @@ func (e *encoder) reflected(b []byte, v reflect.Value) ([]byte, error) {
 			}
 		}
 	}
-	form, err := json.Marshal(v.Interface())
+	form, err := session.JSON.Marshal(v.Interface()) // the same with every release of Go
 	if err != nil {
-		// encoding/json's texts can quote the value.
 		return nil, fmt.Errorf("flask: a value of type %s can't be held by a Flask session", t)
 	}
 	p := parser{data: form, plain: true}

@@ -2,7 +2,6 @@ package flask
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -43,7 +42,7 @@ func (plainJSON) Unmarshal(data []byte, pointer any) error {
 		return err
 	}
 	if err = assign(v, pointer); err == errType {
-		err = json.Unmarshal(data, pointer)
+		err = session.JSON.Unmarshal(data, pointer)
 	}
 	return err
 }

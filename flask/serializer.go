@@ -125,7 +125,7 @@ func assign(v, pointer any) error {
 		if err != nil {
 			return errType
 		}
-		return json.Unmarshal(form, pointer)
+		return session.JSON.Unmarshal(form, pointer)
 	}
 	if !ok {
 		return errType

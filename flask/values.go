@@ -190,9 +190,9 @@ func canonicalReflected(v reflect.Value, depth int) (any, error) {
 			}
 		}
 	}
-	form, err := json.Marshal(v.Interface())
+	form, err := session.JSON.Marshal(v.Interface()) // the same with every release of Go
 	if err != nil {
-		return nil, unfit(t) // encoding/json's texts can quote the value
+		return nil, unfit(t)
 	}
 	p := parser{data: form, plain: true}
 	parsed, err := p.whole()

@@ -100,6 +100,21 @@ func implementsMarshaler(t reflect.Type) bool {
 }
 
 func appendStandard(b []byte, v any) ([]byte, error) {
+	err := checkEncodable(v)
+	if err == nil {
+		var data []byte
+		if data, err = standard(v); err != nil {
+			return nil, err
+		}
+		if data, err = normalize(data); err == nil {
+			return append(b, data...), nil
+		}
+	}
+	return nil, fmt.Errorf("session: a value of type %T can't be encoded as JSON: %w", v, err)
+}
+
+// standard returns encoding/json's form of v.
+func standard(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
@@ -107,7 +122,7 @@ func appendStandard(b []byte, v any) ([]byte, error) {
 		// encoding/json's texts can quote the value.
 		return nil, fmt.Errorf("session: a value of type %T can't be encoded as JSON", v)
 	}
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 // ErrUTF8 refuses a text that JSON could only store changed.
@@ -122,7 +137,8 @@ func appendString(b []byte, s string) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return nil, ErrUTF8
 	}
-	return appendStandard(b[:n-1], s)
+	data, err := standard(s)
+	return append(b[:n-1], data...), err
 }
 
 func appendFloat(b []byte, f float64, bits int) ([]byte, error) {
@@ -174,7 +190,13 @@ func (JSON) Unmarshal(data []byte, pointer any) error {
 			}
 		}
 	}
-	return json.Unmarshal(data, pointer)
+	if err := json.Unmarshal(data, pointer); err != nil {
+		return err
+	}
+	if err := checkDecoded(pointer); err != nil {
+		return fmt.Errorf("session: JSON can't be decoded into a value of type %T: %w", pointer, err)
+	}
+	return nil
 }
 
 // decodeAny is encoding/json's way into an any, but integers stay integers.
