@@ -23,7 +23,7 @@ import (
 type Manager struct {
 	config     Config // without the keys
 	keeper     protocol.Keeper
-	engine     *protocol.Store // the keeper, if that is a store's; else nil
+	engine     *protocol.Engine // the keeper, if that is a store's; else nil
 	given      store.Store     // where capabilities are found; nil with a CookieCodec
 	policy     Policy          // nil, or what brings another framework's rules
 	serializer Serializer

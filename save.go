@@ -33,7 +33,7 @@ func (s *Session) save(ctx context.Context, last bool) error {
 	if idle {
 		return err
 	}
-	return s.store(ctx)
+	return s.persist(ctx)
 }
 
 // commit is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
@@ -47,7 +47,7 @@ func (s *Session) commit(hijack bool) (*cookieChange, error) {
 	idle, err := s.idle()
 	if !idle {
 		s.mu.Unlock()
-		err = s.store(s.context()) // an Update's function may panic in it
+		err = s.persist(s.context()) // an Update's function may panic in it
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
@@ -105,8 +105,8 @@ func mends(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || errors.Is(err, ErrTooLarge)
 }
 
-// store is a save that has something to do. The caller holds io.
-func (s *Session) store(ctx context.Context) error {
+// persist is a save that has something to do. The caller holds io.
+func (s *Session) persist(ctx context.Context) error {
 	ended, err := s.saveEnd(ctx)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 // End implements Keeper: it ends the session of v wherever it has moved, but not across principals.
-func (k *Store) End(ctx context.Context, v *View) (forget bool, err error) {
+func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 	bounded := &timeout{}
 	bounded.forSave(ctx, time.Now().Add(k.StoreTimeout))
 	defer bounded.cancel()
@@ -29,7 +29,7 @@ func anyHandle(string) bool { return true }
 // the end is for, and wanted tells by their handles which of the principal's sessions: a login may have taken over another.
 //
 // forget: the session is gone, and the browser may forget its cookie. did: it was this call that ended it.
-func (k *Store) end(ctx context.Context, r store.Record, seen time.Time, who string, wanted func(handle string) bool) (forget, did bool, err error) {
+func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, wanted func(handle string) bool) (forget, did bool, err error) {
 	key := r.Key
 	look := r.Kind != store.Live
 	if look {
@@ -42,7 +42,7 @@ func (k *Store) end(ctx context.Context, r store.Record, seen time.Time, who str
 			return false, false, Uncertain("end", err)
 		}
 		if !look {
-			t := k.retired(&r, store.Ended, "")
+			t := k.tombstone(&r, store.Ended, "")
 			version = t.Version
 			err := k.store.Replace(ctx, t, r.Version) // rule: CASEnd
 			switch {
@@ -77,7 +77,7 @@ func (k *Store) end(ctx context.Context, r store.Record, seen time.Time, who str
 type OnEnd func(r *store.Record, err error)
 
 // EndPrincipal ends those sessions of a principal whose handles are wanted; nil: all. It returns how many it ended.
-func (k *Store) EndPrincipal(ctx context.Context, l store.Lister, principal string, wanted func(handle string) bool, on OnEnd) (n int, err error) {
+func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, wanted func(handle string) bool, on OnEnd) (n int, err error) {
 	if wanted == nil {
 		wanted = anyHandle
 	}
@@ -108,7 +108,7 @@ func (k *Store) EndPrincipal(ctx context.Context, l store.Lister, principal stri
 	return n, Uncertain("revoke", fmt.Errorf("listing the principal's sessions takes longer than Grace %v", k.Grace))
 }
 
-func (k *Store) endOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool, on OnEnd) (did bool, err error) {
+func (k *Engine) endOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool, on OnEnd) (did bool, err error) {
 	bounded := &timeout{}
 	bounded.forLoad(ctx, time.Now().Add(k.StoreTimeout))
 	defer bounded.cancel()
@@ -123,7 +123,7 @@ func (k *Store) endOne(ctx context.Context, r store.Record, began time.Time, wan
 }
 
 // EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it ended.
-func (k *Store) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool, on OnEnd) (n int, err error) {
+func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool, on OnEnd) (n int, err error) {
 	for r, err := range list {
 		if err != nil {
 			return n, Unavailable("revoke", err)
@@ -144,7 +144,7 @@ func (k *Store) EndFound(ctx context.Context, list iter.Seq2[store.Record, error
 
 // endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be older
 // than Grace.
-func (k *Store) endFound(ctx context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
+func (k *Engine) endFound(ctx context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
 	for range maxHops + 1 {
 		began := time.Now()
 		r, err := k.read(ctx, key)
@@ -165,7 +165,7 @@ func (k *Store) endFound(ctx context.Context, key string, del func(*store.Record
 	return false, Unavailable("revoke", fmt.Errorf("more than %d renewals within Grace", maxHops))
 }
 
-func (k *Store) read(ctx context.Context, key string) (store.Record, error) {
+func (k *Engine) read(ctx context.Context, key string) (store.Record, error) {
 	bounded := &timeout{}
 	bounded.forLoad(ctx, time.Now().Add(k.StoreTimeout))
 	defer bounded.cancel()

@@ -33,7 +33,7 @@ func (s *saving) moveID(ctx context.Context) error {
 		kind = store.Replaced
 	}
 	for {
-		found, err := s.retire(ctx, s.k.retired(&s.base, kind, n.Key))
+		found, err := s.retire(ctx, s.k.tombstone(&s.base, kind, n.Key))
 		switch {
 		case err != nil:
 			if !errors.Is(err, ErrUncertain) { // rule: FenceKeep

@@ -16,7 +16,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Keeper keeps sessions: in a store ([Store]), or in the cookie itself. It is safe for concurrent use.
+// Keeper keeps sessions: in a store ([Engine]), or in the cookie itself. It is safe for concurrent use.
 type Keeper interface {
 	// NewID makes the ID of a session that is going to be created.
 	NewID() *token.ID
@@ -131,7 +131,7 @@ const (
 // Reason says why a client's token gives no session.
 type Reason string
 
-// The reasons that a [Store] has. Those of package session have the same texts.
+// The reasons that an [Engine] has. Those of package session have the same texts.
 const (
 	Idle       Reason = "idle"
 	Lifetime   Reason = "lifetime"

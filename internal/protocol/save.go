@@ -12,9 +12,9 @@ import (
 // maxAttempts bounds how often one save sends its write, or follows a session that moves, against other writers.
 const maxAttempts = 64
 
-// saving is one run of [Store.Save].
+// saving is one run of [Engine.Save].
 type saving struct {
-	k *Store
+	k *Engine
 	c *Change
 
 	base     store.Record      // the record that the changes are for
@@ -36,7 +36,7 @@ type saving struct {
 var errBusy = errors.New("too many concurrent writers of one session")
 
 // Save implements Keeper.
-func (k *Store) Save(ctx context.Context, c *Change) (View, error) {
+func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 	now := time.Now()
 	bounded := &c.timeout
 	bounded.forSave(ctx, now.Add(k.StoreTimeout))

@@ -11,7 +11,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Options are what a [Store] needs to know.
+// Options are what an [Engine] needs to know.
 type Options struct {
 	Store   store.Store
 	Records Records
@@ -31,38 +31,38 @@ type Options struct {
 	KeepUnreadable bool
 }
 
-// Store keeps sessions in a store.Store. It is safe for concurrent use.
-type Store struct {
+// Engine keeps sessions in a store.Store. It is safe for concurrent use.
+type Engine struct {
 	Options
 	store store.Store
 	locks *keyLocks
 }
 
-// New returns a Store.
-func New(o Options) *Store { return &Store{o, o.Store, newKeyLocks()} }
+// New returns an Engine.
+func New(o Options) *Engine { return &Engine{o, o.Store, newKeyLocks()} }
 
-var _ Keeper = (*Store)(nil)
+var _ Keeper = (*Engine)(nil)
 
 // maxHops bounds the chain of tombstones that a load follows.
 const maxHops = 8
 
 // NewID implements Keeper.
-func (k *Store) NewID() *token.ID {
+func (k *Engine) NewID() *token.ID {
 	id := &token.ID{Handle: token.NewHandle()}
 	id.Token, id.Key = k.NewToken()
 	return id
 }
 
 // NeedsCookie implements Keeper: a client has to learn of a new ID. An end takes effect without it.
-func (k *Store) NeedsCookie(c *Change) bool {
+func (k *Engine) NeedsCookie(c *Change) bool {
 	return c.Move != Logout && (c.creates() || c.Move != Stay)
 }
 
 // Check implements Keeper.
-func (k *Store) Check(token string) (key string, refused Reason) { return k.Key(token) }
+func (k *Engine) Check(token string) (key string, refused Reason) { return k.Key(token) }
 
 // Load implements Keeper.
-func (k *Store) Load(ctx context.Context, token string, v *View) (Reason, error) {
+func (k *Engine) Load(ctx context.Context, token string, v *View) (Reason, error) {
 	key, refused := k.Key(token)
 	if refused != "" {
 		return refused, nil
@@ -71,13 +71,13 @@ func (k *Store) Load(ctx context.Context, token string, v *View) (Reason, error)
 }
 
 // Reload implements Keeper.
-func (k *Store) Reload(ctx context.Context, v, now *View) error {
+func (k *Engine) Reload(ctx context.Context, v, now *View) error {
 	_, err := k.find(ctx, v.Record.Key, now)
 	return err
 }
 
 // find loads the session under key, by way of the tombstones that Renew left.
-func (k *Store) find(parent context.Context, key string, v *View) (Reason, error) {
+func (k *Engine) find(parent context.Context, key string, v *View) (Reason, error) {
 	*v = View{At: time.Now()}
 	ctx := &timeout{}
 	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
@@ -85,7 +85,7 @@ func (k *Store) find(parent context.Context, key string, v *View) (Reason, error
 	for range maxHops + 1 {
 		r, err := k.store.Load(ctx, key)
 		if err != nil {
-			return k.absent(v, err) // the record is the tombstone that led here
+			return k.notFound(v, err) // the record is the tombstone that led here
 		}
 		v.Record = r
 		switch v.Record.Kind {
@@ -111,8 +111,8 @@ func (k *Store) find(parent context.Context, key string, v *View) (Reason, error
 	return "", Unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
 }
 
-// absent says why nothing was found.
-func (k *Store) absent(v *View, err error) (Reason, error) {
+// notFound says why nothing was found.
+func (k *Engine) notFound(v *View, err error) (Reason, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return "", Unavailable("load", err)
 	}
@@ -134,22 +134,22 @@ func Expired(r *store.Record, deadline time.Time) Reason {
 	return Lifetime
 }
 
-func (k *Store) unreadable(ctx context.Context, v *View) (Reason, error) {
+func (k *Engine) unreadable(ctx context.Context, v *View) (Reason, error) {
 	k.discard(ctx, &v.Record)
 	v.Record = store.Record{Handle: v.Record.Handle, Principal: v.Record.Principal}
 	return Unreadable, nil
 }
 
 // discard ends a record that can't be decoded, so that it is reported once and fails nobody for ever.
-func (k *Store) discard(ctx context.Context, r *store.Record) {
+func (k *Engine) discard(ctx context.Context, r *store.Record) {
 	if !k.KeepUnreadable {
-		k.store.Replace(ctx, k.retired(r, store.Ended, ""), r.Version)
+		k.store.Replace(ctx, k.tombstone(r, store.Ended, ""), r.Version)
 	}
 }
 
-// retired is the tombstone that takes r's place. It outlives Grace by StoreTimeout, since a slow store may count from
+// tombstone is what takes r's place. It outlives Grace by StoreTimeout, since a slow store may count from
 // before the moment at which it applies the write: a request that loaded the session until then has to meet it.
-func (k *Store) retired(r *store.Record, kind store.Kind, movedTo string) store.Record {
+func (k *Engine) tombstone(r *store.Record, kind store.Kind, movedTo string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	life := k.Grace + k.StoreTimeout // rule: MergeLife
 	t := store.Record{
