@@ -19,7 +19,7 @@ import (
 
 // The promises of package session that need a real store's semantics, run through real Managers: P1 to P10 are numbered
 // as in its documentation. Each clause is an application on three servers, which share the stores under test.
-var promiseClauses = slices.Concat(writePromises, endPromises, faultPromises, dataPromises)
+var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, faultPromises, dataPromises)
 
 // site is one application on several servers: Managers with one key over the same data.
 type site struct {
