@@ -119,7 +119,7 @@ func (m *migration) adapt(r *store.Record) {
 		r.Handle = session.InfoOf(*r).Handle
 	}
 	for r.Version == 0 || r.Version > 1<<63-1 {
-		r.Version = randomVersion()
+		r.Version = store.NewVersion()
 	}
 	if r.LastSeenAt.IsZero() {
 		if r.LastSeenAt = r.ExpiresAt.Add(-flaskLifetime); r.LastSeenAt.After(time.Now()) {

@@ -1,44 +1,54 @@
 package sqlstore
 
-// Dialect is what a database says in its own words. {table}, {now} and the like are filled in by Dialect.text.
+// Dialect has the words of SQL in which databases differ. All fields but Quote and Numbered are required. In every text
+// {table} is the table's quoted name, {now} is Now, and ? is a placeholder.
 type Dialect struct {
-	quote    string // what stands around a name
-	numbered bool   // placeholders are $1, $2; else ?
-	unlogged string // of CREATE TABLE
+	// Quote stands before and after a name. Names consist of letters, digits and "_".
+	Quote string
 
-	// now is the server's time in milliseconds since 1970, constant within a statement, so that an index serves to
-	// compare with it.
-	now string
+	// Numbered is true if placeholders are $1, $2 and so on, and false if each is ?.
+	Numbered bool
 
-	// conflict ends an INSERT whose key is taken; it holds an assign for every column.
-	alias, conflict, assign string
+	// Now is the server's time in milliseconds since 1970, as a whole number. It must be constant within a statement, so
+	// that an index on the column deadline serves to compare with it.
+	Now string
 
-	// sweep removes a number of expired rows. It finds them by the index of deadlines.
-	sweep string
+	// Create inserts a row, or overwrites the row of that record_key if it has expired (deadline <= {now}), and changes
+	// nothing otherwise: the number of changed rows tells. {columns} and {values} are the lists of the INSERT, {assignments}
+	// is Assign for each column that is overwritten, separated by commas; deadline is the last of them.
+	Create string
 
-	// steps make the table: steps[i] its version i+1 from version i. A step, once released, stays as it is; a later one
-	// must leave a table that earlier releases can use.
-	steps [][]string
+	// Assign overwrites one column, {column}, with the value that was to be inserted.
+	Assign string
+
+	// Sweep deletes at most ? rows that have expired. It finds them by the index of deadlines.
+	Sweep string
+
+	// Steps make the table: Steps[i] are the statements that make its version i+1 from version i. Once released a step
+	// stays as it is, and a later step must leave a table that earlier releases can use. Version 1 has the columns of
+	// [Postgres]. Names are filled in for {principal_index}, {deadline_index}, {readable} and {text}, which are unique to the
+	// table.
+	Steps [][]string
 }
 
 // Postgres is PostgreSQL 12 and later.
 var Postgres = Dialect{
-	quote:    `"`,
-	numbered: true,
-	now:      `(extract(epoch from now()) * 1000)::bigint`,
+	Quote:    `"`,
+	Numbered: true,
+	Now:      `(extract(epoch from now()) * 1000)::bigint`,
 
-	alias:    ` AS old`,
-	conflict: `ON CONFLICT (record_key) DO UPDATE SET %s WHERE old.deadline <= {now}`,
-	assign:   `%[1]s = excluded.%[1]s`,
+	Create: `INSERT INTO {table} AS old ({columns}) VALUES ({values})
+		ON CONFLICT (record_key) DO UPDATE SET {assignments} WHERE old.deadline <= {now}`,
+	Assign: `{column} = excluded.{column}`,
 
-	// The array is computed once, whatever the planner thinks. What another sweeper is removing is skipped.
-	sweep: `DELETE FROM {table} WHERE record_key = ANY (ARRAY(
+	// The array is computed once, whatever the planner thinks. Rows that another sweeper is removing are skipped.
+	Sweep: `DELETE FROM {table} WHERE record_key = ANY (ARRAY(
 		SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ? FOR UPDATE SKIP LOCKED))`,
 
-	// A text in bytea, since text refuses zero bytes, and what the database's encoding does not have. {readable} shows it
-	// in psql.
-	steps: [][]string{{
-		`CREATE {unlogged}TABLE {table} (
+	// Texts are bytea, since the type text rejects zero bytes and characters that the database's encoding lacks. {readable}
+	// shows them in psql.
+	Steps: [][]string{{
+		`CREATE TABLE {table} (
 			record_key   bytea    PRIMARY KEY,
 			version      bigint   NOT NULL,
 			principal    bytea    NOT NULL,
@@ -76,19 +86,20 @@ var Postgres = Dialect{
 
 // MySQL is MySQL 8.0 and later, and MariaDB 10.6 and later.
 var MySQL = Dialect{
-	quote: "`",
+	Quote: "`",
 
-	// UNIX_TIMESTAMP counts from a local time, which has an hour twice a year.
-	now: `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)`,
+	// UNIX_TIMESTAMP counts from a local time, which repeats an hour once a year.
+	Now: `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)`,
 
-	// Columns are assigned from left to right, deadline last. The server counts a row that was there and stays as it is
-	// as 0 or 1, which depends on the connection; that LAST_INSERT_ID was called does not.
-	conflict: `ON DUPLICATE KEY UPDATE %s + IF(deadline <= {now}, 0, 0 * LAST_INSERT_ID(1 + kind))`,
-	assign:   `%[1]s = IF(deadline <= {now}, VALUES(%[1]s), %[1]s)`,
+	// Columns are assigned from left to right, deadline last. Whether the server counts a row that stays as it is as 0 or
+	// 1 depends on the connection. So a call of LAST_INSERT_ID tells that a row has not expired.
+	Create: `INSERT INTO {table} ({columns}) VALUES ({values})
+		ON DUPLICATE KEY UPDATE {assignments} + IF(deadline <= {now}, 0, 0 * LAST_INSERT_ID(1 + kind))`,
+	Assign: `{column} = IF(deadline <= {now}, VALUES({column}), {column})`,
 
-	sweep: `DELETE FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?`,
+	Sweep: `DELETE FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?`,
 
-	steps: [][]string{{
+	Steps: [][]string{{
 		`CREATE TABLE IF NOT EXISTS {table} (
 			record_key   VARBINARY(128) NOT NULL,
 			version      BIGINT         NOT NULL,
@@ -111,16 +122,15 @@ var MySQL = Dialect{
 
 // SQLite is SQLite 3.42 and later.
 var SQLite = Dialect{
-	quote: `"`,
-	now:   `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`,
+	Quote: `"`,
+	Now:   `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`,
 
-	alias:    Postgres.alias,
-	conflict: Postgres.conflict,
-	assign:   Postgres.assign,
+	Create: Postgres.Create,
+	Assign: Postgres.Assign,
 
-	sweep: `DELETE FROM {table} WHERE record_key IN (SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?)`,
+	Sweep: `DELETE FROM {table} WHERE record_key IN (SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?)`,
 
-	steps: [][]string{{
+	Steps: [][]string{{
 		`CREATE TABLE {table} (
 			record_key   TEXT    PRIMARY KEY NOT NULL,
 			version      INTEGER NOT NULL,

@@ -35,7 +35,7 @@ func (s *Store) list(ctx context.Context, query string, args ...any) iter.Seq2[s
 				return
 			}
 			for _, rec := range found {
-				if err := s.ended(ctx, "list"); err != nil {
+				if err := s.client.Err(ctx, "list"); err != nil {
 					yield(store.Record{}, err)
 					return
 				}
@@ -52,9 +52,9 @@ func (s *Store) list(ctx context.Context, query string, args ...any) iter.Seq2[s
 }
 
 func (s *Store) page(ctx context.Context, query string, args ...any) (found []store.Record, err error) {
-	err = s.run(ctx, "list", func() error {
+	err = s.client.Run(ctx, "list", func() error {
 		found = found[:0]
-		return s.db.Query(ctx, query, func(scan func(...any) error) error {
+		return s.client.DB.Query(ctx, query, func(scan func(...any) error) error {
 			rec, err := scanRecord(scan)
 			found = append(found, rec)
 			return err
@@ -66,11 +66,11 @@ func (s *Store) page(ctx context.Context, query string, args ...any) (found []st
 // Sweep implements [store.Sweeper]. It reads the index of deadlines, and no row that has not expired.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	if limit <= 0 {
-		return 0, s.ended(ctx, "sweep")
+		return 0, s.client.Err(ctx, "sweep")
 	}
 	for removed < limit {
 		want := min(limit-removed, sweepAtOnce)
-		n, err := s.exec(ctx, "sweep", s.text.sweep, int64(want))
+		n, err := s.client.Exec(ctx, "sweep", s.text.sweep, int64(want))
 		removed += int(n)
 		if err != nil || int(n) < want {
 			return removed, err

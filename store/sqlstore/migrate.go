@@ -9,7 +9,7 @@ import (
 func (d Dialect) schema(t table) [][]string {
 	created := `CREATE TABLE IF NOT EXISTS {schema} (version INTEGER NOT NULL PRIMARY KEY)`
 	steps := [][]string{{d.text(created, t)}} // the version 0
-	for i, step := range d.steps {
+	for i, step := range d.Steps {
 		var made []string
 		for _, s := range append(step[:len(step):len(step)], fmt.Sprintf("INSERT INTO {schema} (version) VALUES (%d)", i+1)) {
 			made = append(made, d.text(s, t))
@@ -19,15 +19,10 @@ func (d Dialect) schema(t table) [][]string {
 	return steps
 }
 
-// Unlogged returns the dialect with a table that the server does not write to its log.
-func (d Dialect) Unlogged() Dialect {
-	d.unlogged = "UNLOGGED "
-	return d
-}
-
-// Migrate makes the table, or what is new in it since an earlier release. Which of its steps a table has seen stands in
-// a second table, whose name ends in _schema. Any number of processes may call it at once, and again: where nothing is
-// to be done it only reads, so that it needs no right to make tables. It leaves a table of a later release as it is.
+// Migrate creates the table, or brings one of an earlier release up to date by the steps of the dialect that it lacks. A
+// second table, whose name ends in _schema, records which steps were taken. Any number of processes may call Migrate
+// concurrently and again. If nothing is to be done it only reads, so that it needs no right to create tables. It leaves
+// a table of a later release as it is.
 func (s *Store) Migrate(ctx context.Context) error {
 	version := func(c Conn) (v int64, err error) {
 		err = c.Query(ctx, s.text.schema, func(scan func(...any) error) error { return scan(&v) })
@@ -35,11 +30,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	latest := int64(len(s.schema) - 1)
 	// An error here is one below as well, unless it says that there is no table yet.
-	if v, err := version(s.db); err == nil && v >= latest {
+	if v, err := version(s.client.DB); err == nil && v >= latest {
 		return nil
 	}
-	return s.run(ctx, "migrate", func() error {
-		return s.db.Exclusive(ctx, s.table, func(c Conn) error {
+	return s.client.Run(ctx, "migrate", func() error {
+		return s.client.DB.Exclusive(ctx, s.table, func(c Conn) error {
 			if _, err := c.Exec(ctx, s.schema[0][0]); err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,7 +24,7 @@ func (s *Store) values(rec *store.Record) ([]any, error) {
 		{"Principal", len(rec.Principal), store.MaxPrincipal}, {"Label", len(rec.Label), store.MaxLabel},
 	} {
 		if text.length > text.most {
-			return nil, fmt.Errorf("%s: %s has %d bytes, at most %d are allowed", s.name, text.name, text.length, text.most)
+			return nil, fmt.Errorf("%s: %s has %d bytes, at most %d are allowed", s.client.name, text.name, text.length, text.most)
 		}
 	}
 	data := rec.Data
@@ -42,15 +41,12 @@ func (s *Store) values(rec *store.Record) ([]any, error) {
 // timeLeft is the time until expires, in milliseconds: a [time.Duration] ends after 292 years.
 func timeLeft(expires time.Time) int64 { return expires.UnixMilli() - time.Now().UnixMilli() }
 
-// errScan replaces errors of scanning, which can quote what they scanned.
-var errScan = errors.New("a column has another type: is the table one of this package?")
-
 // scanRecord scans the key and columns of a row.
 func scanRecord(scan func(dest ...any) error) (store.Record, error) {
 	var key, principal, label, movedTo, handle []byte
 	var version, created, seen, expires, kind int64
 	if err := scan(&key, &version, &principal, &label, &created, &seen, &expires, &kind, &movedTo, &handle); err != nil {
-		return store.Record{}, errScan
+		return store.Record{}, ErrScan
 	}
 	return store.Record{
 		Key: string(key), Version: uint64(version), Principal: string(principal), Label: string(label),

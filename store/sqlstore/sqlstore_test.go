@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // fakeDB answers every statement with the same result and counts them.
@@ -41,7 +41,7 @@ var dialects = map[string]sqlstore.Dialect{"Postgres": sqlstore.Postgres, "MySQL
 
 func newStore(t *testing.T, f *fakeDB, d sqlstore.Dialect) *sqlstore.Store {
 	t.Helper()
-	s, err := sqlstore.New("fakestore", f, d, "")
+	s, err := sqlstore.New(f, d, &sqlstore.Options{Name: "fakestore"})
 	if err != nil {
 		t.Fatal(err)
 	}

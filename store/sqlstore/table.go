@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// DefaultTable is the name of the table where none is given.
+// DefaultTable is the name of the table if Options.Table is empty.
 const DefaultTable = "hipflask_sessions"
 
-// maxName leaves room for the ends of the names that are made from a table's: PostgreSQL cuts names at 63 bytes.
+// maxName leaves room for the suffixes of names: PostgreSQL truncates names at 63 bytes.
 const maxName = 50
 
-// table is the name of a table: of a schema (in MySQL a database), or "", and its own.
+// table is the name of a table. schema is "" if none is named; in MySQL it is a database.
 type table struct{ schema, name string }
 
 var errName = errors.New(`a name consists of letters, digits and "_" and does not begin with a digit; one of a schema may stand before it, with a dot`)
@@ -48,9 +48,9 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// quoted is the name with an end added, as it stands in a statement.
-func (t table) quoted(quote, end string) string {
-	s := quote + t.name + end + quote
+// quoted returns the name with a suffix, as it stands in a statement.
+func (t table) quoted(quote, suffix string) string {
+	s := quote + t.name + suffix + quote
 	if t.schema != "" {
 		s = quote + t.schema + quote + "." + s
 	}
