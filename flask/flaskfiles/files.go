@@ -1,4 +1,4 @@
-package filestore
+package flaskfiles
 
 import (
 	"bytes"
@@ -15,23 +15,23 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hipflask/session/internal/flasksession"
+	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
 )
 
-// flaskFiles is cachelib's folder (cachelib/file.py): a file for each session, four bytes of expiry and a pickle.
+// files is cachelib's folder (cachelib/file.py): a file for each session, four bytes of expiry and a pickle.
 //
-// A reader looks at the session first and at its mark then, a writer leaves the mark first and removes the session
-// then: so nobody finds neither.
-type flaskFiles struct {
+// A reader reads the session first and its mark second; a writer writes the mark first and removes the session second. So
+// no reader finds neither.
+type files struct {
 	root   *os.Root
 	prefix string
 	mode   fs.FileMode
-	turns  [stripes]chan struct{} // held by the goroutine that has or waits for the lock
-	counts chan struct{}          // the same, for the count
+	turns  [stripes]chan struct{} // held by the goroutine that has the lock of a stripe or waits for it
+	counts chan struct{}          // the same for the lock of the count
 }
 
-func (m *flaskFiles) Version(document []byte) uint64 { return flasksession.SHA256(document) }
+func (m *files) Version(document []byte) uint64 { return flasksession.SHA256(document) }
 
 const (
 	expiryBytes = 4
@@ -39,18 +39,18 @@ const (
 	stripes     = 16
 )
 
-var errNoPickle = errors.New("filestore: cachelib's files hold pickles: set Config.Serializer to flask.Pickle")
+var errNoPickle = errors.New("flaskfiles: cachelib's files hold pickles: set Config.Serializer to flask.Pickle")
 
-func (m *flaskFiles) name(key string) string { return hashed(m.prefix + key) }
+func (m *files) name(key string) string { return hashed(m.prefix + key) }
 
-// read returns what is in a file; nil: nothing that counts.
-func (m *flaskFiles) read(name string) (*flasksession.Value, error) {
+// read returns what a file holds; nil if it does not exist, has expired, or is too short.
+func (m *files) read(name string) (*flasksession.Value, error) {
 	b, err := m.root.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("filestore: read a session's file: %w", bare(err))
+		return nil, fmt.Errorf("flaskfiles: read a session's file: %w", bare(err))
 	case len(b) < expiryBytes:
 		return nil, nil // as for cachelib
 	}
@@ -65,22 +65,22 @@ func (m *flaskFiles) read(name string) (*flasksession.Value, error) {
 	return &flasksession.Value{Data: b[expiryBytes:], Expires: expires}, nil
 }
 
-// never is how far ahead a session seems to expire that never does.
+// never is the remaining lifetime that is reported of a session without expiry.
 const never = 50 * 365 * 24 * time.Hour
 
-// stamp is the expiry as cachelib keeps it, rounded up: a session must not end early.
+// stamp returns the expiry as cachelib stores it, rounded up: a session must not expire early.
 func stamp(expires time.Time) []byte {
 	seconds := expires.Add(time.Second - 1).Unix()
 	seconds = min(max(seconds, 1), math.MaxUint32) // 0 would be never
 	return binary.NativeEndian.AppendUint32(nil, uint32(seconds))
 }
 
-// write puts a file in place as a whole.
-func (m *flaskFiles) write(name string, v flasksession.Value) error {
+// write stores a file by renaming a temporary one.
+func (m *files) write(name string, v flasksession.Value) error {
 	return m.put(name, append(stamp(v.Expires), v.Data...))
 }
 
-func (m *flaskFiles) put(name string, content []byte) error {
+func (m *files) put(name string, content []byte) error {
 	tmp := temporary + rand.Text() + cachelibSuffix
 	err := m.root.WriteFile(tmp, content, m.mode)
 	if err == nil && m.mode != privateMode {
@@ -91,54 +91,54 @@ func (m *flaskFiles) put(name string, content []byte) error {
 	}
 	if err != nil {
 		_ = m.root.Remove(tmp)
-		return fmt.Errorf("filestore: write a session's file: %w", bare(err))
+		return fmt.Errorf("flaskfiles: write a session's file: %w", bare(err))
 	}
 	return nil
 }
 
 // remove removes a file and says whether it was there.
-func (m *flaskFiles) remove(name string) (bool, error) {
+func (m *files) remove(name string) (bool, error) {
 	err := m.root.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("filestore: remove a session's file: %w", bare(err))
+		return false, fmt.Errorf("flaskfiles: remove a session's file: %w", bare(err))
 	}
 	return true, nil
 }
 
-// exclusively runs fn while no other Go process writes to the file of that name, or to others of its stripe.
-func (m *flaskFiles) exclusively(ctx context.Context, name string, fn func() error) error {
+// exclusively runs fn while no other Go process writes to the file of that name or to another of its stripe.
+func (m *files) exclusively(ctx context.Context, name string, fn func() error) error {
 	stripe := max(0, strings.IndexByte("0123456789abcdef", name[0]))
-	return m.locked(ctx, m.turns[stripe], fmt.Sprintf(flaskLock, stripe), fn)
+	return m.locked(ctx, m.turns[stripe], fmt.Sprintf(lockName, stripe), fn)
 }
 
-// locked runs fn under a turn of this process and the lock of a file.
-func (m *flaskFiles) locked(ctx context.Context, turn chan struct{}, lock string, fn func() error) error {
+// locked runs fn while it holds a turn, among goroutines, and the lock of a file, among processes.
+func (m *files) locked(ctx context.Context, turn chan struct{}, lockFile string, fn func() error) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("filestore: %w", err)
+		return fmt.Errorf("flaskfiles: %w", err)
 	}
 	select {
 	case turn <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("filestore: wait for another writer: %w", ctx.Err())
+		return fmt.Errorf("flaskfiles: wait for another writer: %w", ctx.Err())
 	}
 	defer func() { <-turn }()
-	f, err := m.root.OpenFile(lock, os.O_RDWR|os.O_CREATE, m.mode)
+	f, err := m.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, m.mode)
 	if err != nil {
-		return fmt.Errorf("filestore: open the lock: %w", bare(err))
+		return fmt.Errorf("flaskfiles: open the lock: %w", bare(err))
 	}
-	defer f.Close()
-	if err := lockable(f).lock(ctx, true); err != nil {
-		return fmt.Errorf("filestore: %w", err)
+	defer f.Close() // which releases the lock
+	if err := lock(ctx, f); err != nil {
+		return fmt.Errorf("flaskfiles: %w", err)
 	}
 	return fn()
 }
 
-func (m *flaskFiles) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
+func (m *files) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("filestore: load: %w", err)
+		return nil, nil, fmt.Errorf("flaskfiles: load: %w", err)
 	}
 	if document, err = m.read(m.name(key)); err != nil {
 		return nil, nil, err
@@ -147,7 +147,7 @@ func (m *flaskFiles) Load(ctx context.Context, key string) (document, mark *flas
 	return document, mark, err
 }
 
-func (m *flaskFiles) Create(ctx context.Context, key string, v flasksession.Value) error {
+func (m *files) Create(ctx context.Context, key string, v flasksession.Value) error {
 	if !isPickle(v.Data) {
 		return errNoPickle
 	}
@@ -170,11 +170,11 @@ func (m *flaskFiles) Create(ctx context.Context, key string, v flasksession.Valu
 	})
 }
 
-// isPickle keeps the documents of another Serializer out, in which Flask would see no session.
+// isPickle rejects documents of another Serializer, in which Flask would find no session.
 func isPickle(b []byte) bool { return len(b) > 2 && b[0] == 0x80 && bytes.HasSuffix(b, []byte{'.'}) }
 
 // compare returns an error unless the document of the given version is there.
-func (m *flaskFiles) compare(ctx context.Context, key string, version uint64) error {
+func (m *files) compare(ctx context.Context, key string, version uint64) error {
 	document, _, err := m.Load(ctx, key)
 	switch {
 	case err != nil:
@@ -187,7 +187,7 @@ func (m *flaskFiles) compare(ctx context.Context, key string, version uint64) er
 	return nil
 }
 
-func (m *flaskFiles) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
+func (m *files) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
 	if !isPickle(v.Data) {
 		return errNoPickle
 	}
@@ -199,16 +199,16 @@ func (m *flaskFiles) Replace(ctx context.Context, key string, version uint64, v 
 	})
 }
 
-// Touch writes into the file that it has compared: should a Flask process put another one in its place, that one is
-// left as it is.
-func (m *flaskFiles) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+// Touch writes into the file that it has compared. If a Flask process renames another file over it, that one stays as it
+// is.
+func (m *files) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
 	return m.exclusively(ctx, m.name(key), func() error {
 		f, err := m.root.OpenFile(m.name(key), os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			return store.ErrNotFound
 		}
 		if err != nil {
-			return fmt.Errorf("filestore: open a session's file: %w", bare(err))
+			return fmt.Errorf("flaskfiles: open a session's file: %w", bare(err))
 		}
 		defer f.Close()
 		if err := m.compare(ctx, key, version); err != nil {
@@ -216,19 +216,19 @@ func (m *flaskFiles) Touch(ctx context.Context, key string, version uint64, expi
 		}
 		b, err := io.ReadAll(f)
 		if err != nil {
-			return fmt.Errorf("filestore: read a session's file: %w", bare(err))
+			return fmt.Errorf("flaskfiles: read a session's file: %w", bare(err))
 		}
 		if len(b) < expiryBytes || m.Version(b[expiryBytes:]) != version {
 			return store.ErrConflict
 		}
 		if _, err := f.WriteAt(stamp(expires), 0); err != nil {
-			return fmt.Errorf("filestore: write a session's file: %w", bare(err))
+			return fmt.Errorf("flaskfiles: write a session's file: %w", bare(err))
 		}
 		return nil
 	})
 }
 
-func (m *flaskFiles) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
+func (m *files) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
 	return m.exclusively(ctx, m.name(key), func() error {
 		if err := m.compare(ctx, key, version); err != nil {
 			return err
@@ -241,7 +241,7 @@ func (m *flaskFiles) Retire(ctx context.Context, key string, version uint64, mar
 }
 
 // end removes a session's file from the folder and from the count.
-func (m *flaskFiles) end(ctx context.Context, name string) error {
+func (m *files) end(ctx context.Context, name string) error {
 	removed, err := m.remove(name)
 	if removed {
 		m.count(ctx, -1)
@@ -249,11 +249,11 @@ func (m *flaskFiles) end(ctx context.Context, name string) error {
 	return err
 }
 
-func (m *flaskFiles) Mark(ctx context.Context, key string, mark flasksession.Value) error {
+func (m *files) Mark(ctx context.Context, key string, mark flasksession.Value) error {
 	return m.exclusively(ctx, m.name(key), func() error { return m.write(m.name(key)+markSuffix, mark) })
 }
 
-func (m *flaskFiles) Delete(ctx context.Context, key string) error {
+func (m *files) Delete(ctx context.Context, key string) error {
 	return m.exclusively(ctx, m.name(key), func() error {
 		if _, err := m.remove(m.name(key) + markSuffix); err != nil {
 			return err
@@ -262,14 +262,14 @@ func (m *flaskFiles) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// count moves cachelib's count of its files, by which it prunes: without that a folder in which Go ends sessions would
-// seem to be ever fuller, and cachelib would remove live ones. A failure is none of the session's; so is the count of
-// cachelib itself, which is set anew when a Flask process starts. Without a threshold there is no such file.
-func (m *flaskFiles) count(ctx context.Context, delta int) {
+// count adjusts cachelib's count of its files, by which cachelib decides when to remove sessions. Otherwise a folder in
+// which Go ends sessions would seem to grow fuller, and cachelib would remove live ones. A failure to adjust it is no
+// failure to write the session: cachelib counts again when a Flask process starts. Without a threshold there is no count.
+func (m *files) count(ctx context.Context, delta int) {
 	if _, err := m.root.Lstat(countFile); err != nil {
 		return
 	}
-	_ = m.locked(ctx, m.counts, fmt.Sprintf(flaskLock, stripes), func() error {
+	_ = m.locked(ctx, m.counts, fmt.Sprintf(lockName, stripes), func() error {
 		b, err := m.root.ReadFile(countFile)
 		if err != nil || len(b) < expiryBytes {
 			return err
@@ -305,16 +305,16 @@ func pickledInt(b []byte) (int, bool) {
 	return 0, false
 }
 
-// names yields the names of the folder's files.
-func (m *flaskFiles) names() ([]string, error) {
+// names returns the names of the folder's files.
+func (m *files) names() ([]string, error) {
 	d, err := m.root.Open(".")
 	if err != nil {
-		return nil, fmt.Errorf("filestore: read the folder: %w", bare(err))
+		return nil, fmt.Errorf("flaskfiles: read the folder: %w", bare(err))
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("filestore: read the folder: %w", bare(err))
+		return nil, fmt.Errorf("flaskfiles: read the folder: %w", bare(err))
 	}
 	return names, nil
 }
@@ -324,7 +324,7 @@ func isSessionFile(name string) bool {
 }
 
 // All yields the sessions, without their keys: a hash is all that the folder has of them.
-func (m *flaskFiles) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
+func (m *files) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
 	return func(yield func(flasksession.Entry, error) bool) {
 		names, err := m.names()
 		for _, name := range names {
@@ -351,17 +351,17 @@ func (m *flaskFiles) All(ctx context.Context) iter.Seq2[flasksession.Entry, erro
 	}
 }
 
-// leftOver is the age at which a temporary file is one of a process that died.
+// leftOver is the age at which a temporary file was left by a process that died.
 const leftOver = time.Hour
 
-func (m *flaskFiles) sweep(ctx context.Context, limit int) (removed int, err error) {
+func (m *files) sweep(ctx context.Context, limit int) (removed int, err error) {
 	names, err := m.names()
 	if err != nil {
 		return 0, err
 	}
 	for i := 0; i <= len(names) && removed < limit; i++ {
 		if err := ctx.Err(); err != nil { // also where nothing is left
-			return removed, fmt.Errorf("filestore: sweep: %w", err)
+			return removed, fmt.Errorf("flaskfiles: sweep: %w", err)
 		}
 		if i == len(names) || !m.isOver(names[i]) {
 			continue
@@ -388,7 +388,7 @@ func (m *flaskFiles) sweep(ctx context.Context, limit int) (removed int, err err
 }
 
 // isOver tells whether a file is an expired session or mark, or the temporary file of a process that died.
-func (m *flaskFiles) isOver(name string) bool {
+func (m *files) isOver(name string) bool {
 	if strings.HasPrefix(name, temporary) {
 		info, err := m.root.Lstat(name)
 		return err == nil && time.Since(info.ModTime()) > leftOver

@@ -1,4 +1,37 @@
-package filestore
+// Package flaskfiles shares the session files of a Flask application while both run: those of Flask-Session's SESSION_TYPE
+// "filesystem", or "cachelib" with a FileSystemCache.
+//
+//	st, err := flaskfiles.Open("/var/lib/shop/flask_session", nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer st.Close()
+//	sessions, err := session.New(session.Config{
+//		SecretKey:  os.Getenv("SECRET_KEY"), // the Flask application's
+//		Store:      st,
+//		IDFormat:   flask.SID, // or SignedSID
+//		Serializer: flask.Pickle,
+//		Cookie:     session.Cookie{Name: "session", Persistent: true},
+//	})
+//
+// The store rejects documents that are no pickles.
+//
+// # What is promised
+//
+// Go processes exclude each other by a lock; cachelib takes none. So a change is lost that a Flask process makes within
+// the roughly ten microseconds between a comparison and a rename, as are, whatever Go does, changes between Flask's own
+// read and write. A session that Flask deleted is never created again. docs/flask-session.md in the repository has the
+// details.
+//
+// cachelib removes sessions that have not expired when it counts more of them than its threshold, 500 by default. The
+// store keeps that count correct and evicts nothing itself. Expiry is kept in seconds. Nothing is synced to the disk.
+//
+// # The folder
+//
+// The store keeps files of its own in the folder, under names that cachelib passes over: locks, and for each session that
+// was ended or renewed here a mark, for Config.Grace. Sweep removes marks and sessions that have expired; it reads every
+// file. A Store is no store.Lister: cachelib's file names tell nothing about the session.
+package flaskfiles
 
 import (
 	"context"
@@ -11,110 +44,113 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/hipflask/session/internal/flasksession"
+	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
 )
 
-// FlaskOptions are the settings of a FlaskStore. The zero value is what Flask-Session and cachelib have.
-type FlaskOptions struct {
-	// KeyPrefix is SESSION_KEY_PREFIX. Empty: "session:".
+// Options are the settings of a Store. The zero value has the defaults of Flask-Session and cachelib.
+type Options struct {
+	// KeyPrefix is SESSION_KEY_PREFIX. Default: "session:".
 	KeyPrefix string
 
 	// NoKeyPrefix is for an application whose SESSION_KEY_PREFIX is empty.
 	NoKeyPrefix bool
 
-	// Mode is SESSION_FILE_MODE, cachelib's mode. Zero: 0600, for applications that run as one user.
+	// Mode is SESSION_FILE_MODE, cachelib's mode: permission bits alone. Default: 0600, for applications that run as one
+	// user.
 	Mode fs.FileMode
 
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
-// FlaskStore is a [store.Store] over the files of a Flask application, which it may share while both run: those of
-// Flask-Session's SESSION_TYPE "filesystem", or "cachelib" with a FileSystemCache. Use it with flask.SID (or SignedSID)
-// as Config.IDFormat and flask.Pickle as Config.Serializer; it refuses to store what is no pickle.
-//
-// Go processes exclude each other by a lock, cachelib takes none: a change that a Flask process makes within the some
-// ten microseconds between a comparison and a rename is lost, as are, whatever Go does, those between Flask's own read
-// and write. A session that Flask deleted is never made again. docs/flask-session.md tells the rest.
-//
-// cachelib removes sessions that have not expired when it counts more than its threshold, 500 unless it is set. The
-// store keeps that count right, evicts nothing itself, and is no Lister: cachelib's file names tell nothing about the
-// session. Expiry is kept in seconds. Nothing is synced to the disk.
-//
-// It keeps files of its own in the folder, under names that cachelib passes over: locks, and for each session that was
-// ended or renewed here a mark, for Config.Grace. Sweep removes marks and sessions that have expired; it looks at every
-// file.
-type FlaskStore struct {
-	*flasksession.Store
-	medium *flaskFiles
+// Store is a [store.Store] and a [store.Sweeper] over the files. Its methods are safe for concurrent use. Make one with
+// [Open].
+type Store struct {
+	engine
+	files *files
 }
 
-// FlaskSession opens the folder dir of a Flask application's session files, and makes it if it isn't there. Nil opts are
-// the defaults. Close releases it.
-func FlaskSession(dir string, opts *FlaskOptions) (*FlaskStore, error) {
+// engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
+type engine = *flasksession.Store
+
+// Open opens the folder dir of a Flask application's session files, and creates it if it doesn't exist. Nil opts are the
+// defaults. Open fails under GODEBUG=fips140=only, which forbids cachelib's MD5. Close releases the folder.
+func Open(dir string, opts *Options) (*Store, error) {
 	if opts == nil {
-		opts = new(FlaskOptions)
+		opts = new(Options)
 	}
 	if fips140.Enforced() {
-		return nil, errors.New("filestore: cachelib names its files by MD5, which GODEBUG=fips140=only forbids; use another store")
+		return nil, errors.New("flaskfiles: cachelib names its files by MD5, which GODEBUG=fips140=only forbids; use another store")
 	}
 	if dir == "" {
-		return nil, errors.New("filestore: the folder has no name: pass a path")
+		return nil, errors.New("flaskfiles: the folder has no name: pass a path")
 	}
 	if opts.Mode&^fs.ModePerm != 0 {
-		return nil, fmt.Errorf("filestore: FlaskOptions.Mode %v is more than permissions", opts.Mode)
+		return nil, fmt.Errorf("flaskfiles: Options.Mode %v is more than permissions", opts.Mode)
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("filestore: folder: %w", err)
+		return nil, fmt.Errorf("flaskfiles: folder: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("filestore: create folder %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("flaskfiles: create folder %s: %w", dir, bare(err))
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("filestore: folder %s can't be opened: %w", dir, bare(err))
+		return nil, fmt.Errorf("flaskfiles: folder %s can't be opened: %w", dir, bare(err))
 	}
-	m := &flaskFiles{root: root, prefix: flasksession.DefaultPrefix, mode: privateMode, counts: make(chan struct{}, 1)}
+	m := &files{
+		root: root, prefix: flasksession.Prefix(opts.KeyPrefix, opts.NoKeyPrefix), mode: privateMode, counts: make(chan struct{}, 1),
+	}
 	for i := range m.turns {
 		m.turns[i] = make(chan struct{}, 1)
-	}
-	if opts.KeyPrefix != "" || opts.NoKeyPrefix {
-		m.prefix = opts.KeyPrefix
 	}
 	if opts.Mode != 0 {
 		m.mode = opts.Mode
 	}
-	return &FlaskStore{flasksession.New(m), m}, nil
+	return &Store{flasksession.New(m), m}, nil
 }
 
-// Close releases the folder. Closing twice is fine.
-func (s *FlaskStore) Close() error { return bare(s.medium.root.Close()) }
+// Close releases the folder. It may be called again.
+func (s *Store) Close() error { return bare(s.files.root.Close()) }
 
 // Sweep implements [store.Sweeper].
-func (s *FlaskStore) Sweep(ctx context.Context, limit int) (removed int, err error) {
-	return s.medium.sweep(ctx, limit)
+func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	return s.files.sweep(ctx, limit)
 }
 
 var (
-	_ store.Store   = (*FlaskStore)(nil)
-	_ store.Sweeper = (*FlaskStore)(nil)
+	_ store.Store   = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
 )
 
-// Names of cachelib 0.15 (file.py). What ends in the suffix it takes for a file that is being written, and leaves alone.
+// Names of cachelib 0.15 (file.py). It takes a name with the suffix for a file that is being written, and passes over it.
 const (
 	cachelibSuffix = ".__wz_cache"
-	flaskLock      = "hipflask.lock-%d" + cachelibSuffix
+	lockName       = "hipflask.lock-%d" + cachelibSuffix
 	markSuffix     = ".hipflask" + cachelibSuffix
-	temporary      = "hipflask-" // and a random text, and the suffix
+	temporary      = "hipflask-" // a random text and the suffix follow
 )
 
-// countFile is hashed("__wz_cache_count"). It is not computed here: under GODEBUG=fips140=only MD5 panics, and a program
-// that uses no Flask-Session has to start.
+// countFile is hashed("__wz_cache_count"). It is not computed, since MD5 panics under GODEBUG=fips140=only, and a program
+// that only imports this package has to start.
 const countFile = "2029240f6d1128be89ddc32729463129"
 
-// hashed is how cachelib makes a file's name of a key.
+// hashed returns the name of the file in which cachelib stores a key.
 func hashed(key string) string {
 	sum := md5.Sum([]byte(key))
 	return hex.EncodeToString(sum[:])
+}
+
+// bare returns an error of package os without the file's name, which is made of a session's ID.
+func bare(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }

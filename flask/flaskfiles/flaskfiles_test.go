@@ -1,4 +1,4 @@
-package filestore_test
+package flaskfiles_test
 
 import (
 	"crypto/md5"
@@ -12,15 +12,15 @@ import (
 	"time"
 
 	"github.com/hipflask/session/flask"
-	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/flask/flaskfiles"
+	"github.com/hipflask/session/flask/flasksession/layouttest"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/storetest"
 )
 
-func openFlask(tb testing.TB, dir string, opts *filestore.FlaskOptions) *filestore.FlaskStore {
+func open(tb testing.TB, dir string, opts *flaskfiles.Options) *flaskfiles.Store {
 	tb.Helper()
-	s, err := filestore.FlaskSession(dir, opts)
+	s, err := flaskfiles.Open(dir, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -28,11 +28,11 @@ func openFlask(tb testing.TB, dir string, opts *filestore.FlaskOptions) *filesto
 	return s
 }
 
-func TestFlaskConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	t.Parallel()
 	dir := inMemory(t)
 	pickle := func(b []byte) []byte { return append(append([]byte("\x80\x04"), b...), '.') }
-	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, dir, nil) }, pickle,
+	layouttest.Run(t, func(tb testing.TB) store.Store { return open(tb, dir, nil) }, pickle,
 		func(b []byte) []byte { return b[2 : len(b)-1] }, storetest.CoarseExpiry(1100*time.Millisecond),
 		storetest.Except("SweepCostIgnoresTheLiving", "cachelib's folder has no index by time: Sweep looks at every file"))
 }
@@ -77,34 +77,34 @@ func (c cachelib) get(key string) ([]byte, time.Duration, bool) {
 
 func (c cachelib) delete(key string) { os.Remove(c.path(key)) }
 
-func TestFlaskShared(t *testing.T) {
+func TestShared(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := cachelib{dir}
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
-		return layouttest.Backend{Store: openFlask(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
+		return layouttest.Backend{Store: open(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
 	})
 }
 
-func flaskRecord(key string) store.Record {
+func record(key string) store.Record {
 	return store.Record{Key: key, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("\x80\x04}.")}
 }
 
-// TestFlaskNames: the name of a file was made by cachelib 0.15.4, of SESSION_KEY_PREFIX and the ID.
-func TestFlaskNames(t *testing.T) {
+// TestNames: the name of a file was made by cachelib 0.15.4, of SESSION_KEY_PREFIX and the ID.
+func TestNames(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		opts filestore.FlaskOptions
+		opts flaskfiles.Options
 		key  string
 		want string
 	}{
-		{filestore.FlaskOptions{}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
-		{filestore.FlaskOptions{KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
-		{filestore.FlaskOptions{NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
+		{flaskfiles.Options{}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
+		{flaskfiles.Options{KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
+		{flaskfiles.Options{NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
 	} {
 		dir := t.TempDir()
-		s := openFlask(t, dir, &test.opts)
-		if err := s.Create(t.Context(), flaskRecord(test.key)); err != nil {
+		s := open(t, dir, &test.opts)
+		if err := s.Create(t.Context(), record(test.key)); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(filepath.Join(dir, test.want))
@@ -117,12 +117,12 @@ func TestFlaskNames(t *testing.T) {
 	}
 }
 
-// TestFlaskRefusesOtherForms: with another Serializer Flask would find no sessions.
-func TestFlaskRefusesOtherForms(t *testing.T) {
+// TestRefusesOtherForms: with another Serializer Flask would find no sessions.
+func TestRefusesOtherForms(t *testing.T) {
 	t.Parallel()
-	s := openFlask(t, t.TempDir(), nil)
+	s := open(t, t.TempDir(), nil)
 	for _, data := range []string{"", "{}", "\x80", `{"a":1}`, "\x81\xa1a\x01"} {
-		rec := flaskRecord("abc")
+		rec := record("abc")
 		rec.Data = []byte(data)
 		if err := s.Create(t.Context(), rec); err == nil || !strings.Contains(err.Error(), "flask.Pickle") {
 			t.Errorf("%q: got %v, want an error that names flask.Pickle", data, err)
@@ -130,16 +130,16 @@ func TestFlaskRefusesOtherForms(t *testing.T) {
 	}
 }
 
-// TestFlaskCount: by its count cachelib decides when to remove sessions that have not expired.
-func TestFlaskCount(t *testing.T) {
+// TestCount: by its count cachelib decides when to remove sessions that have not expired.
+func TestCount(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := openFlask(t, dir, nil)
+	s := open(t, dir, nil)
 	countPath := filepath.Join(dir, "2029240f6d1128be89ddc32729463129")
 	create := func(keys ...string) {
 		t.Helper()
 		for _, key := range keys {
-			if err := s.Create(t.Context(), flaskRecord(key)); err != nil {
+			if err := s.Create(t.Context(), record(key)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -156,10 +156,10 @@ func TestFlaskCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		create("one", "two")
-		if err := s.Create(t.Context(), flaskRecord("two")); err == nil {
+		if err := s.Create(t.Context(), record("two")); err == nil {
 			t.Fatal("Create of a taken key worked")
 		}
-		rec := flaskRecord("two")
+		rec := record("two")
 		if err := s.Replace(t.Context(), rec, 1); err != nil {
 			t.Fatal(err)
 		}
@@ -181,12 +181,12 @@ func TestFlaskCount(t *testing.T) {
 	}
 }
 
-func TestFlaskAllAndSweep(t *testing.T) {
+func TestAllAndSweep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := openFlask(t, dir, nil)
-	ended := flaskRecord("ended")
-	for _, rec := range []store.Record{flaskRecord("one"), ended, flaskRecord("over")} {
+	s := open(t, dir, nil)
+	ended := record("ended")
+	for _, rec := range []store.Record{record("one"), ended, record("over")} {
 		if err := s.Create(t.Context(), rec); err != nil {
 			t.Fatal(err)
 		}
@@ -228,17 +228,17 @@ func TestFlaskAllAndSweep(t *testing.T) {
 	}
 }
 
-// TestFlaskErrorsNameNoFile: a name is a hash of the session's ID.
-func TestFlaskErrorsNameNoFile(t *testing.T) {
+// TestErrorsNameNoFile: a name is a hash of the session's ID.
+func TestErrorsNameNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := openFlask(t, dir, nil)
+	s := open(t, dir, nil)
 	path := cachelib{dir}.path("abc")
 	if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Load(t.Context(), "abc")
-	errs := []error{err, s.Create(t.Context(), flaskRecord("abc")), s.Delete(t.Context(), "abc"), s.Touch(t.Context(), "abc", 1, time.Now(), time.Now())}
+	errs := []error{err, s.Create(t.Context(), record("abc")), s.Delete(t.Context(), "abc"), s.Touch(t.Context(), "abc", 1, time.Now(), time.Now())}
 	for i, err := range errs {
 		if err == nil || strings.Contains(err.Error(), filepath.Base(path)) || strings.Contains(err.Error(), "abc") {
 			t.Errorf("%d: got %v, want an error without the file's name", i, err)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/bradfitz/gomemcache/memcache"
 
-	"github.com/hipflask/session/internal/flasksession"
+	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/hipflask/session/flask"
-	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/flask/flasksession/layouttest"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/memcachedstore"
 	"github.com/hipflask/session/store/storetest"

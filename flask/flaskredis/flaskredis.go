@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/hipflask/session/internal/flasksession"
+	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
 )
 

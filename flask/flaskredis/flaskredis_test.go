@@ -9,7 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/hipflask/session/flask"
-	"github.com/hipflask/session/internal/flasksession/layouttest"
+	"github.com/hipflask/session/flask/flasksession/layouttest"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/redisstore"

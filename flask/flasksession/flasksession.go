@@ -1,17 +1,25 @@
-// Package flasksession is what the stores in Flask-Session's layout have in common. A layout has room for a document
-// and its expiry; [Store] makes a [store.Store] of that:
+// Package flasksession is what the stores in Flask-Session's layouts have in common. A layout is a [Medium]: it has room
+// for a session's document and its expiry. [Store] makes a [store.Store] of it, which a Flask application and a Go
+// application share while both run. Packages flaskredis, flaskmemcached, flasksql and flaskfiles beside this one have the
+// layouts that Flask-Session has; docs/flask-session.md in the repository describes what they promise.
 //
-// The version of a session is a hash of its document. A write compares by it, so it applies to the document that it was
-// made from, whoever wrote that, Flask included. Two things it can't see: that a document was changed and changed back
-// in between, which makes no difference to its content; and that a write is the late copy of an earlier one, whose
-// answer was lost, if the document was changed back just then.
+// # Versions
 //
-// A session that was ended or moved leaves a mark, in a place that Flask never reads. The mark counts, whatever stands
-// under the session's own key: a Flask process that was busy with the session meanwhile may have written it there
-// again. A Load that meets both removes it.
+// The version of a session is a hash of its document. A write compares it, so that the write applies only to the document
+// that it was made from, whoever wrote that, Flask included. Two things it can't see: that a document was changed and
+// changed back in between, which makes no difference to its content; and that a write is the late copy of an earlier one,
+// whose response was lost, if the document was changed back just then.
 //
-// Fields of a record that the layout has no room for are dropped from sessions, not from marks: Principal (the policy of
-// package flask reads it from the document), Label, Handle, CreatedAt and LastSeenAt.
+// # Marks
+//
+// A session that was ended or moved leaves a mark, in a place that Flask never reads. The mark decides, whatever is stored
+// under the session's own key: a Flask process with a request in flight may have stored the session there again. A Load
+// that finds both removes the session.
+//
+// # Fields
+//
+// The layout has no room for Principal (the policy of package flask reads it from the document), Label, Handle, CreatedAt
+// and LastSeenAt. They are dropped from sessions, not from marks.
 package flasksession
 
 import (
@@ -22,53 +30,73 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
 	"github.com/hipflask/session/store"
 )
 
-// DefaultPrefix is SESSION_KEY_PREFIX of Flask-Session.
-const DefaultPrefix = "session:"
-
-// MarkPrefix stands before the whole key of a session whose mark is meant.
+// MarkPrefix begins the name of a mark; the whole name of the session follows.
 const MarkPrefix = "hipflask:"
 
-// Value is what a medium has under a key.
+// Prefix returns what Flask-Session puts before an ID: keyPrefix, or its default "session:" if that is empty and none is
+// false. The two are the options KeyPrefix and NoKeyPrefix of a layout.
+func Prefix(keyPrefix string, none bool) string {
+	if keyPrefix == "" && !none {
+		return "session:"
+	}
+	return keyPrefix
+}
+
+// Value is a document or a mark as it is stored.
 type Value struct {
 	Data    []byte
 	Expires time.Time // zero: the medium does not tell
 }
 
-// Medium is the layout on one kind of server. The rules of package store hold for its methods. What has expired is
-// absent. Errors other than store.ErrNotFound, ErrExists and ErrConflict say nothing about the session.
+// Medium is the layout on one kind of server. The rules of package store hold for its methods. An expired value is absent.
+// Any error other than store.ErrNotFound, ErrExists and ErrConflict leaves open whether a write was applied.
 type Medium interface {
-	// Load returns the document of a session, and its mark; nil where there is none.
+	// Load returns the document of a session, and its mark; nil if there is none. A medium that leaves what Flask stores
+	// after the end to Flask returns no document beside a mark.
 	Load(ctx context.Context, key string) (document, mark *Value, err error)
 
-	// Create stores a document if there is neither one nor a mark. ErrExists.
+	// Create stores a document if there is neither a document nor a mark. ErrExists.
 	Create(ctx context.Context, key string, v Value) error
 
-	// Replace stores v in place of the document of the given version. ErrConflict, ErrNotFound; it never creates.
+	// Replace stores v in place of the document of that version. It never creates. ErrConflict, ErrNotFound.
 	Replace(ctx context.Context, key string, version uint64, v Value) error
 
-	// Touch moves the expiry of the document of the given version. ErrConflict, ErrNotFound.
+	// Touch moves the expiry of the document of that version. ErrConflict, ErrNotFound.
 	Touch(ctx context.Context, key string, version uint64, expires time.Time) error
 
-	// Retire removes the document of the given version and leaves a mark. ErrConflict, ErrNotFound: no mark was left.
+	// Retire removes the document of that version and leaves a mark. ErrConflict, ErrNotFound: it left no mark.
 	Retire(ctx context.Context, key string, version uint64, mark Value) error
 
-	// Mark leaves a mark where nothing else is.
+	// Mark leaves a mark under a key that has no document.
 	Mark(ctx context.Context, key string, mark Value) error
 
 	// Delete removes the document and the mark.
 	Delete(ctx context.Context, key string) error
 
-	// Version is the version of a document: SHA256, or SHA1 where the server computes it.
+	// Version returns the version of a document: [SHA256], or [SHA1] if the server can compute only that.
 	Version(document []byte) uint64
 }
 
-// versionBits is how much of a hash is the version: 15 hexadecimal digits, which a script or SQL cuts off.
+// Lister is a Medium that can list its sessions.
+type Lister interface {
+	// All yields every session that has neither expired nor a mark. The key of an Entry is "" if the medium does not know it.
+	All(ctx context.Context) iter.Seq2[Entry, error]
+}
+
+// Entry is a session that a Lister yields.
+type Entry struct {
+	Key string
+	Value
+}
+
+// versionBits is how many bits of a hash are the version: 15 hexadecimal digits, which scripts and SQL can cut off.
 const versionBits = 60
 
 // SHA256 is the version by which most media compare.
@@ -77,8 +105,8 @@ func SHA256(document []byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:]) >> (64 - versionBits)
 }
 
-// SHA1 is the version by which Redis compares: its scripts have no other hash. Nothing depends on its strength: who can
-// choose two documents of one hash can lose a change to a session of his own.
+// SHA1 is the version by which Redis compares: its scripts have no other hash. Nothing depends on its strength: a visitor
+// who can choose two documents with the same hash can lose a change to his own session, no more.
 func SHA1(document []byte) (version uint64) {
 	fips140.WithoutEnforcement(func() {
 		sum := sha1.Sum(document)
@@ -87,30 +115,48 @@ func SHA1(document []byte) (version uint64) {
 	return version
 }
 
-// Store is a store.Store over a Medium.
+// Hex returns a version as the first 15 hexadecimal digits of the hash.
+func Hex(version uint64) string { return fmt.Sprintf("%015x", version) }
+
+// Store is a store.Store over a Medium. Its methods are safe for concurrent use. Make one with [New].
 type Store struct {
 	medium Medium
-
-	// own knows the content under the versions that this process has written. The writer chooses a random version for
-	// each write, and goes on with that; the layout knows only content. It is no loss to forget one: the writer then
-	// meets a conflict, and loads what is there.
-	own Recent[uint64, uint64]
+	recent recent
 }
+
+var _ store.Store = (*Store)(nil)
 
 // New returns a Store.
 func New(m Medium) *Store { return &Store{medium: m} }
 
-// Layout returns the name of the framework whose layout it is.
+// Layout returns "Flask-Session", the framework whose layout it is. By this method package session knows that the store
+// needs IDs of that framework: see flask.SID.
 func (s *Store) Layout() string { return "Flask-Session" }
 
-// Load implements store.Store.
+// check rejects keys that the contract of package store excludes. On some media they would match other keys' patterns.
+func check(key string) error {
+	if len(key) == 0 || len(key) > store.MaxKey {
+		return fmt.Errorf("flasksession: a key has %d bytes, allowed are 1 to %d", len(key), store.MaxKey)
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return errors.New("flasksession: a key has bytes other than printable ASCII without spaces")
+		}
+	}
+	return nil
+}
+
+// Load implements [store.Store].
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := check(key); err != nil {
+		return store.Record{}, err
+	}
 	document, mark, err := s.medium.Load(ctx, key)
 	switch {
 	case err != nil:
 		return store.Record{}, err
 	case mark != nil && document != nil:
-		// What Flask wrote after the end. If this fails, the next Load tries again.
+		// Flask stored the session after its end. If removing it fails, the next Load tries again.
 		rec := decodeMark(key, *mark)
 		_ = s.medium.Retire(ctx, key, s.medium.Version(document.Data), Value{mark.Data, rec.ExpiresAt})
 		return rec, nil
@@ -119,6 +165,12 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	case document == nil:
 		return store.Record{}, store.ErrNotFound
 	}
+	if document.Expires.IsZero() {
+		document.Expires = s.recent.get(key).expires
+		if !time.Now().Before(document.Expires) { // a Flask process has renewed it
+			document.Expires = time.Time{}
+		}
+	}
 	return s.record(key, *document), nil
 }
 
@@ -126,19 +178,22 @@ func (s *Store) record(key string, v Value) store.Record {
 	return store.Record{Key: key, Version: s.medium.Version(v.Data), ExpiresAt: v.Expires, Data: v.Data}
 }
 
-// Create implements store.Store.
+// Create implements [store.Store].
 func (s *Store) Create(ctx context.Context, rec store.Record) error {
+	if err := check(rec.Key); err != nil {
+		return err
+	}
 	if rec.Kind != store.Live {
 		return s.mark(ctx, rec)
 	}
 	err := s.medium.Create(ctx, rec.Key, Value{rec.Data, rec.ExpiresAt})
 	if err == nil {
-		s.own.Put(rec.Version, s.medium.Version(rec.Data))
+		s.recent.put(rec.Key, written{rec.Version, s.medium.Version(rec.Data), rec.ExpiresAt})
 	}
 	return err
 }
 
-// mark creates a mark where no session was, which package session never does.
+// mark creates a tombstone where no session was, which package session never does.
 func (s *Store) mark(ctx context.Context, rec store.Record) error {
 	switch _, err := s.Load(ctx, rec.Key); {
 	case err == nil:
@@ -149,35 +204,46 @@ func (s *Store) mark(ctx context.Context, rec store.Record) error {
 	return s.medium.Mark(ctx, rec.Key, encodeMark(rec))
 }
 
-// Replace implements store.Store. A tombstone takes the session away and leaves a mark.
+// Replace implements [store.Store]. A tombstone removes the document and leaves a mark.
 func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	content := s.content(version)
-	var err error
-	if rec.Kind == store.Live {
-		err = s.medium.Replace(ctx, rec.Key, content, Value{rec.Data, rec.ExpiresAt})
-	} else {
-		err = s.medium.Retire(ctx, rec.Key, content, encodeMark(rec))
+	if err := check(rec.Key); err != nil {
+		return err
 	}
-	if err == nil && rec.Kind == store.Live {
-		s.own.Put(rec.Version, s.medium.Version(rec.Data))
+	content := s.content(rec.Key, version)
+	if rec.Kind != store.Live {
+		s.recent.forget(rec.Key)
+		return s.absent(ctx, rec.Key, s.medium.Retire(ctx, rec.Key, content, encodeMark(rec)))
+	}
+	err := s.medium.Replace(ctx, rec.Key, content, Value{rec.Data, rec.ExpiresAt})
+	if err == nil {
+		s.recent.put(rec.Key, written{rec.Version, s.medium.Version(rec.Data), rec.ExpiresAt})
 	}
 	return s.absent(ctx, rec.Key, err)
 }
 
-// Touch implements store.Store.
+// Touch implements [store.Store].
 func (s *Store) Touch(ctx context.Context, key string, version uint64, _, expires time.Time) error {
-	return s.absent(ctx, key, s.medium.Touch(ctx, key, s.content(version), expires))
+	if err := check(key); err != nil {
+		return err
+	}
+	content := s.content(key, version)
+	err := s.medium.Touch(ctx, key, content, expires)
+	if err == nil {
+		s.recent.put(key, written{version, content, expires})
+	}
+	return s.absent(ctx, key, err)
 }
 
-// content returns the content that a version stands for: itself, if it was loaded.
-func (s *Store) content(version uint64) uint64 {
-	if content, ok := s.own.Get(version); ok {
-		return content
+// content returns the version of the document that a record of the given version has: the version itself if the record
+// was loaded.
+func (s *Store) content(key string, version uint64) uint64 {
+	if w := s.recent.get(key); w.version == version {
+		return w.content
 	}
 	return version
 }
 
-// absent tells a session that has moved or ended, which is a conflict, from one that was never there.
+// absent distinguishes a session that has moved or ended, which is a conflict, from one that never existed.
 func (s *Store) absent(ctx context.Context, key string, err error) error {
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
@@ -188,22 +254,17 @@ func (s *Store) absent(ctx context.Context, key string, err error) error {
 	return err
 }
 
-// Delete implements store.Store.
-func (s *Store) Delete(ctx context.Context, key string) error { return s.medium.Delete(ctx, key) }
-
-// Lister is a Medium that can list its sessions.
-type Lister interface {
-	// All yields the keys and values of all sessions, marks and expired ones excluded. A key may be unknown: "".
-	All(ctx context.Context) iter.Seq2[Entry, error]
+// Delete implements [store.Store].
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := check(key); err != nil {
+		return err
+	}
+	s.recent.forget(key)
+	return s.medium.Delete(ctx, key)
 }
 
-// Entry is a session that a Lister yields.
-type Entry struct {
-	Key string
-	Value
-}
-
-// All yields every session, with its data.
+// All yields every session with its data, for programs that convert them; errors.ErrUnsupported if the medium is no
+// [Lister]. It is not the method of a store.Lister, which has a list by principal as well.
 func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		l, ok := s.medium.(Lister)
@@ -223,7 +284,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	}
 }
 
-// note is a tombstone as it is stored.
+// note is a mark as it is stored.
 type note struct {
 	Version   uint64 `json:"v,string"`
 	Kind      store.Kind
@@ -231,29 +292,30 @@ type note struct {
 	MovedTo   string `json:",omitempty"`
 	Handle    string `json:",omitempty"`
 	Label     string `json:",omitempty"`
-	Created   int64  `json:",omitempty"` // milliseconds, as the others
+	Public    []byte `json:",omitempty"`
+	Created   int64  `json:",omitempty"` // times are in milliseconds since 1970
 	Seen      int64  `json:",omitempty"`
 	Expires   int64  `json:",omitempty"`
 	Data      []byte `json:",omitempty"`
 }
 
 func encodeMark(r store.Record) Value {
-	data, err := json.Marshal(note{r.Version, r.Kind, r.Principal, r.MovedTo, r.Handle, r.Label, milliseconds(r.CreatedAt),
+	data, err := json.Marshal(note{r.Version, r.Kind, r.Principal, r.MovedTo, r.Handle, r.Label, r.Public, milliseconds(r.CreatedAt),
 		milliseconds(r.LastSeenAt), milliseconds(r.ExpiresAt), r.Data})
 	if err != nil {
-		panic("flasksession: " + err.Error()) // of such fields it can't be
+		panic("flasksession: " + err.Error()) // cannot happen with such fields
 	}
 	return Value{data, r.ExpiresAt}
 }
 
-// decodeMark returns the tombstone of a mark. One that can't be read is the end of the session.
+// decodeMark returns the tombstone of a mark. An unreadable mark ends the session.
 func decodeMark(key string, v Value) store.Record {
 	var n note
 	if err := json.Unmarshal(v.Data, &n); err != nil || n.Kind == store.Live {
 		n = note{Kind: store.Ended}
 	}
 	return store.Record{Key: key, Version: n.Version, Kind: n.Kind, Principal: n.Principal, MovedTo: n.MovedTo, Handle: n.Handle,
-		Label: n.Label, CreatedAt: moment(n.Created), LastSeenAt: moment(n.Seen), ExpiresAt: moment(n.Expires), Data: n.Data}
+		Label: n.Label, Public: n.Public, CreatedAt: moment(n.Created), LastSeenAt: moment(n.Seen), ExpiresAt: moment(n.Expires), Data: n.Data}
 }
 
 func milliseconds(t time.Time) int64 {

@@ -1,41 +1,51 @@
 package flasksession
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// Recent is a bounded memory of this process: it forgets the older of what it was told. It is safe for concurrent use.
-type Recent[K comparable, V any] struct {
-	mu           sync.Mutex
-	young, aging map[K]V
+// written is what this process last wrote of a session. A writer chooses a random version for each write and goes on with
+// that, but the medium knows only content; and a medium may not tell the expiry.
+type written struct {
+	version uint64 // which the writer chose, or loaded
+	content uint64 // the version of the document
+	expires time.Time
 }
 
-// generation is how many of the latest things are remembered for sure.
+// recent remembers by key what this process wrote of the last few thousand sessions. It may forget: the writer then meets
+// a conflict and loads what is stored. It is safe for concurrent use.
+type recent struct {
+	mu           sync.Mutex
+	young, aging map[string]written
+}
+
+// generation is how many sessions are remembered for certain.
 const generation = 4096
 
-// Put remembers a value.
-func (r *Recent[K, V]) Put(key K, value V) {
+func (r *recent) put(key string, w written) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.young) >= generation {
 		r.aging, r.young = r.young, nil
 	}
 	if r.young == nil {
-		r.young = make(map[K]V)
+		r.young = make(map[string]written)
 	}
-	r.young[key] = value
+	r.young[key] = w
 }
 
-// Get returns the value that was put last.
-func (r *Recent[K, V]) Get(key K) (value V, ok bool) {
+// get returns the zero written if nothing is remembered.
+func (r *recent) get(key string) written {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if value, ok = r.young[key]; !ok {
-		value, ok = r.aging[key]
+	if w, ok := r.young[key]; ok {
+		return w
 	}
-	return value, ok
+	return r.aging[key]
 }
 
-// Forget forgets it.
-func (r *Recent[K, V]) Forget(key K) {
+func (r *recent) forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.young, key)

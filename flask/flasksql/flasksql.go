@@ -1,4 +1,42 @@
-package sqlstore
+// Package flasksql shares the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy", on
+// PostgreSQL, MySQL, MariaDB or SQLite, while both run:
+//
+//	db, err := pgstore.OpenDB(ctx, "postgres://shop:secret@db.example/shop")
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	st, err := flasksql.New(db, flasksql.Postgres, nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer st.Close()
+//	sessions, err := session.New(session.Config{
+//		SecretKey:  os.Getenv("SECRET_KEY"), // the Flask application's
+//		Store:      st,
+//		IDFormat:   flask.SID, // or SignedSID
+//		Serializer: flask.Msgpack, // or JSON
+//		Cookie:     session.Cookie{Name: "session", Persistent: true},
+//	})
+//
+// The database is one of pgstore, mysqlstore or sqlitestore: OpenDB connects to a URL, NewDB takes the connections that
+// the application has.
+//
+// # What is promised
+//
+// A change never takes the place of what a Flask process has written since, and never creates a session again that was
+// deleted: it is one UPDATE that compares the whole content by its SHA-256, on SQLite a transaction that compares the
+// content. The end of a session is a transaction. A session that was ended or renewed here leaves a mark for
+// Config.Grace, a row whose session_id begins with "hipflask:".
+//
+// Only content is compared: a session that was changed and changed back counts as unchanged. A Flask process overwrites
+// what Go has written since it read the session; docs/flask-session.md in the repository has the details.
+//
+// # Limits
+//
+// On MySQL and MariaDB the column data holds 65,535 bytes, more is rejected; expiry has whole seconds there. Sweep removes
+// expired rows, as "flask session_cleanup" does, without an index to help it. A Store is no store.Lister: Flask-Session has
+// no index by user.
+package flasksql
 
 import (
 	"context"
@@ -8,115 +46,99 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hipflask/session/internal/flasksession"
+	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
-// FlaskDialect is what a database says in its own words of Flask-Session's table
-// (flask_session/sqlalchemy/sqlalchemy.py). Its expiry is a time in UTC without a zone.
-type FlaskDialect struct {
-	dialect Dialect
+// Options are the settings of a Store. The zero value has the defaults of Flask-Session.
+type Options struct {
+	// Table is SESSION_SQLALCHEMY_TABLE, optionally with a schema before it and a dot between. Default: "sessions".
+	Table string
 
-	utc   string // the server's time, as expiry is kept
-	later string // utc and ? milliseconds, at least
-	left  string // milliseconds from utc to expiry
+	// KeyPrefix is SESSION_KEY_PREFIX. Default: "session:".
+	KeyPrefix string
 
-	// hash begins with 15 hexadecimal digits of the content's SHA-256. "": the database has none, and what compares is a
-	// transaction.
-	hash string
+	// NoKeyPrefix is for an application whose SESSION_KEY_PREFIX is empty.
+	NoKeyPrefix bool
 
-	create  string // an INSERT of session_id, data, expiry, and the mark's session_id; "": a transaction
-	sweep   string // removes ? expired rows
-	mark    string // the session_id of a row's mark
-	locked  string // ends a SELECT whose rows nobody else may change
-	begin   string // begins a transaction where Exclusive is none
-	table   string // as SQLAlchemy makes it
-	maxData int    // bytes of data
+	_ struct{} // no unkeyed literals: fields may be added
 }
 
-const mebibytes = 1 << 20
-
-// FlaskPostgres is PostgreSQL 12 and later. In a transaction now() would be the time of its beginning.
-var FlaskPostgres = FlaskDialect{
-	dialect: Postgres,
-	utc:     `(statement_timestamp() AT TIME ZONE 'utc')`,
-	later:   `(statement_timestamp() AT TIME ZONE 'utc') + ?::bigint * interval '1 millisecond'`,
-	left:    `(extract(epoch FROM expiry - (statement_timestamp() AT TIME ZONE 'utc')) * 1000)::bigint`,
-	hash:    `encode(sha256(data), 'hex')`,
-	create: `INSERT INTO {table} AS old (session_id, data, expiry) SELECT ?::varchar, ?::bytea, {later}
-		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE session_id = ?::varchar AND expiry > {utc})
-		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
-	sweep: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE expiry <= {utc} LIMIT ? FOR UPDATE SKIP LOCKED))`,
-	mark:  `'` + flasksession.MarkPrefix + `' || s.session_id`,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id SERIAL NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BYTEA,
-		expiry TIMESTAMP WITHOUT TIME ZONE)`,
-	locked:  ` FOR UPDATE`,
-	maxData: 512 * mebibytes,
+// Store is a [store.Store] and a [store.Sweeper] over the table. Its methods are safe for concurrent use. Make one with
+// [New].
+type Store struct {
+	engine
+	table *table
 }
 
-// FlaskMySQL is MySQL 8.0 and later, and MariaDB 10.6 and later. A DATETIME has whole seconds.
-var FlaskMySQL = FlaskDialect{
-	dialect: MySQL,
-	utc:     `UTC_TIMESTAMP(6)`,
-	later:   `UTC_TIMESTAMP(6) + INTERVAL (? * 1000 + 999999) MICROSECOND`,
-	left:    `TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expiry) DIV 1000`,
-	hash:    `SHA2(data, 256)`,
-	sweep:   `DELETE FROM {table} WHERE expiry <= {utc} LIMIT ?`,
-	mark:    `CONCAT('` + flasksession.MarkPrefix + `', s.session_id)`,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BLOB,
-		expiry DATETIME)`,
-	locked:  ` FOR UPDATE`,
-	begin:   `START TRANSACTION`,
-	maxData: 1<<16 - 1, // of a BLOB; without strict mode the server would cut off the rest
+// engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
+type engine = *flasksession.Store
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+)
+
+// New returns a Store of the sessions in a table of db, which the Store closes. Nil opts are the defaults. New sends
+// nothing to the database. The Flask application makes the table, or Migrate does.
+func New(db sqlstore.DB, d Dialect, opts *Options) (*Store, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	if db == nil {
+		return nil, errors.New("flasksql: the database is nil")
+	}
+	t, err := newTable(sqlstore.NewClient("flasksql", db), d, opts)
+	if err != nil {
+		return nil, fmt.Errorf("flasksql: %w", err)
+	}
+	return &Store{flasksession.New(t), t}, nil
 }
 
-// FlaskSQLite is SQLite 3.42 and later. SQLAlchemy reads six digits of a second, and nothing else.
-var FlaskSQLite = FlaskDialect{
-	dialect: SQLite,
-	utc:     `(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')`,
-	later:   `strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds') || '000'`,
-	left:    `CAST((julianday(expiry) - julianday('now')) * 86400000 AS INTEGER)`,
-	create: `INSERT INTO {table} AS old (session_id, data, expiry) SELECT ?, ?, {later}
-		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE session_id = ? AND expiry > {utc})
-		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
-	sweep: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expiry <= {utc} LIMIT ?)`,
-	mark:  FlaskPostgres.mark,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BLOB,
-		expiry DATETIME)`,
-	maxData: 512 * mebibytes,
+// Migrate creates the table as SQLAlchemy does, if it doesn't exist.
+func (s *Store) Migrate(ctx context.Context) error { return s.table.migrate(ctx) }
+
+// Sweep implements [store.Sweeper]. It removes expired sessions and marks.
+func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	return s.table.sweep(ctx, limit)
 }
 
-// FlaskTable is Flask-Session's table, a flasksession.Medium. Its Store is for the connections.
-type FlaskTable struct {
-	*Store
+// Close closes the database: the connections that OpenDB made; those of NewDB stay open. It may be called again.
+func (s *Store) Close() error { return s.table.client.Close() }
+
+// table is Flask-Session's table as a flasksession.Medium.
+type table struct {
+	client  *sqlstore.Client
+	name    string // for the lock of migrate
 	prefix  string
-	begin   string
 	maxData int
-	text    flaskStatements
+	hashes  bool // the UPDATE compares
+	text    statements
 }
 
-type flaskStatements struct {
+type statements struct {
 	load, look, create, insert, replace, touch, remove, removeBoth, page, sweep, table string
 }
 
-// FlaskSession returns the table of that name, "" being "sessions", with keys of that prefix, in the database of s.
-func FlaskSession(s *Store, d FlaskDialect, tableName, prefix string) (*FlaskTable, error) {
-	if tableName == "" {
-		tableName = "sessions"
+func newTable(client *sqlstore.Client, d Dialect, opts *Options) (*table, error) {
+	name, prefix := opts.Table, flasksession.Prefix(opts.KeyPrefix, opts.NoKeyPrefix)
+	if name == "" {
+		name = "sessions"
 	}
-	t, err := parseTable(tableName)
+	quoted, err := d.sql.TableName(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: FlaskOptions.Table: %w", s.name, err)
+		return nil, fmt.Errorf("Options.Table: %w", err)
 	}
-	if most := 255 - store.MaxKey - len(flasksession.MarkPrefix); len(prefix) > most {
-		return nil, fmt.Errorf("%s: FlaskOptions.KeyPrefix has %d bytes, at most %d", s.name, len(prefix), most)
+	if most := maxID - store.MaxKey - len(flasksession.MarkPrefix); len(prefix) > most {
+		return nil, fmt.Errorf("Options.KeyPrefix has %d bytes, at most %d", len(prefix), most)
 	}
 	const at, live = " WHERE session_id = ?", " AND expiry > {utc}"
 	version := ""
 	if d.hash != "" {
 		version = " AND substr(" + d.hash + ", 1, 15) = ?"
 	}
-	text := flaskStatements{
+	text := statements{
 		load:       "SELECT session_id, data, {left} FROM {table} WHERE session_id IN (?, ?)" + live,
 		look:       "SELECT session_id, data, {left} FROM {table}" + at + live + d.locked,
 		create:     d.create,
@@ -132,37 +154,38 @@ func FlaskSession(s *Store, d FlaskDialect, tableName, prefix string) (*FlaskTab
 	}
 	for _, q := range []*string{&text.load, &text.look, &text.create, &text.insert, &text.replace, &text.touch, &text.remove,
 		&text.removeBoth, &text.page, &text.sweep, &text.table} {
-		*q = strings.NewReplacer("{later}", d.later, "{left}", d.left, "{utc}", d.utc).Replace(*q)
-		*q = d.dialect.text(*q, t)
+		*q = d.sql.Rebind(strings.NewReplacer("{later}", d.later, "{left}", d.left, "{utc}", d.utc, "{table}", quoted).Replace(*q))
 	}
-	return &FlaskTable{&Store{name: s.name, db: s.db, table: t.quoted("", "")}, prefix, d.begin, d.maxData, text}, nil
+	return &table{client, name, prefix, d.maxData, d.hash != "", text}, nil
 }
 
-// Migrate makes the table, as SQLAlchemy would, if it isn't there.
-func (f *FlaskTable) Migrate(ctx context.Context) error {
-	return f.run(ctx, "migrate", func() error {
-		return f.db.Exclusive(ctx, f.table, func(c Conn) error {
+// maxID is how many characters the column session_id holds.
+const maxID = 255
+
+func (f *table) migrate(ctx context.Context) error {
+	return f.client.Run(ctx, "migrate", func() error {
+		return f.client.DB.Exclusive(ctx, f.name, func(c sqlstore.Conn) error {
 			_, err := c.Exec(ctx, f.text.table)
 			return err
 		})
 	})
 }
 
-// Version is what the database computes of the content, or would.
-func (f *FlaskTable) Version(document []byte) uint64 { return flasksession.SHA256(document) }
+// Version is the version that the database computes of the content, or would.
+func (f *table) Version(document []byte) uint64 { return flasksession.SHA256(document) }
 
-func (f *FlaskTable) names(key string) (session, mark string) {
+func (f *table) names(key string) (session, mark string) {
 	return f.prefix + key, flasksession.MarkPrefix + f.prefix + key
 }
 
-// Load implements flasksession.Medium with one query. A database may find names that differ in their case; they count
-// as absent.
-func (f *FlaskTable) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
+// Load implements flasksession.Medium with one query. A database may find names that differ in case; they count as
+// absent.
+func (f *table) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
 	session, name := f.names(key)
-	err = f.run(ctx, "load", func() error {
+	err = f.client.Run(ctx, "load", func() error {
 		document, mark = nil, nil
-		return f.db.Query(ctx, f.text.load, func(scan func(...any) error) error {
-			found, v, err := scanFlask(scan)
+		return f.client.DB.Query(ctx, f.text.load, func(scan func(...any) error) error {
+			found, v, err := scanRow(scan)
 			switch {
 			case err != nil:
 				return err
@@ -177,44 +200,44 @@ func (f *FlaskTable) Load(ctx context.Context, key string) (document, mark *flas
 	return document, mark, err
 }
 
-func scanFlask(scan func(...any) error) (string, flasksession.Value, error) {
+func scanRow(scan func(...any) error) (string, flasksession.Value, error) {
 	var name, data []byte
 	var left int64
 	if err := scan(&name, &data, &left); err != nil {
-		return "", flasksession.Value{}, errScan
+		return "", flasksession.Value{}, sqlstore.ErrScan
 	}
-	// Beyond what a Duration holds nothing is lost: a year is as good as a thousand.
+	// not time.Duration, which ends after 292 years
 	expires := time.UnixMilli(time.Now().UnixMilli() + left)
 	return string(name), flasksession.Value{Data: data, Expires: expires}, nil
 }
 
-// flaskLeft is the time until expires in milliseconds, at most 1000 years: dates end with the year 9999.
-func flaskLeft(expires time.Time) int64 {
+// timeLeft is the time until expires in milliseconds, at most 1000 years, since dates end with the year 9999.
+func timeLeft(expires time.Time) int64 {
 	const most = 1000 * 365 * 24 * 3600 * 1000
-	return min(timeLeft(expires), most)
+	return min(expires.UnixMilli()-time.Now().UnixMilli(), most)
 }
 
-func (f *FlaskTable) check(data []byte) error {
+func (f *table) check(data []byte) error {
 	if len(data) > f.maxData {
-		return fmt.Errorf("%s: the session has %d bytes, at most %d fit into the column: set Config.MaxBytes", f.name, len(data), f.maxData)
+		return fmt.Errorf("flasksql: the session has %d bytes, at most %d fit into the column: set Config.MaxBytes", len(data), f.maxData)
 	}
 	return nil
 }
 
 // Create implements flasksession.Medium.
-func (f *FlaskTable) Create(ctx context.Context, key string, v flasksession.Value) error {
+func (f *table) Create(ctx context.Context, key string, v flasksession.Value) error {
 	if err := f.check(v.Data); err != nil {
 		return err
 	}
 	session, mark := f.names(key)
 	if f.text.create != "" {
-		n, err := f.exec(ctx, "create", f.text.create, session, v.Data, flaskLeft(v.Expires), mark)
+		n, err := f.client.Exec(ctx, "create", f.text.create, session, v.Data, timeLeft(v.Expires), mark)
 		if err == nil && n == 0 {
 			return store.ErrExists
 		}
 		return err
 	}
-	return f.transaction(ctx, "create", session, func(c Conn) error {
+	return f.transaction(ctx, "create", session, func(c sqlstore.Conn) error {
 		for _, name := range []string{session, mark} {
 			switch there, err := f.look(ctx, c, name); {
 			case err != nil:
@@ -228,24 +251,24 @@ func (f *FlaskTable) Create(ctx context.Context, key string, v flasksession.Valu
 }
 
 // Replace implements flasksession.Medium.
-func (f *FlaskTable) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
+func (f *table) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
 	if err := f.check(v.Data); err != nil {
 		return err
 	}
-	return f.update(ctx, "replace", key, version, f.Version(v.Data), f.text.replace, v.Data, flaskLeft(v.Expires))
+	return f.update(ctx, "replace", key, version, f.Version(v.Data), f.text.replace, v.Data, timeLeft(v.Expires))
 }
 
 // Touch implements flasksession.Medium.
-func (f *FlaskTable) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
-	return f.update(ctx, "touch", key, version, version, f.text.touch, flaskLeft(expires))
+func (f *table) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+	return f.update(ctx, "touch", key, version, version, f.text.touch, timeLeft(expires))
 }
 
-// update runs a statement on the session of the given version, which leaves it with the version after.
-func (f *FlaskTable) update(ctx context.Context, step, key string, version, after uint64, query string, args ...any) error {
+// update runs a statement on the session of the given version; after is the version that it leaves.
+func (f *table) update(ctx context.Context, step, key string, version, after uint64, query string, args ...any) error {
 	session, _ := f.names(key)
 	args = append(args, session)
-	if !strings.Contains(query, "substr(") {
-		return f.transaction(ctx, step, session, func(c Conn) error {
+	if !f.hashes {
+		return f.transaction(ctx, step, session, func(c sqlstore.Conn) error {
 			if err := f.compare(ctx, c, session, version); err != nil {
 				return err
 			}
@@ -253,11 +276,11 @@ func (f *FlaskTable) update(ctx context.Context, step, key string, version, afte
 			return err
 		})
 	}
-	n, err := f.exec(ctx, step, query, append(args, fmt.Sprintf("%015x", version))...)
+	n, err := f.client.Exec(ctx, step, query, append(args, flasksession.Hex(version))...)
 	if err != nil || n > 0 {
 		return err
 	}
-	// Where MySQL counts the rows that it changed, one that was the same before is not among them.
+	// If MySQL counts changed rows, it does not count a row that was the same before.
 	document, _, err := f.Load(ctx, key)
 	switch {
 	case err != nil:
@@ -270,45 +293,26 @@ func (f *FlaskTable) update(ctx context.Context, step, key string, version, afte
 	return store.ErrConflict
 }
 
-// transaction runs fn in a transaction. What fn says of the session is its result.
-func (f *FlaskTable) transaction(ctx context.Context, step, name string, fn func(Conn) error) error {
-	var answer error
-	err := f.run(ctx, step, func() error {
-		answer = nil
-		return f.db.Exclusive(ctx, name, func(c Conn) (err error) {
-			if f.begin != "" {
-				if _, err := c.Exec(ctx, f.begin); err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, end(ctx, c, err)) }()
-			}
-			err = fn(c)
+// transaction runs fn in a transaction. A result of fn that is about the session commits.
+func (f *table) transaction(ctx context.Context, step, name string, fn func(sqlstore.Conn) error) error {
+	var result error
+	err := f.client.Run(ctx, step, func() error {
+		result = nil
+		return f.client.DB.Exclusive(ctx, name, func(c sqlstore.Conn) error {
+			err := fn(c)
 			if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) {
-				answer, err = err, nil
+				result, err = err, nil
 			}
 			return err
 		})
 	})
-	return errors.Join(err, answer)
-}
-
-// end ends a transaction that Exclusive knows nothing of. The connection must not be used by others in the middle of it,
-// so it ends whatever became of the context.
-func end(ctx context.Context, c Conn, err error) error {
-	if err == nil {
-		_, err = c.Exec(ctx, "COMMIT")
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	_, _ = c.Exec(ctx, "ROLLBACK") // where the server is gone, so is the transaction
-	return nil
+	return errors.Join(err, result)
 }
 
 // look returns the live row of that name, nil if there is none.
-func (f *FlaskTable) look(ctx context.Context, c Conn, name string) (found *flasksession.Value, err error) {
+func (f *table) look(ctx context.Context, c sqlstore.Conn, name string) (found *flasksession.Value, err error) {
 	err = c.Query(ctx, f.text.look, func(scan func(...any) error) error {
-		is, v, err := scanFlask(scan)
+		is, v, err := scanRow(scan)
 		if err == nil && is == name {
 			found = &v
 		}
@@ -318,7 +322,7 @@ func (f *FlaskTable) look(ctx context.Context, c Conn, name string) (found *flas
 }
 
 // compare returns an error unless the session of the given version is there.
-func (f *FlaskTable) compare(ctx context.Context, c Conn, name string, version uint64) error {
+func (f *table) compare(ctx context.Context, c sqlstore.Conn, name string, version uint64) error {
 	v, err := f.look(ctx, c, name)
 	switch {
 	case err != nil:
@@ -331,20 +335,20 @@ func (f *FlaskTable) compare(ctx context.Context, c Conn, name string, version u
 	return nil
 }
 
-// put stores a row whatever is there. It is a row of its own: a Flask process that is about to change the one before, by
-// its id, must find nothing.
-func (f *FlaskTable) put(ctx context.Context, c Conn, name string, v flasksession.Value) error {
+// put stores a row, in place of any other of that name. It inserts a new one, since a Flask process that is about to
+// change the old row, by its id, must find nothing.
+func (f *table) put(ctx context.Context, c sqlstore.Conn, name string, v flasksession.Value) error {
 	if _, err := c.Exec(ctx, f.text.remove, name); err != nil {
 		return err
 	}
-	_, err := c.Exec(ctx, f.text.insert, name, v.Data, flaskLeft(v.Expires))
+	_, err := c.Exec(ctx, f.text.insert, name, v.Data, timeLeft(v.Expires))
 	return err
 }
 
 // Retire implements flasksession.Medium with one transaction.
-func (f *FlaskTable) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
+func (f *table) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
 	session, name := f.names(key)
-	return f.transaction(ctx, "replace", session, func(c Conn) error {
+	return f.transaction(ctx, "replace", session, func(c sqlstore.Conn) error {
 		if err := f.compare(ctx, c, session, version); err != nil {
 			return err
 		}
@@ -356,33 +360,33 @@ func (f *FlaskTable) Retire(ctx context.Context, key string, version uint64, mar
 }
 
 // Mark implements flasksession.Medium.
-func (f *FlaskTable) Mark(ctx context.Context, key string, mark flasksession.Value) error {
+func (f *table) Mark(ctx context.Context, key string, mark flasksession.Value) error {
 	session, name := f.names(key)
-	return f.transaction(ctx, "create", session, func(c Conn) error { return f.put(ctx, c, name, mark) })
+	return f.transaction(ctx, "create", session, func(c sqlstore.Conn) error { return f.put(ctx, c, name, mark) })
 }
 
 // Delete implements flasksession.Medium.
-func (f *FlaskTable) Delete(ctx context.Context, key string) error {
+func (f *table) Delete(ctx context.Context, key string) error {
 	session, name := f.names(key)
-	_, err := f.exec(ctx, "delete", f.text.removeBoth, session, name)
+	_, err := f.client.Exec(ctx, "delete", f.text.removeBoth, session, name)
 	return err
 }
 
-// flaskPage is how many sessions All reads at once, with their data.
-const flaskPage = 100
+// pageSize is how many sessions All reads at once, with their data.
+const pageSize = 100
 
 // All implements flasksession.Lister, in pages.
-func (f *FlaskTable) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
+func (f *table) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
 	return func(yield func(flasksession.Entry, error) bool) {
 		for last := ""; ; {
 			var found []flasksession.Entry
-			err := f.run(ctx, "list", func() error {
+			err := f.client.Run(ctx, "list", func() error {
 				found = nil
-				return f.db.Query(ctx, f.text.page, func(scan func(...any) error) error {
-					name, v, err := scanFlask(scan)
+				return f.client.DB.Query(ctx, f.text.page, func(scan func(...any) error) error {
+					name, v, err := scanRow(scan)
 					found = append(found, flasksession.Entry{Key: name, Value: v})
 					return err
-				}, last, int64(flaskPage))
+				}, last, int64(pageSize))
 			})
 			if err != nil {
 				yield(flasksession.Entry{}, err)
@@ -398,18 +402,18 @@ func (f *FlaskTable) All(ctx context.Context) iter.Seq2[flasksession.Entry, erro
 					return
 				}
 			}
-			if len(found) < flaskPage {
+			if len(found) < pageSize {
 				return
 			}
 		}
 	}
 }
 
-// Sweep removes at most limit expired sessions and marks. The table has no index of expiry.
-func (f *FlaskTable) Sweep(ctx context.Context, limit int) (removed int, err error) {
+// sweep removes at most limit expired sessions and marks. The table has no index of expiry.
+func (f *table) sweep(ctx context.Context, limit int) (removed int, err error) {
 	if limit <= 0 {
-		return 0, f.ended(ctx, "sweep")
+		return 0, f.client.Err(ctx, "sweep")
 	}
-	n, err := f.exec(ctx, "sweep", f.text.sweep, int64(limit))
+	n, err := f.client.Exec(ctx, "sweep", f.text.sweep, int64(limit))
 	return int(n), err
 }

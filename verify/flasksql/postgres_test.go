@@ -1,144 +1,54 @@
-package pgstore_test
+package flasksql
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"strings"
+	"database/sql"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/hipflask/session/flask"
-	"github.com/hipflask/session/internal/flasksession/layouttest"
-	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/flask/flasksql"
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store/pgstore"
-	"github.com/hipflask/session/store/storetest"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
-func openFlask(tb testing.TB, opts *pgstore.FlaskOptions) *pgstore.FlaskStore {
+var postgresServer = sync.OnceValue(func() *servertest.Server {
+	return servertest.Postgres(servertest.Shared, "max_connections=500")
+})
+
+var postgres = database{
+	dialect: flasksql.Postgres,
+	place: func(testing.TB) place {
+		return place{
+			table: newTable(),
+			open:  func(tb testing.TB) (sqlstore.DB, error) { return pgstore.OpenDB(tb.Context(), postgresServer().URL) },
+			bare:  func(tb testing.TB) *sql.DB { return connect(tb, "pgx", postgresServer().URL) },
+			share: func(tb testing.TB) sqlstore.DB {
+				pool, err := pgxpool.New(tb.Context(), postgresServer().URL)
+				if err != nil {
+					tb.Fatal(err)
+				}
+				tb.Cleanup(pool.Close)
+				return pgstore.NewDB(pool)
+			},
+		}
+	},
+	placeholders: sqlstore.Postgres,
+	overwrite:    `ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry`,
+	expiry:       "expiry",
+	write:        func(t time.Time) any { return t },
+	read:         func(_ testing.TB, v any) time.Time { return v.(time.Time) },
+}
+
+func connect(tb testing.TB, driver, name string) *sql.DB {
 	tb.Helper()
-	s, err := pgstore.OpenFlaskSession(tb.Context(), server().URL, opts)
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { s.Close() })
-	if err := s.Migrate(context.WithoutCancel(tb.Context())); err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
-func TestFlaskConformance(t *testing.T) {
-	t.Parallel()
-	opts := &pgstore.FlaskOptions{Table: table()}
-	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, opts) }, nil, nil,
-		storetest.Except("SweepCostIgnoresTheLiving", "Flask's table has no index of expiry"))
-}
-
-// sqlAlchemy is what Flask-Session 0.8 does to its table (flask_session/sqlalchemy/sqlalchemy.py).
-type sqlAlchemy struct {
-	t     testing.TB
-	db    *pgxpool.Pool
-	table string
-}
-
-func (a sqlAlchemy) exec(query string, args ...any) {
-	if _, err := a.db.Exec(context.WithoutCancel(a.t.Context()), query, args...); err != nil {
-		a.t.Error(err)
-	}
-}
-
-func (a sqlAlchemy) set(key string, document []byte, life time.Duration) {
-	a.exec(`INSERT INTO `+a.table+` (session_id, data, expiry) VALUES ($1, $2, $3)
-		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry`,
-		"session:"+key, document, time.Now().Add(life).UTC())
-}
-
-func (a sqlAlchemy) get(key string) (document []byte, left time.Duration, ok bool) {
-	var expiry time.Time
-	err := a.db.QueryRow(context.WithoutCancel(a.t.Context()),
-		`SELECT data, expiry FROM `+a.table+` WHERE session_id = $1`, "session:"+key).Scan(&document, &expiry)
-	return document, time.Until(expiry), err == nil && time.Now().Before(expiry)
-}
-
-func (a sqlAlchemy) delete(key string) {
-	a.exec(`DELETE FROM `+a.table+` WHERE session_id = $1`, "session:"+key)
-}
-
-func TestFlaskShared(t *testing.T) {
-	t.Parallel()
-	name := table()
-	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
-		a := sqlAlchemy{tb, pool(tb, server().URL, nil), name}
-		return layouttest.Backend{
-			Store: openFlask(tb, &pgstore.FlaskOptions{Table: name}), Serializer: flask.Msgpack, Set: a.set, Get: a.get, Delete: a.delete,
-		}
-	})
-}
-
-// TestFlaskAll: every session with its data, without marks, expired ones and those of another prefix.
-func TestFlaskAll(t *testing.T) {
-	t.Parallel()
-	name := table()
-	s := openFlask(t, &pgstore.FlaskOptions{Table: name})
-	a := sqlAlchemy{t, pool(t, server().URL, nil), name}
-	want := map[string]bool{}
-	for i := range 250 {
-		key := fmt.Sprint("key", i)
-		want[key] = true
-		a.set(key, []byte("data of "+key), time.Hour)
-	}
-	a.set("over", []byte("x"), -time.Minute)
-	rec, err := s.Load(t.Context(), "key7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec.Kind, rec.ExpiresAt = store.Ended, time.Now().Add(time.Hour)
-	if err := s.Replace(t.Context(), rec, rec.Version); err != nil {
-		t.Fatal(err)
-	}
-	a.set("key7", []byte("written after the end"), time.Hour)
-	delete(want, "key7")
-	for rec, err := range s.All(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !want[rec.Key] || string(rec.Data) != "data of "+rec.Key || time.Until(rec.ExpiresAt) < 50*time.Minute {
-			t.Errorf("got a session that was not expected, or other data: %v", rec)
-		}
-		delete(want, rec.Key)
-	}
-	if len(want) > 0 {
-		t.Errorf("%d sessions were not listed", len(want))
-	}
-	if n, err := s.Sweep(t.Context(), 10); n != 1 || err != nil {
-		t.Errorf("Sweep: got %d, %v; want 1", n, err)
-	}
-	for range s.All(t.Context()) {
-		break
-	}
-}
-
-func TestFlaskRefuses(t *testing.T) {
-	t.Parallel()
-	name := table()
-	s := openFlask(t, &pgstore.FlaskOptions{Table: name})
-	a := sqlAlchemy{t, pool(t, server().URL, nil), name}
-	for name, opts := range map[string]*pgstore.FlaskOptions{
-		"a table's name": {Table: "a;b"}, "a long prefix": {KeyPrefix: strings.Repeat("x", 200)},
-	} {
-		if s, err := pgstore.FlaskSession(a.db, opts); err == nil {
-			s.Close()
-			t.Errorf("%s was taken", name)
-		}
-	}
-	if _, err := pgstore.FlaskSession(nil, nil); err == nil {
-		t.Error("nil was taken")
-	}
-	a.set("twice", []byte("x"), time.Hour)
-	if err := s.Create(t.Context(), store.Record{Key: "twice", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("y")}); !errors.Is(err, store.ErrExists) {
-		t.Errorf("Create of a taken key: got %v, want %v", err, store.ErrExists)
-	}
+	tb.Cleanup(func() { db.Close() })
+	return db
 }
