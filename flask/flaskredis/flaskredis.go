@@ -1,7 +1,34 @@
-package redisstore
+// Package flaskredis shares the sessions of a Flask application with Flask-Session's SESSION_TYPE "redis", in Redis or
+// Valkey, while both run:
+//
+//	st, err := flaskredis.Open(ctx, os.Getenv("REDIS_URL"), nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer st.Close()
+//	sessions, err := session.New(session.Config{
+//		SecretKey:  os.Getenv("SECRET_KEY"), // the Flask application's
+//		Store:      st,
+//		IDFormat:   flask.SID, // or SignedSID
+//		Serializer: flask.Msgpack, // or JSON
+//		Cookie:     session.Cookie{Name: "session", Persistent: true},
+//	})
+//
+// # What is promised
+//
+// A session is a string with a time to live, under the name that Flask-Session gives it. Every write is one script, sent
+// at most once, that compares the whole content by its SHA-1: it never takes the place of what a Flask process has written
+// since, and never creates a session again that was deleted. A session that was ended or renewed here leaves a mark for
+// Config.Grace, named "hipflask:{" + the session's name + "}", which is in the same slot of a cluster.
+//
+// Only content is compared: a session that was changed and changed back counts as unchanged. A Flask process overwrites
+// what Go has written since it read the session; docs/flask-session.md in the repository has the details. The Store does
+// not wait for replicas, and is no store.Lister: Flask-Session has no index by user.
+package flaskredis
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,11 +41,12 @@ import (
 
 	"github.com/hipflask/session/flask/flasksession"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/redisstore"
 )
 
-// FlaskOptions are the settings of a FlaskStore. The zero value is what Flask-Session has.
-type FlaskOptions struct {
-	// KeyPrefix is SESSION_KEY_PREFIX. Empty: "session:".
+// Options are the settings of a Store. The zero value has the defaults of Flask-Session.
+type Options struct {
+	// KeyPrefix is SESSION_KEY_PREFIX. Default: "session:".
 	KeyPrefix string
 
 	// NoKeyPrefix is for an application whose SESSION_KEY_PREFIX is empty.
@@ -27,108 +55,126 @@ type FlaskOptions struct {
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
-// FlaskStore is a [store.Store] over the sessions of a Flask application with Flask-Session's SESSION_TYPE "redis", which
-// it may share while both run. Use it with flask.SID (or SignedSID) as Config.IDFormat and flask.Msgpack (or JSON) as
-// Config.Serializer.
-//
-// A session is a string with a time to live under Flask's name for it. Every write is one script that compares the whole
-// content, by its SHA-1: it never takes the place of what a Flask process has written since, and never makes a session
-// again that was deleted. A session that was ended or renewed here leaves a mark for Config.Grace, named "hipflask:{" +
-// Flask's name + "}", which is in the same slot of a cluster.
-//
-// The content is all there is to compare: a session that was changed and changed back counts as unchanged. A Flask process
-// overwrites what Go has written since it read the session. docs/flask-session.md tells the rest. It does not wait for
-// replicas, and is no Lister: Flask-Session has no index by user.
-type FlaskStore struct {
-	*flasksession.Store
-	medium *flaskKeys
+// Store is a [store.Store] over the sessions. Its methods are safe for concurrent use. Make one with [Open] or [New].
+type Store struct {
+	engine
+	client rueidis.Client
+	owned  bool // made by Open
 }
 
-var _ store.Store = (*FlaskStore)(nil)
+// engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
+type engine = *flasksession.Store
 
-// FlaskSession returns a FlaskStore that uses a client, which stays the caller's; what [New] says of it holds here too. Nil
-// opts are the defaults. It does no I/O.
-func FlaskSession(client rueidis.Client, opts *FlaskOptions) (*FlaskStore, error) {
-	s, err := New(client, nil)
+var _ store.Store = (*Store)(nil)
+
+// New returns a Store that uses a client, which stays the caller's; what [redisstore.New] says of the client holds here
+// too. Nil opts are the defaults. It does no I/O.
+func New(client rueidis.Client, opts *Options) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("flaskredis: the client is nil")
+	}
+	if opts == nil {
+		opts = new(Options)
+	}
+	m := &keys{client, flasksession.Prefix(opts.KeyPrefix, opts.NoKeyPrefix)}
+	return &Store{engine: flasksession.New(m), client: client}, nil
+}
+
+// Open connects to the server that a URL names, as [redisstore.Dial] does, and returns a Store whose Close closes the
+// connections. It tries a read and a write, with the permissions that docs/flask-session.md names.
+func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	client, err := redisstore.Dial(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return flaskStore(s, opts), nil
-}
-
-// OpenFlaskSession connects to the server that a URL names, as [Open] does, and returns a FlaskStore whose Close closes
-// the connections. It tries a read and a write, with the permissions that docs/flask-session.md names.
-func OpenFlaskSession(ctx context.Context, url string, opts *FlaskOptions) (*FlaskStore, error) {
-	s, err := connect(ctx, url, nil)
+	s, err := New(client, opts)
 	if err != nil {
+		client.Close()
 		return nil, err
 	}
-	f := flaskStore(s, opts)
+	s.owned = true
 	name := "try-" + rand.Text()
-	if _, err = f.Load(ctx, name); errors.Is(err, store.ErrNotFound) {
-		err = f.Delete(ctx, name)
+	if _, err = s.Load(ctx, name); errors.Is(err, store.ErrNotFound) {
+		err = s.Delete(ctx, name)
 	}
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
-	return f, nil
+	return s, nil
 }
 
-func flaskStore(s *Store, opts *FlaskOptions) *FlaskStore {
-	m := &flaskKeys{Store: s, prefix: flasksession.DefaultPrefix}
-	if opts != nil && (opts.KeyPrefix != "" || opts.NoKeyPrefix) {
-		m.prefix = opts.KeyPrefix
+// Close closes the connections of a Store that Open made, and does nothing to others. Calls in flight may fail. The error
+// is always nil, also when the Store was closed before.
+func (s *Store) Close() error {
+	if s.owned {
+		s.client.Close()
 	}
-	return &FlaskStore{flasksession.New(m), m}
+	return nil
 }
 
-// Close closes the connections of a FlaskStore that OpenFlaskSession made. Closing twice is fine.
-func (s *FlaskStore) Close() error { return s.medium.Store.Close() }
-
-// flaskKeys is Flask-Session's layout (flask_session/redis/redis.py). Its Store is for the connections.
-type flaskKeys struct {
-	*Store
+// keys is Flask-Session's layout (flask_session/redis/redis.py) as a flasksession.Medium.
+type keys struct {
+	client rueidis.Client
 	prefix string
 }
 
-func (m *flaskKeys) Version(document []byte) uint64 { return flasksession.SHA1(document) }
+func (m *keys) Version(document []byte) uint64 { return flasksession.SHA1(document) }
 
-// The scripts take the session's key and its mark's. The version is 15 digits of the content's SHA-1, whose sha1hex is the
-// only hash that scripts have.
-const compareFlask = `local v = redis.call('GET', KEYS[1])
+// What the scripts return.
+const (
+	notFound = 0
+	done     = 1
+	conflict = 2
+	exists   = 3
+)
+
+// script returns a script that is sent by its SHA-1, and once more as a text if the server doesn't know that. Nothing
+// depends on the strength of the hash.
+func script(text string) (lua *rueidis.Lua) {
+	fips140.WithoutEnforcement(func() { lua = rueidis.NewLuaScript(text) })
+	return lua
+}
+
+// The scripts take the names of the session and of its mark. The version is 15 digits of the content's SHA-1, since
+// sha1hex is the only hash that scripts have.
+const compare = `local v = redis.call('GET', KEYS[1])
 if not v then return 0 end
 if string.sub(redis.sha1hex(v), 1, 15) ~= ARGV[1] then return 2 end
 `
 
+const loadText = `return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[2])}`
+
 var (
-	flaskLoad = script{"33b20ee042a2f96711a34f5ab19106fe54d7d15c", `return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[2])}`}
+	loadScript = script(loadText)
 
 	// create takes: document; milliseconds left or "0".
-	flaskCreate = script{"b1deacbef96c6b0f3c97f0af0e5c1f46c86bfd0b", `if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 3 end
+	createScript = script(`if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 3 end
 if ARGV[2] ~= '0' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return 1`}
+return 1`)
 
 	// replace takes: version; document; milliseconds left or "0".
-	flaskReplace = script{"1bcce5bfd18018eb59ba16a953ad993795f1454d", compareFlask + `if ARGV[3] == '0' then
+	replaceScript = script(compare + `if ARGV[3] == '0' then
   redis.call('DEL', KEYS[1])
 else
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-return 1`}
+return 1`)
 
-	// touch takes: version; milliseconds left, which end the session if they are 0.
-	flaskTouch = script{"b691afe9b948e16ec875bf68eca96a9346cf35f8", compareFlask + `redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1`}
+	// touch takes: version; milliseconds left, of which 0 ends the session.
+	touchScript = script(compare + `redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1`)
 
-	// retire takes: version; mark; milliseconds left or "0". It removes first: see replaceScript.
-	flaskRetire = script{"422ae71d6768a22a581f2381cbd936b09ce111b3", compareFlask + `redis.call('DEL', KEYS[1])
+	// retire takes: version; mark; milliseconds left or "0". It removes the session first, since a server that has reached
+	// maxmemory lets a script store something only after it has removed something.
+	retireScript = script(compare + `redis.call('DEL', KEYS[1])
 if ARGV[3] ~= '0' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
-return 1`}
+return 1`)
 )
 
-// names returns the session's key and its mark's. Braces around a key that has none make the two hash alike on a cluster.
-func (m *flaskKeys) names(key string) (session, mark string) {
+// names returns the names of a session and of its mark. The braces around the session's name, if it has none itself, make
+// both hash to one slot of a cluster.
+func (m *keys) names(key string) (session, mark string) {
 	session = m.prefix + key
 	if _, rest, ok := strings.Cut(session, "{"); ok && strings.Index(rest, "}") > 0 {
 		return session, flasksession.MarkPrefix + session
@@ -136,65 +182,87 @@ func (m *flaskKeys) names(key string) (session, mark string) {
 	return session, flasksession.MarkPrefix + "{" + session + "}"
 }
 
-// exec runs a script once, on both keys.
-func (m *flaskKeys) exec(ctx context.Context, sc *script, key string, args ...string) rueidis.RedisResult {
+var errUnexpected = errors.New("unexpected answer")
+
+func failed(op string, err error) error {
+	return fmt.Errorf("flaskredis: %s: %w", op, redisstore.Clean(err))
+}
+
+// exec runs a script on both names of a session.
+func (m *keys) exec(ctx context.Context, sc *rueidis.Lua, key string, args ...string) rueidis.RedisResult {
 	session, mark := m.names(key)
-	res := m.do(ctx, m.client.B().Evalsha().Sha1(sc.sha1).Numkeys(2).Key(session, mark).Arg(args...).Build())
-	if noScript(res) {
-		res = m.do(ctx, m.client.B().Eval().Script(sc.lua).Numkeys(2).Key(session, mark).Arg(args...).Build())
-	}
-	return res
+	return sc.Exec(ctx, m.client, []string{session, mark}, args)
 }
 
 // change runs a script that writes.
-func (m *flaskKeys) change(ctx context.Context, op string, sc *script, key string, args ...string) error {
-	if err := check(key); err != nil {
-		return err
-	}
-	a, err := parse(m.exec(ctx, sc, key, args...))
+func (m *keys) change(ctx context.Context, op string, sc *rueidis.Lua, key string, args ...string) error {
+	code, err := m.exec(ctx, sc, key, args...).AsInt64()
 	if err != nil {
+		if wrongType(err) {
+			return store.ErrNotFound
+		}
 		return failed(op, err)
 	}
-	switch a.code {
-	case answerDone:
+	switch code {
+	case done:
 		return nil
-	case answerNotFound:
+	case notFound:
 		return store.ErrNotFound
-	case answerConflict:
+	case conflict:
 		return store.ErrConflict
-	case answerExists:
+	case exists:
 		return store.ErrExists
 	}
 	return failed(op, errUnexpected)
 }
 
-func flaskVersion(version uint64) string { return fmt.Sprintf("%015x", version) }
-
-func timeLeft(expires time.Time) string { return milliseconds(left(expires)) }
-
-func (m *flaskKeys) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
-	if err := check(key); err != nil {
-		return nil, nil, err
-	}
-	res := m.read(ctx, func() rueidis.RedisResult { return m.exec(ctx, &flaskLoad, key) })
-	return flaskValues(res)
+// wrongType reports whether a key holds something else than a string, which is no session.
+func wrongType(err error) bool {
+	answered, ok := rueidis.IsRedisErr(err)
+	return ok && strings.Contains(answered.Error(), "WRONGTYPE")
 }
 
-// flaskValues reads what flaskLoad answers. An empty value counts as none, as for Flask-Session; what never expires, as
-// ending after 50 years.
-func flaskValues(res rueidis.RedisResult) (document, mark *flasksession.Value, err error) {
+// timeLeft returns the milliseconds until expires as an argument of a script, "0" if there are none.
+func timeLeft(expires time.Time) string {
+	const most = int64(1e15) // 30,000 years: Redis adds it to its clock
+	return strconv.FormatInt(min(max(expires.UnixMilli()-time.Now().UnixMilli(), 0), most), 10)
+}
+
+// reads is how often a read is sent if connections break: a server that was restarted leaves several broken ones.
+const reads = 3
+
+// read sends a command that only reads, until it is answered.
+func read(ctx context.Context, send func() rueidis.RedisResult) (res rueidis.RedisResult) {
+	for range reads {
+		res = send()
+		if err := res.NonRedisError(); err == nil || ctx.Err() != nil || errors.Is(err, rueidis.ErrClosing) {
+			break
+		}
+	}
+	return res
+}
+
+func (m *keys) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
+	return values(read(ctx, func() rueidis.RedisResult { return m.exec(ctx, loadScript, key) }))
+}
+
+// never is the remaining lifetime that is reported of a session without expiry.
+const never = 50 * 365 * 24 * time.Hour
+
+// values reads the result of loadScript. An empty value counts as none, as for Flask-Session.
+func values(res rueidis.RedisResult) (document, mark *flasksession.Value, err error) {
 	values, err := res.ToArray()
 	if err == nil && len(values) != 3 {
 		err = errUnexpected
 	}
 	if err != nil {
-		if err = failed("load", err); errors.Is(err, store.ErrNotFound) {
-			err = nil
+		if wrongType(err) {
+			return nil, nil, nil
 		}
-		return nil, nil, err
+		return nil, nil, failed("load", err)
 	}
 	if data, err := values[0].AsBytes(); err == nil && len(data) > 0 {
-		left := 50 * 365 * 24 * time.Hour
+		left := never
 		if ms, err := values[1].AsInt64(); err == nil && ms >= 0 {
 			left = time.Duration(ms) * time.Millisecond
 		}
@@ -206,59 +274,56 @@ func flaskValues(res rueidis.RedisResult) (document, mark *flasksession.Value, e
 	return document, mark, nil
 }
 
-func (m *flaskKeys) Create(ctx context.Context, key string, v flasksession.Value) error {
-	return m.change(ctx, "create", &flaskCreate, key, string(v.Data), timeLeft(v.Expires))
+func (m *keys) Create(ctx context.Context, key string, v flasksession.Value) error {
+	return m.change(ctx, "create", createScript, key, string(v.Data), timeLeft(v.Expires))
 }
 
-func (m *flaskKeys) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
-	return m.change(ctx, "replace", &flaskReplace, key, flaskVersion(version), string(v.Data), timeLeft(v.Expires))
+func (m *keys) Replace(ctx context.Context, key string, version uint64, v flasksession.Value) error {
+	return m.change(ctx, "replace", replaceScript, key, flasksession.Hex(version), string(v.Data), timeLeft(v.Expires))
 }
 
-func (m *flaskKeys) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
-	return m.change(ctx, "touch", &flaskTouch, key, flaskVersion(version), timeLeft(expires))
+func (m *keys) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
+	return m.change(ctx, "touch", touchScript, key, flasksession.Hex(version), timeLeft(expires))
 }
 
-func (m *flaskKeys) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
-	return m.change(ctx, "replace", &flaskRetire, key, flaskVersion(version), string(mark.Data), timeLeft(mark.Expires))
+func (m *keys) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
+	return m.change(ctx, "replace", retireScript, key, flasksession.Hex(version), string(mark.Data), timeLeft(mark.Expires))
 }
 
-func (m *flaskKeys) Mark(ctx context.Context, key string, mark flasksession.Value) error {
+func (m *keys) Mark(ctx context.Context, key string, mark flasksession.Value) error {
 	left := timeLeft(mark.Expires)
-	if err := check(key); err != nil || left == "0" {
-		return err
+	if left == "0" {
+		return nil
 	}
 	_, name := m.names(key)
-	return m.plain(ctx, "create", m.client.B().Set().Key(name).Value(string(mark.Data)).Px(time.Until(mark.Expires)).Build())
+	return m.plain(ctx, "create", m.client.B().Arbitrary("SET").Keys(name).Args(string(mark.Data), "PX", left).Build())
 }
 
-func (m *flaskKeys) Delete(ctx context.Context, key string) error {
-	if err := check(key); err != nil {
-		return err
-	}
+func (m *keys) Delete(ctx context.Context, key string) error {
 	session, mark := m.names(key)
 	return m.plain(ctx, "delete", m.client.B().Del().Key(session, mark).Build())
 }
 
-func (m *flaskKeys) plain(ctx context.Context, op string, command rueidis.Completed) error {
-	if err := m.do(ctx, command).Error(); err != nil {
+func (m *keys) plain(ctx context.Context, op string, command rueidis.Completed) error {
+	if err := m.client.Do(ctx, command).Error(); err != nil {
 		return failed(op, err)
 	}
 	return nil
 }
 
 // All yields every session, by the server's SCAN of each master, a few hundred at a time.
-func (m *flaskKeys) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
+func (m *keys) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
 	return func(yield func(flasksession.Entry, error) bool) {
-		nodes, err := m.masters(ctx)
+		nodes, err := redisstore.Masters(ctx, m.client)
 		if err != nil {
 			yield(flasksession.Entry{}, failed("list", err))
 			return
 		}
-		seen, pattern := newWindow(), escape(m.prefix)+"*"
+		pattern, seen := globs.Replace(m.prefix)+"*", new(window)
 		for _, node := range nodes {
 			for cursor := "0"; ; {
-				entry, err := m.read(ctx, func() rueidis.RedisResult {
-					return node.Do(ctx, node.B().Arbitrary("SCAN", cursor, "MATCH", pattern, "COUNT", pageText).Build())
+				entry, err := read(ctx, func() rueidis.RedisResult {
+					return node.Do(ctx, node.B().Arbitrary("SCAN", cursor, "MATCH", pattern, "COUNT", "256").Build())
 				}).AsScanEntry()
 				if err != nil {
 					yield(flasksession.Entry{}, failed("list", err))
@@ -276,32 +341,53 @@ func (m *flaskKeys) All(ctx context.Context) iter.Seq2[flasksession.Entry, error
 	}
 }
 
-// page yields the sessions under names, and tells whether the loop goes on.
-func (m *flaskKeys) page(ctx context.Context, names []string, seen *window, yield func(flasksession.Entry, error) bool) bool {
-	var keys []string
+// globs makes a text mean itself in a pattern of SCAN.
+var globs = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
+
+// window remembers the last names that SCAN has returned. SCAN may return a name twice while the table shrinks, but soon
+// after the first time, so that a bounded number is enough.
+type window struct{ young, aging map[string]bool }
+
+const windowSize = 1 << 16
+
+// add returns false if the name was added before, not too long ago.
+func (w *window) add(name string) bool {
+	if w.young[name] || w.aging[name] {
+		return false
+	}
+	if w.young == nil || len(w.young) >= windowSize {
+		w.young, w.aging = map[string]bool{}, w.young
+	}
+	w.young[name] = true
+	return true
+}
+
+// page yields the sessions under names that were not seen before, and reports whether the loop goes on.
+func (m *keys) page(ctx context.Context, names []string, seen *window, yield func(flasksession.Entry, error) bool) bool {
+	var found []string
 	var commands rueidis.Commands
 	for _, name := range names {
-		key := strings.TrimPrefix(name, m.prefix)
-		if m.prefix == "" && strings.HasPrefix(name, flasksession.MarkPrefix) || check(key) != nil || !seen.add(name) {
+		if m.prefix == "" && strings.HasPrefix(name, flasksession.MarkPrefix) || !seen.add(name) {
 			continue
 		}
+		key := strings.TrimPrefix(name, m.prefix)
 		session, mark := m.names(key)
-		keys = append(keys, key)
-		commands = append(commands, m.client.B().Evalsha().Sha1(flaskLoad.sha1).Numkeys(2).Key(session, mark).Build())
+		found = append(found, key)
+		commands = append(commands, m.client.B().Eval().Script(loadText).Numkeys(2).Key(session, mark).Build())
 	}
-	if len(keys) == 0 {
+	if len(found) == 0 {
 		return true
 	}
 	for i, res := range m.client.DoMulti(ctx, commands...) {
-		document, mark, err := flaskValues(res)
-		if err != nil { // a connection that broke, a server that does not know the script yet
-			document, mark, err = m.Load(ctx, keys[i])
+		document, mark, err := values(res)
+		if err != nil { // perhaps a connection that broke: Load tries again
+			document, mark, err = m.Load(ctx, found[i])
 		}
 		if err != nil {
 			yield(flasksession.Entry{}, err)
 			return false
 		}
-		if document != nil && mark == nil && !yield(flasksession.Entry{Key: keys[i], Value: *document}, nil) {
+		if document != nil && mark == nil && !yield(flasksession.Entry{Key: found[i], Value: *document}, nil) {
 			return false
 		}
 	}

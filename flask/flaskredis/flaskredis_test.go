@@ -1,24 +1,49 @@
-package redisstore_test
+package flaskredis_test
 
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/flask/flaskredis"
 	"github.com/hipflask/session/flask/flasksession/layouttest"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/redisstore"
 	"github.com/hipflask/session/store/storetest"
 )
 
-func openFlask(tb testing.TB, url string, opts *redisstore.FlaskOptions) *redisstore.FlaskStore {
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+// The servers that tests share, each started by the first test that needs it.
+var (
+	redis   = sync.OnceValue(func() *servertest.Server { return servertest.Redis(servertest.Shared) })
+	cluster = sync.OnceValue(func() *servertest.Cluster {
+		c := servertest.RedisCluster(servertest.Shared)
+		// On a busy machine a master may be silent for long, and no test here is about a failover.
+		for _, node := range c.Nodes {
+			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{node.Addr}, ForceSingleClient: true, DisableCache: true})
+			if err == nil {
+				err = client.Do(context.Background(), client.B().Arbitrary("CONFIG", "SET", "cluster-node-timeout", "60000").Build()).Error()
+				client.Close()
+			}
+			if err != nil {
+				panic(err)
+			}
+		}
+		return c
+	})
+)
+
+func clusterURL() string { return "redis://" + strings.Join(cluster().Addrs(), ",") }
+
+func open(tb testing.TB, url string, opts *flaskredis.Options) *flaskredis.Store {
 	tb.Helper()
-	s, err := redisstore.OpenFlaskSession(tb.Context(), url, opts)
+	s, err := flaskredis.Open(tb.Context(), url, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -26,9 +51,9 @@ func openFlask(tb testing.TB, url string, opts *redisstore.FlaskOptions) *rediss
 	return s
 }
 
-func TestFlaskConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, redis().URL, nil) }, nil, nil, storetest.OwnExpiry())
+	layouttest.Run(t, func(tb testing.TB) store.Store { return open(tb, redis().URL, nil) }, nil, nil, storetest.OwnExpiry())
 }
 
 // redisPy is what Flask-Session 0.8 does with redis-py (flask_session/redis/redis.py).
@@ -74,39 +99,39 @@ func (p redisPy) delete(key string) {
 	}
 }
 
-func TestFlaskShared(t *testing.T) {
+func TestShared(t *testing.T) {
 	t.Parallel()
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := newRedisPy(tb, redis().Addr)
-		return layouttest.Backend{Store: openFlask(tb, redis().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete}
+		return layouttest.Backend{Store: open(tb, redis().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete}
 	})
 }
 
-// TestFlaskSharedTagged is an application that writes Flask's tagged JSON to its store.
-func TestFlaskSharedTagged(t *testing.T) {
+// TestSharedTagged is an application that writes Flask's tagged JSON to its store.
+func TestSharedTagged(t *testing.T) {
 	t.Parallel()
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := newRedisPy(tb, redis().Addr)
 		p.prefix = "tagged:"
 		return layouttest.Backend{
-			Store:      openFlask(tb, redis().URL, &redisstore.FlaskOptions{KeyPrefix: p.prefix}),
+			Store:      open(tb, redis().URL, &flaskredis.Options{KeyPrefix: p.prefix}),
 			Serializer: flask.TaggedJSON, Set: p.set, Get: p.get, Delete: p.delete,
 		}
 	})
 }
 
-// TestFlaskSharedOnCluster: a session and its mark are in one slot.
-func TestFlaskSharedOnCluster(t *testing.T) {
+// TestSharedOnCluster: a session and its mark are in one slot.
+func TestSharedOnCluster(t *testing.T) {
 	t.Parallel()
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := newRedisPy(tb, cluster().Addrs()...)
 		p.prefix = "{shop}:"
 		return layouttest.Backend{
-			Store:      openFlask(tb, clusterURL(), &redisstore.FlaskOptions{KeyPrefix: "{shop}:"}),
+			Store:      open(tb, clusterURL(), &flaskredis.Options{KeyPrefix: "{shop}:"}),
 			Serializer: flask.JSON, Set: p.set, Get: p.get, Delete: p.delete,
 		}
 	})
-	s := openFlask(t, clusterURL(), nil)
+	s := open(t, clusterURL(), nil)
 	for range 20 { // without a tag of the prefix's own
 		rec := store.Record{Key: newSID(), Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}
 		if err := s.Create(t.Context(), rec); err != nil {
@@ -128,10 +153,10 @@ func newSID() string {
 	return key
 }
 
-func TestFlaskNewUsesTheCallersClient(t *testing.T) {
+func TestNewUsesTheCallersClient(t *testing.T) {
 	t.Parallel()
 	p := newRedisPy(t, redis().Addr)
-	s, err := redisstore.FlaskSession(p.client, &redisstore.FlaskOptions{NoKeyPrefix: true})
+	s, err := flaskredis.New(p.client, &flaskredis.Options{NoKeyPrefix: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,17 +171,17 @@ func TestFlaskNewUsesTheCallersClient(t *testing.T) {
 	if got, _, ok := p.get(key); !ok || string(got) != "x" {
 		t.Errorf("got %q, %v; want the document under the bare ID", got, ok)
 	}
-	if _, err := redisstore.FlaskSession(nil, nil); err == nil {
+	if _, err := flaskredis.New(nil, nil); err == nil {
 		t.Error("a nil client was taken")
 	}
 }
 
-// TestFlaskAll: every session with its data, marks and other applications' keys left out.
-func TestFlaskAll(t *testing.T) {
+// TestAll: every session with its data, marks and other applications' keys left out.
+func TestAll(t *testing.T) {
 	t.Parallel()
 	p := newRedisPy(t, redis().Addr)
 	p.prefix = "all*:"
-	s := openFlask(t, redis().URL, &redisstore.FlaskOptions{KeyPrefix: p.prefix})
+	s := open(t, redis().URL, &flaskredis.Options{KeyPrefix: p.prefix})
 	want := map[string]bool{}
 	for range 700 {
 		key := newSID()
@@ -191,12 +216,12 @@ func TestFlaskAll(t *testing.T) {
 	}
 }
 
-// TestFlaskOddValues: an empty value is none for Flask-Session, another type none for anybody, and none that never
+// TestOddValues: an empty value is none for Flask-Session, another type none for anybody, and none that never
 // expires is one that is about to.
-func TestFlaskOddValues(t *testing.T) {
+func TestOddValues(t *testing.T) {
 	t.Parallel()
 	p := newRedisPy(t, redis().Addr)
-	s := openFlask(t, redis().URL, nil)
+	s := open(t, redis().URL, nil)
 	empty, list, forever := newSID(), newSID(), newSID()
 	p.set(empty, nil, time.Hour)
 	p.do(p.client.B().Lpush().Key("session:" + list).Element("x").Build())
@@ -211,8 +236,8 @@ func TestFlaskOddValues(t *testing.T) {
 	}
 }
 
-// TestFlaskPermissions: what docs/flask-session.md says is enough, and what it does not say is missed.
-func TestFlaskPermissions(t *testing.T) {
+// TestPermissions: what docs/flask-session.md says is enough, and what it does not say is missed.
+func TestPermissions(t *testing.T) {
 	t.Parallel()
 	server := servertest.Redis(t)
 	p := newRedisPy(t, server.Addr)
@@ -225,7 +250,7 @@ func TestFlaskPermissions(t *testing.T) {
 		}
 		return "redis://" + name + ":secret@" + server.Addr
 	}
-	s := openFlask(t, user("enough", rules...), nil)
+	s := open(t, user("enough", rules...), nil)
 	key := newSID()
 	p.set(key, []byte("x"), time.Hour)
 	rec, err := s.Load(t.Context(), key)
@@ -252,7 +277,7 @@ func TestFlaskPermissions(t *testing.T) {
 				fewer = append(fewer, rule)
 			}
 		}
-		_, err := redisstore.OpenFlaskSession(t.Context(), user("fewer", fewer...), nil)
+		_, err := flaskredis.Open(t.Context(), user("fewer", fewer...), nil)
 		if err == nil || !strings.Contains(err.Error(), "permission") {
 			t.Errorf("without %s: got %v, want an error about a permission", missing, err)
 		}
