@@ -1,22 +1,48 @@
-package memcachedstore_test
+package flaskmemcached_test
 
 import (
+	"flag"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/flask/flaskmemcached"
 	"github.com/hipflask/session/flask/flasksession/layouttest"
+	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/memcachedstore"
 	"github.com/hipflask/session/store/storetest"
 )
 
-func openFlask(tb testing.TB, url string, opts *memcachedstore.FlaskOptions) *memcachedstore.FlaskStore {
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8") // most tests wait for an expiry, and need no processor meanwhile
+	servertest.Main(m)
+}
+
+// shared is the server of all tests.
+var shared = sync.OnceValue(func() *servertest.Server { return servertest.Memcached(servertest.Shared, "-m", "1024") })
+
+// coarse is what the documentation of package memcachedstore says about expiry.
+const coarse = 4 * time.Second
+
+// maxData leaves room for the largest head, key and texts of two records in an item of 1 MiB.
+const maxData = 500_000
+
+// bare returns a client of its own for the server at addr.
+func bare(tb testing.TB, addr string) *memcache.Client {
+	c := memcache.New(addr)
+	c.Timeout = 10 * time.Second
+	tb.Cleanup(func() { c.Close() })
+	return c
+}
+
+func open(tb testing.TB, url string, opts *flaskmemcached.Options) *flaskmemcached.Store {
 	tb.Helper()
-	s, err := memcachedstore.OpenFlaskSession(tb.Context(), url, opts)
+	s, err := flaskmemcached.Open(tb.Context(), url, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -27,10 +53,10 @@ func openFlask(tb testing.TB, url string, opts *memcachedstore.FlaskOptions) *me
 // takenBack is what a layout of two items can't do: seldom, on a busy machine, a request answers 503.
 const takenBack = "a mark stands for a moment, and is taken back, when the session was just changed: who follows it meanwhile gets in the way of the login"
 
-func TestFlaskConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	layouttest.Run(t, func(tb testing.TB) store.Store { return openFlask(tb, shared().URL, nil) }, nil, nil,
-		storetest.OwnExpiry(), storetest.CoarseExpiry(coarse), storetest.MaxData(maxData/2),
+	layouttest.Run(t, func(tb testing.TB) store.Store { return open(tb, shared().URL, nil) }, nil, nil,
+		storetest.OwnExpiry(), storetest.CoarseExpiry(coarse), storetest.MaxData(maxData),
 		storetest.Except("CreateRefusesATombstone", "an ID is made once: Create saves the look for a mark"),
 		storetest.Except("P3LoginAmongWrites", takenBack),
 		storetest.Except("P3RenewalKeepsWrites", takenBack),
@@ -63,21 +89,21 @@ func (p pymemcache) delete(key string) {
 	}
 }
 
-func TestFlaskShared(t *testing.T) {
+func TestShared(t *testing.T) {
 	t.Parallel()
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := pymemcache{tb, bare(tb, shared().Addr)}
 		return layouttest.Backend{
-			Store: openFlask(tb, shared().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete, Timeless: true, Leaves: true,
+			Store: open(tb, shared().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete, Timeless: true, Leaves: true,
 		}
 	})
 }
 
-// TestFlaskTouchesOnce: memcached tells no time left, but a process knows what it has written.
-func TestFlaskTouchesOnce(t *testing.T) {
+// TestTouchesOnce: memcached tells no time left, but a process knows what it has written.
+func TestTouchesOnce(t *testing.T) {
 	t.Parallel()
 	p := pymemcache{t, bare(t, shared().Addr)}
-	s := openFlask(t, shared().URL, nil)
+	s := open(t, shared().URL, nil)
 	p.set("touches-once-touches-once", []byte("x"), time.Hour)
 	rec, err := s.Load(t.Context(), "touches-once-touches-once")
 	if err != nil || !rec.ExpiresAt.IsZero() {
@@ -92,10 +118,10 @@ func TestFlaskTouchesOnce(t *testing.T) {
 	}
 }
 
-func TestFlaskNames(t *testing.T) {
+func TestNames(t *testing.T) {
 	t.Parallel()
 	client := bare(t, shared().Addr)
-	s, err := memcachedstore.FlaskSession(client, &memcachedstore.FlaskOptions{KeyPrefix: "shop:"})
+	s, err := flaskmemcached.New(client, &flaskmemcached.Options{KeyPrefix: "shop:"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +134,10 @@ func TestFlaskNames(t *testing.T) {
 	if item, err := client.Get("shop:names"); err != nil || string(item.Value) != "x" || item.Flags != 0 {
 		t.Errorf("got %v, %v", item, err)
 	}
-	if _, err := memcachedstore.FlaskSession(client, &memcachedstore.FlaskOptions{KeyPrefix: strings.Repeat("x", 200)}); err == nil {
+	if _, err := flaskmemcached.New(client, &flaskmemcached.Options{KeyPrefix: strings.Repeat("x", 200)}); err == nil {
 		t.Error("a prefix of 200 bytes was taken")
 	}
-	if _, err := memcachedstore.FlaskSession(nil, nil); err == nil {
+	if _, err := flaskmemcached.New(nil, nil); err == nil {
 		t.Error("a nil client was taken")
 	}
 }

@@ -277,6 +277,9 @@ func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 				yield(store.Record{}, err)
 				return
 			}
+			if e.Key != "" && check(e.Key) != nil { // of another application
+				continue
+			}
 			if !yield(s.record(e.Key, e.Value), nil) {
 				return
 			}
