@@ -13,7 +13,7 @@ import (
 )
 
 // fakeDB answers every statement with one changed row or no rows, and keeps the statements. The databases themselves are
-// in verify/flasksql.
+// in verify/flasktables.
 type fakeDB struct {
 	sent   []string
 	closed int

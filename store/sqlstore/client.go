@@ -15,8 +15,8 @@ var ErrScan = errors.New("a column has another type: is the table one of this pa
 
 // Client runs the statements of a store. It sends a statement again that the server has undone, returns soon after the
 // context has ended, fails once it is closed, and returns errors that name the package and the step and contain no data.
-// Its methods are safe for concurrent use. A [Store] has one; so does another layout of a table, such as that of package
-// flasksql.
+// Its methods are safe for concurrent use. A [Store] has one; so may a package that keeps sessions in a table of another
+// layout.
 type Client struct {
 	// DB is the database. Its errors are not cleaned: call it within [Client.Run].
 	DB DB

@@ -1,4 +1,4 @@
-package flasksql
+package flasktables
 
 import (
 	"database/sql"

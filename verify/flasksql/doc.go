@@ -1,2 +1,0 @@
-// Package flasksql tests package flask/flasksql with the databases themselves: the core has no drivers.
-package flasksql
