@@ -75,7 +75,7 @@ type Options struct {
 	// without spaces, at most 122 bytes: memcached's keys have at most 250.
 	Prefix string
 
-	// MaxConns bounds the calls that are under way at a time, and with them the connections. Calls beyond it wait, as long
+	// MaxConns bounds the calls in flight, and with them the connections. Calls beyond it wait, as long
 	// as their context allows. Default: 64; memcached itself takes 1024 connections unless it is told otherwise (-c).
 	MaxConns int
 

@@ -85,7 +85,7 @@ func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx
 // Ping returns nil if the database answers: for a check of the application's health.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
 
-// Close closes the connections, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// Close closes the connections, if [Open] has made the Store. It waits for calls in flight; later ones fail. It may be
 // called again.
 func (s *Store) Close() error { return s.engine.Close() }
 

@@ -1,7 +1,5 @@
-// Package layouttest runs storetest on the stores in Flask-Session's layout. Those drop what the layout has no room for
-// and make versions of the content; Run puts whole records into the documents, so that what is tested is all the rest:
-// comparing, creating, ending, expiring, racing, and the promises of package session. Two things the layout does not
-// tell are kept beside it: when a record was last seen, and its expiry to the millisecond.
+// Package layouttest tests a store in Flask-Session's layout: [Run] holds it to the contract of package store, [Shared] to
+// what a Flask application and a Go application may do to each other's sessions.
 package layouttest
 
 import (
@@ -18,9 +16,14 @@ import (
 	"github.com/hipflask/session/store/storetest"
 )
 
-// Run runs storetest.Run. wrap makes a document that the layout takes of any bytes, unwrap is the reverse; nil: as it
-// is. Each clause gets two stores over the same data, as two processes would have, and uses them in turn: every clause
-// is one about two opens.
+// Run runs storetest.Run. Stores in the layout drop the fields that it has no room for and make versions of the content.
+// So Run puts whole records into the documents, and tests everything else: comparing, creating, ending, expiring, races,
+// and the promises of package session. It keeps two things outside the documents that the layout does not tell: when a
+// record was last seen, and its expiry to the millisecond.
+//
+// open returns a store over the same data each time. wrap makes a document that the layout accepts of any bytes, and
+// unwrap is the reverse; nil if the layout accepts any bytes. Each clause gets two stores, as two processes would have, and
+// uses them in turn.
 func Run(t *testing.T, open func(testing.TB) store.Store, wrap func([]byte) []byte, unwrap func([]byte) []byte, opts ...storetest.Option) {
 	t.Helper()
 	asItIs := func(b []byte) []byte { return b }
@@ -30,7 +33,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store, wrap func([]byte) []by
 	times := &sync.Map{}
 	storetest.Run(t, func(tb testing.TB) store.Store {
 		a := &adapter{layouts: [2]store.Store{open(tb), open(tb)}, wrap: wrap, unwrap: unwrap, times: times}
-		if sweeper, ok := a.layouts[0].(store.Sweeper); ok {
+		if sweeper, ok := store.As[store.Sweeper](a.layouts[0]); ok {
 			return &sweeping{a, sweeper}
 		}
 		return a

@@ -12,21 +12,21 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Backend is a store in Flask-Session's layout, and the way in which a Flask process uses the same data.
+// Backend is a store in Flask-Session's layout, and what a Flask process does to the same data.
 type Backend struct {
 	Store      store.Store
 	Serializer session.Serializer
 
-	Set    func(key string, document []byte, life time.Duration) // whatever is there
+	Set    func(key string, document []byte, life time.Duration) // overwrites
 	Get    func(key string) (document []byte, left time.Duration, ok bool)
 	Delete func(key string)
 
-	Timeless bool // the medium does not tell how much time is left: Get returns none
-	Leaves   bool // what a Flask process wrote after the end is left to Flask
+	Timeless bool // the medium does not tell the remaining lifetime: Get returns 0
+	Leaves   bool // a session that Flask stores after its end stays there for Flask
 }
 
-// Shared checks what holds between Go and Flask, with a Flask that does what Flask-Session 0.8 does to its store. Each
-// call of open returns a backend of its own, which may share data with others.
+// Shared checks what holds between Go and Flask, with a Backend that does what Flask-Session 0.8 does to its store. Each
+// call of open returns a Backend of its own; several may share data.
 func Shared(t *testing.T, open func(testing.TB) Backend) {
 	for name, check := range map[string]func(*testing.T, *host){
 		"ReadsWhatFlaskWrote": readsWhatFlaskWrote, "WritesWhatChanged": writesWhatChanged, "FlaskDeletes": flaskDeletes,
