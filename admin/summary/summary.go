@@ -1,4 +1,5 @@
-// Package summary counts sessions: how many, whose, how old.
+// Package summary counts sessions by login and by age, in constant memory however many there are. The admin page and
+// "hipflask stats" show it.
 package summary
 
 import (
@@ -7,22 +8,22 @@ import (
 	"github.com/hipflask/session"
 )
 
-// A Bucket counts sessions whose age is below a bound, and not below the bucket's before.
+// Bucket counts the sessions whose age is below its bound but not below that of the bucket before it.
 type Bucket struct {
-	Below time.Duration // zero in the last: any age
-	Name  string        // "1-5 min"
-	Idle  int           // by the time since they were last seen
-	Age   int           // by the time since they were created
+	Below time.Duration // the bound; zero in the last bucket, which has none
+	Name  string        // for people, such as "1-5 min"
+	Idle  int           // sessions by the time since they were last seen
+	Age   int           // sessions by the time since they were created
 }
 
-// Summary is what can be told of any number of sessions in constant memory.
+// Summary is the count. Make one with [New]. Its methods are not safe for concurrent use.
 type Summary struct {
 	Total, LoggedIn, Anonymous int
 	Buckets                    []Bucket
 	now                        time.Time
 }
 
-// New returns a Summary without sessions. Ages count to now.
+// New returns a Summary of no sessions. Ages are counted up to now.
 func New(now time.Time) *Summary {
 	return &Summary{now: now, Buckets: []Bucket{
 		{Below: time.Minute, Name: "under 1 min"},
@@ -37,7 +38,7 @@ func New(now time.Time) *Summary {
 	}}
 }
 
-// Add counts a session.
+// Add counts a session, such as one that [session.Manager.All] yields.
 func (s *Summary) Add(i session.Info) {
 	s.Total++
 	if i.Principal == "" {
