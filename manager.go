@@ -24,8 +24,8 @@ type Manager struct {
 	config     Config // without the keys
 	keeper     protocol.Keeper
 	engine     *protocol.Engine // the keeper, if that is a store's; else nil
-	given      store.Store     // where capabilities are found; nil with a CookieCodec
-	policy     Policy          // nil, or what brings another framework's rules
+	given      store.Store      // where capabilities are found; nil with a CookieCodec
+	policy     Policy           // nil, or what brings another framework's rules
 	serializer Serializer
 	attributes string // of a cookie that ends with the browser, as Set-Cookie has them
 	signing    signing

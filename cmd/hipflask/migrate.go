@@ -7,8 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/hipflask/session/flask/flaskfiles"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
@@ -84,7 +84,7 @@ func (a *app) move(ctx context.Context, fromURL, toURL string, f *migrateFlags) 
 		return usage("FROM and TO are the same store")
 	}
 	list, ok := store.As[lists](from.Store)
-	if _, files := store.As[*filestore.FlaskStore](from.Store); files {
+	if _, files := store.As[*flaskfiles.Store](from.Store); files {
 		return usage("the names of Flask's session files don't tell whose they are: take them over at the first request, with Config.Adopt")
 	} else if !ok {
 		return fmt.Errorf("%s can't list its sessions", from.name)

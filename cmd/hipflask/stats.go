@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/internal/summary"
+	"github.com/hipflask/session/admin/summary"
 	"github.com/hipflask/session/store"
 	"github.com/spf13/cobra"
 )

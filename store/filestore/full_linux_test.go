@@ -74,7 +74,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	bigger := large
-	bigger.Version, bigger.Data = newVersion(), make([]byte, 300_000)
+	bigger.Version, bigger.Data = store.NewVersion(), make([]byte, 300_000)
 	if err := s.Replace(t.Context(), bigger, large.Version); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("Replace by more: got error %v, want ENOSPC", err)
 	}
@@ -86,7 +86,7 @@ func TestFullDisk(t *testing.T) {
 	replace(t, s, small)
 	for range 3 {
 		bigger := large
-		bigger.Version, bigger.Data = newVersion(), bytes.Repeat([]byte("2"), 300_000)
+		bigger.Version, bigger.Data = store.NewVersion(), bytes.Repeat([]byte("2"), 300_000)
 		if err := s.Replace(t.Context(), bigger, large.Version); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("Replace by more: got error %v, want ENOSPC", err)
 		}

@@ -334,7 +334,7 @@ func increment(t *testing.T, s store.Store, key string) {
 			return
 		}
 		old := rec.Version
-		rec.Version, rec.Data = newVersion(), append(rec.Data, 0)
+		rec.Version, rec.Data = store.NewVersion(), append(rec.Data, 0)
 		if err = s.Replace(t.Context(), rec, old); err == nil {
 			return
 		} else if !errors.Is(err, store.ErrConflict) {
@@ -418,7 +418,7 @@ func TestCreateAndDeleteRace(t *testing.T) {
 				default:
 					// Somebody may delete or replace it at once, but not leave it without its principal.
 					old := rec.Version
-					rec.Version = newVersion()
+					rec.Version = store.NewVersion()
 					err := s.Replace(t.Context(), rec, old)
 					if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 						t.Errorf("Replace: %v", err)

@@ -97,7 +97,7 @@ func (p *probe) useAndClose(ctx context.Context, s store.Store) {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(i)*10*time.Microsecond)
 		defer cancel()
 		_, _ = s.Load(ctx, rec.Key) // an error is as good
-		_ = s.Replace(ctx, changed(rec), newVersion())
+		_ = s.Replace(ctx, changed(rec), store.NewVersion())
 	})
 	if !p.cfg.noIndex {
 		for _, l := range listings(p.lister(s), rec.Principal) {

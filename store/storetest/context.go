@@ -51,8 +51,8 @@ func endedContextIsAnError(p *probe, a, _ store.Store) {
 		p.failed(err, "Load of nothing"+what)
 		p.failed(a.Create(ctx, fresh), "Create"+what)
 		p.failed(a.Create(ctx, rec), "Create of a taken key"+what)
-		p.failed(a.Replace(ctx, changed(rec), newVersion()), "Replace of another version"+what)
-		p.failed(a.Touch(ctx, rec.Key, newVersion(), now(), rec.ExpiresAt), "Touch of another version"+what)
+		p.failed(a.Replace(ctx, changed(rec), store.NewVersion()), "Replace of another version"+what)
+		p.failed(a.Touch(ctx, rec.Key, store.NewVersion(), now(), rec.ExpiresAt), "Touch of another version"+what)
 		p.failed(a.Replace(ctx, changed(rec), rec.Version), "Replace"+what)
 		p.failed(a.Touch(ctx, rec.Key, rec.Version, now(), rec.ExpiresAt), "Touch"+what)
 		p.failed(a.Delete(ctx, rec.Key), "Delete"+what)
@@ -96,7 +96,7 @@ func errorsKeepSecrets(p *probe, a, _ store.Store) {
 	rec.Data = []byte("data-" + newKey())
 	p.create(a, rec)
 	other := rec
-	other.Version = newVersion()
+	other.Version = store.NewVersion()
 	check := func(err error, what string) {
 		for field, secret := range map[string]string{
 			"key": rec.Key, "principal": rec.Principal, "label": rec.Label, "handle": rec.Handle,
@@ -111,8 +111,8 @@ func errorsKeepSecrets(p *probe, a, _ store.Store) {
 		_, err := a.Load(ctx, rec.Key)
 		check(err, "Load"+what)
 		check(a.Create(ctx, rec), "Create"+what)
-		check(a.Replace(ctx, rec, newVersion()), "Replace"+what)
-		check(a.Touch(ctx, rec.Key, newVersion(), now(), rec.ExpiresAt), "Touch"+what)
+		check(a.Replace(ctx, rec, store.NewVersion()), "Replace"+what)
+		check(a.Touch(ctx, rec.Key, store.NewVersion(), now(), rec.ExpiresAt), "Touch"+what)
 		if l, ok := store.As[store.Lister](a); ok {
 			for _, err := range l.Principal(ctx, rec.Principal) {
 				check(err, "Principal"+what)

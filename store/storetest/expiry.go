@@ -154,7 +154,7 @@ func replaceAfterExpiry(p *probe, a, b store.Store) {
 	p.waitUntil(dead)
 	p.want(store.ErrNotFound, b.Replace(p.ctx, next, rec.Version), "Replace of an expired record")
 	p.absent(a, rec.Key, "after the refused Replace")
-	p.want(store.ErrNotFound, b.Replace(p.ctx, next, newVersion()), "Replace of an expired record by a wrong version")
+	p.want(store.ErrNotFound, b.Replace(p.ctx, next, store.NewVersion()), "Replace of an expired record by a wrong version")
 }
 
 func touchAfterExpiry(p *probe, a, b store.Store) {
@@ -162,7 +162,7 @@ func touchAfterExpiry(p *probe, a, b store.Store) {
 	p.waitUntil(dead)
 	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, rec.Version, now(), now().Add(hour)), "Touch of an expired record")
 	p.absent(a, rec.Key, "after the refused Touch")
-	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, newVersion(), now(), now().Add(hour)), "Touch of an expired record by a wrong version")
+	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), now().Add(hour)), "Touch of an expired record by a wrong version")
 }
 
 func deleteAfterExpiry(p *probe, a, b store.Store) {

@@ -136,7 +136,7 @@ func (t through) overtake(key string) bool {
 		return false
 	}
 	was := rec.Version
-	rec.Version = newVersion()
+	rec.Version = store.NewVersion()
 	rec.Data = fmt.Appendf(nil, `{"%s":1,%s`, overtaker, strings.TrimPrefix(string(rec.Data), "{"))
 	err = t.Store.Replace(t.st.p.ctx, rec, was)
 	t.st.p.want(nil, err, "Replace by another request")

@@ -68,7 +68,7 @@ func publicMayBeEmpty(p *probe, a, _ store.Store) {
 		p.present(a, next, "after Replace of Public by none")
 		next.Public, next.Data = []byte(`{"a":1}`), nil
 		version := next.Version
-		next.Version = newVersion()
+		next.Version = store.NewVersion()
 		p.replace(a, next, version)
 		p.present(a, next, "after Replace with Public and without Data")
 	}
@@ -106,7 +106,7 @@ func publicOf512Bytes(p *probe, a, _ store.Store) {
 		p.create(a, rec)
 		p.present(a, rec, "after Create with 512 bytes of Public")
 		next := rec
-		next.Version, next.Public = newVersion(), bytes.ReplaceAll(rec.Public, []byte(`"p"`), []byte(`"q"`))
+		next.Version, next.Public = store.NewVersion(), bytes.ReplaceAll(rec.Public, []byte(`"p"`), []byte(`"q"`))
 		p.replace(a, next, rec.Version)
 		next = p.touch(a, next, now(), next.ExpiresAt)
 		p.present(a, next, "after Replace with 512 bytes of Public, and Touch")

@@ -3,9 +3,7 @@ package storetest
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -18,13 +16,6 @@ const hour = time.Hour
 // newKey returns a key that nobody else uses.
 func newKey() string { return "storetest-" + rand.Text() }
 
-// newVersion returns a random version, as the core chooses one for each write.
-func newVersion() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return max(1, binary.BigEndian.Uint64(b[:])&math.MaxInt64)
-}
-
 // now is the present to the millisecond, which is what stores keep.
 func now() time.Time { return time.Now().Truncate(time.Millisecond) }
 
@@ -33,7 +24,7 @@ func newRecord() store.Record {
 	t := now()
 	return store.Record{
 		Key:        newKey(),
-		Version:    newVersion(),
+		Version:    store.NewVersion(),
 		Principal:  "principal-" + rand.Text(),
 		Label:      "Firefox on Windows",
 		CreatedAt:  t.Add(-3 * time.Hour).Add(-7 * time.Millisecond),
@@ -57,7 +48,7 @@ func recordsOf(principal string, n int) []store.Record {
 
 // changed returns what a request makes of rec: another version, label, activity, public attribute and data.
 func changed(rec store.Record) store.Record {
-	rec.Version = newVersion()
+	rec.Version = store.NewVersion()
 	rec.Label = "Safari on " + rand.Text()
 	rec.LastSeenAt = rec.LastSeenAt.Add(1234 * time.Millisecond)
 	rec.ExpiresAt = rec.ExpiresAt.Add(1001 * time.Millisecond)
@@ -70,7 +61,7 @@ func changed(rec store.Record) store.Record {
 func retired(rec store.Record, kind store.Kind) store.Record {
 	tomb := store.Record{
 		Key:       rec.Key,
-		Version:   newVersion(),
+		Version:   store.NewVersion(),
 		Principal: rec.Principal,
 		ExpiresAt: now().Add(hour),
 		Kind:      kind,

@@ -86,7 +86,7 @@ func calls() []call {
 		{method: "Load", key: rec.Key},
 		{method: "Create", rec: rec},
 		{method: "Replace", rec: changed(rec), version: rec.Version},
-		{method: "Touch", key: rec.Key, version: newVersion(), seen: rec.LastSeenAt, expires: rec.ExpiresAt},
+		{method: "Touch", key: rec.Key, version: store.NewVersion(), seen: rec.LastSeenAt, expires: rec.ExpiresAt},
 		{method: "Delete", key: rec.Key},
 		{method: "Principal", principal: rec.Principal},
 		{method: "All"},
