@@ -29,6 +29,10 @@ func smallDisk(t *testing.T, options string) (dir string, fill, free func()) {
 	})
 	filler := filepath.Join(disk, "filler")
 	fill = func() {
+		// A child has all open files of its parent until it executes its program, and a removed file takes up room as long
+		// as anybody has it open.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		f, err := os.Create(filler)
 		if err != nil {
 			t.Fatal(err)
