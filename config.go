@@ -26,7 +26,8 @@ import (
 type Config struct {
 	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one. Session
 	// IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an application
-	// have the same one. [New] refuses a short key and a well-known sample. Flask calls it SECRET_KEY.
+	// have the same one. [New] refuses a short key and a well-known sample; only flask.Cookie takes the Flask application's
+	// key as it is. Flask calls it SECRET_KEY.
 	SecretKey string
 
 	// SecretKeyFallbacks are earlier secret keys. They verify and decrypt, but don't sign or encrypt: put the old key here

@@ -14,7 +14,8 @@ type FlashMessage struct {
 	Message  string // plain text: a template has to escape it, as html/template does
 }
 
-// MarshalJSON implements [json.Marshaler]. It returns Flask's form (flask/helpers.py, flash): a pair with the category first.
+// MarshalJSON implements [json.Marshaler]. It returns the form in which Flask-Session stores a message: an array of category
+// and message.
 func (f FlashMessage) MarshalJSON() ([]byte, error) {
 	return json.Marshal([2]string{f.Category, f.Message})
 }
