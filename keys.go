@@ -48,8 +48,8 @@ func squeeze(s string) string {
 	}, s)
 }
 
-// published holds keys from tutorials, documentation and defaults of other projects, squeezed. Only those are here that are
-// long enough for a SecretKey.
+// published holds keys from tutorials, documentation and defaults of other projects, squeezed. Keys that are too short for a
+// SecretKey in any case are left out.
 var published = func() map[string]bool {
 	m := map[string]bool{}
 	for _, s := range []string{
