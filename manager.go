@@ -31,7 +31,7 @@ type Manager struct {
 	signing    signing
 
 	touchInterval   time.Duration // how old the stored time of the last request may become
-	touchPersistent bool // only persistent sessions are touched
+	touchPersistent bool          // only persistent sessions are touched
 
 	log       failureLog
 	plainHTTP sync.Once // for the warning about a Secure cookie over plain http

@@ -105,8 +105,8 @@ type FailStore struct {
 	failure atomic.Pointer[error]
 }
 
-// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. Requests fail
-// with [session.ErrUnavailable] then, whatever err is.
+// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed load is
+// [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
 func (f *FailStore) Fail(err error) {
 	if err == nil {
 		f.failure.Store(nil)
