@@ -7,46 +7,53 @@ import (
 	"github.com/hipflask/session/internal/document"
 )
 
-// Attribute is the typed name of a value that belongs to the session itself and not to the application's dictionary: it
-// isn't in Get, Keys or Len. Clear and Renew keep it; Login and Logout drop it. Modules keep their state in attributes,
-// named by their import path:
+// Attribute is the typed name of a value that belongs to the session itself, not to the application's dictionary:
+// [Session.Get], [Session.Keys] and [Session.Len] don't show it. [Session.Clear] and [Session.Renew] keep it,
+// [Session.Login] and [Session.Logout] drop it. Modules keep their state in attributes, named by their import path:
+//
+//	type Binding struct{ Device string }
 //
 //	const binding = session.Attribute[Binding]("example.com/device")
 //
-// Attributes merge by name, as values do. Where the layout has no place for attributes, since it is shared with Flask, Set
-// and Update set Session.Err, and the request fails.
+// Attributes of overlapping requests merge by name, as values do. An attribute alone makes a session worth storing. A
+// layout that is shared with Flask has no place for attributes: there Set and Update set [Session.Err] and fail the
+// request. Its methods are safe for concurrent use.
 type Attribute[T any] string
 
-// Get returns the value, and whether there is one. A stored value of another type counts as absent and is an event.
+// Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as
+// [EventUndecodable].
 func (a Attribute[T]) Get(s *Session) (T, bool) {
 	return getValue[T](s, document.Attribute(string(a)), s.m.serializer)
 }
 
-// Set stores the value. It is encoded now. What can't be encoded sets Session.Err, and the request fails.
+// Set sets the value, as [Key.Set] does.
 func (a Attribute[T]) Set(s *Session, value T) {
 	setAttribute(s, document.Attribute(string(a)), s.m.serializer, value)
 }
 
-// Delete removes the value, if there is one.
+// Delete removes the value. It does nothing if there is none.
 func (a Attribute[T]) Delete(s *Session) {
 	s.remove(document.Attribute(string(a)), s.m.checkAttribute(string(a)))
 }
 
-// Update replaces the value by fn of it, as [Key.Update].
+// Update replaces the value by the result of fn, atomically, as [Key.Update] does.
 func (a Attribute[T]) Update(s *Session, fn func(T) T) T {
 	return updateValue(s, document.Attribute(string(a)), s.m.serializer, s.m.checkAttribute(string(a)), fn)
 }
 
-// PublicAttribute is an [Attribute] that lists of sessions show as well. All public attributes of a session have at most
-// 512 bytes together, as a JSON object of their names and values; beyond that the save fails with [ErrTooLarge].
+// PublicAttribute is an [Attribute] that lists of sessions show as well: [PublicAttribute.Of] reads it from an [Info]. All
+// public attributes of a session together have at most 512 bytes ([store.MaxPublic]), as a JSON object of their names and
+// values; beyond that the save fails with [ErrTooLarge]. They are encoded by [JSON], whatever [Config.Serializer] is.
 type PublicAttribute[T any] string
 
-// Get returns the value, and whether there is one. A stored value of another type counts as absent and is an event.
+// Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as
+// [EventUndecodable].
 func (a PublicAttribute[T]) Get(s *Session) (T, bool) {
 	return getValue[T](s, document.PublicAttribute(string(a)), JSON)
 }
 
-// Of returns the value that a listed session has, and whether there is one. A value of another type counts as absent.
+// Of returns the value in an [Info], as [Manager.Sessions] and [Manager.All] yield it, and whether there is one. A value of
+// another type counts as absent. It does no I/O.
 func (a PublicAttribute[T]) Of(i Info) (T, bool) {
 	var v, zero T
 	members, err := JSON.Split([]byte(i.public))
@@ -61,22 +68,22 @@ func (a PublicAttribute[T]) Of(i Info) (T, bool) {
 	return zero, false
 }
 
-// Set stores the value. It is encoded now. What can't be encoded sets Session.Err, and the request fails.
+// Set sets the value, as [Key.Set] does.
 func (a PublicAttribute[T]) Set(s *Session, value T) {
 	setAttribute(s, document.PublicAttribute(string(a)), JSON, value)
 }
 
-// Delete removes the value, if there is one.
+// Delete removes the value. It does nothing if there is none.
 func (a PublicAttribute[T]) Delete(s *Session) {
 	s.remove(document.PublicAttribute(string(a)), s.m.checkAttribute(string(a)))
 }
 
-// Update replaces the value by fn of it, as [Key.Update].
+// Update replaces the value by the result of fn, atomically, as [Key.Update] does.
 func (a PublicAttribute[T]) Update(s *Session, fn func(T) T) T {
 	return updateValue(s, document.PublicAttribute(string(a)), JSON, s.m.checkAttribute(string(a)), fn)
 }
 
-// checkAttribute returns why there can be no attribute of that name.
+// checkAttribute returns why a session can't have an attribute of that name; nil if it can.
 func (m *Manager) checkAttribute(name string) error {
 	switch {
 	case m.policy != nil:
@@ -109,15 +116,15 @@ func getValue[T any](s *Session, name string, with Serializer) (T, bool) {
 	return v, true
 }
 
-// updateValue is Update of a name of the document. err is why it can't be updated.
+// updateValue implements Update for a name of the document. A non-nil err says why the name can't be updated.
 func updateValue[T any](s *Session, name string, with Serializer, err error, fn func(T) T) T {
 	var result T
 	s.update(name, err, updater(s, name, with, fn, &result), updater(s, name, with, fn, nil))
 	return result
 }
 
-// updater is fn on encoded values. Its result is only for the caller of Update: a save of another goroutine may run fn
-// again when Update has returned.
+// updater returns fn as a function of encoded values. It stores fn's result in *result, unless that is nil. Only the run
+// within Update has a result: the save of another goroutine may run fn again after Update has returned.
 func updater[T any](s *Session, name string, with Serializer, fn func(T) T, result *T) document.Updater {
 	return func(data []byte, present bool) ([]byte, bool, error) {
 		var v T

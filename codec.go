@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// cookieKeeper keeps sessions in the cookie itself. There is no store to meet others on: of overlapping requests the last
-// response wins.
+// cookieKeeper keeps sessions in the cookie itself. It can't merge the changes of overlapping requests: the last response
+// wins.
 type cookieKeeper struct {
 	m       *Manager
 	codec   Codec
@@ -22,7 +22,7 @@ type cookieKeeper struct {
 
 var _ protocol.Keeper = (*cookieKeeper)(nil)
 
-// NewID makes a handle alone: the token is the session.
+// NewID implements [protocol.Keeper]. It makes only a handle, since the token is the session itself.
 func (k *cookieKeeper) NewID() *token.ID { return &token.ID{Handle: token.NewHandle()} }
 
 func (k *cookieKeeper) Check(value string) (key string, refused protocol.Reason) {
@@ -51,14 +51,14 @@ func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (
 	return "", nil
 }
 
-// refusal is the reason that a Codec or an IDFormat gives.
+// refusal returns the Reason in the error of a Codec or an IDFormat.
 func refusal(err error) protocol.Reason {
 	reason := ReasonMalformed
 	errors.As(err, &reason)
 	return protocol.Reason(reason)
 }
 
-// Reload finds the session as it was: the cookie of this request is all there is.
+// Reload implements [protocol.Keeper]. It returns the session unchanged: the cookie of this request is the only source.
 func (k *cookieKeeper) Reload(_ context.Context, v, now *protocol.View) error {
 	*now = *v
 	return nil
@@ -72,7 +72,7 @@ func (k *cookieKeeper) NeedsCookie(c *protocol.Change) bool {
 	return changed && err == nil
 }
 
-// created reports whether c begins a session or gives it another identity, which is an event.
+// created reports whether c makes a new session or changes its ID, which is an event.
 func created(c *protocol.Change) bool {
 	return c.Base.State != protocol.Live || c.Move != protocol.Stay
 }
@@ -99,7 +99,7 @@ func (k *cookieKeeper) Save(_ context.Context, c *protocol.Change) (protocol.Vie
 	return protocol.View{State: protocol.Live, Record: r, Document: d, At: now}, err
 }
 
-// touchDue reports whether the cookie is sent again to move the idle timeout.
+// touchDue reports whether the cookie has to be sent again because of the idle timeout.
 func (k *cookieKeeper) touchDue(c *protocol.Change, now time.Time) bool {
 	if !c.Active || c.Sealed || k.m.touchPersistent && !k.m.persistentIn(c.Base.Document) {
 		return false
@@ -107,7 +107,7 @@ func (k *cookieKeeper) touchDue(c *protocol.Change, now time.Time) bool {
 	return now.Sub(c.Base.Record.LastSeenAt) >= k.m.touchInterval
 }
 
-// seal returns the cookie's value for r, whose times become those that the codec's framework counts from.
+// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts them.
 func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error) {
 	m := k.m
 	if m.policy != nil {
@@ -128,7 +128,7 @@ func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error
 	return value, err
 }
 
-// End forgets: there is nothing else to end.
+// End implements [protocol.Keeper]: the browser is told to forget the cookie. Nothing is stored that could be ended.
 func (k *cookieKeeper) End(context.Context, *protocol.View) (forget bool, err error) {
 	return true, nil
 }

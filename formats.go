@@ -11,50 +11,55 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Member is one entry of a session's document: a name (Name string) and its encoded value (Value []byte).
+// Member is one entry of a session's document. It has two fields: Name, a string, and Value, the encoded value as a []byte.
 type Member = document.Member
 
-// Serializer says how values and whole sessions are encoded. Values are encoded when they are set and decoded when
-// they are read; a document is split without decoding its values, so that a request pays for what it uses.
+// Serializer encodes values and whole sessions, called documents. Values are encoded when they are set and decoded when they
+// are read. A document is split without decoding its values, so a request pays only for what it uses. [JSON] is the
+// default; package flask has those of Flask.
 //
-// Implementations are safe for concurrent use and must not panic on any bytes.
+// Implementations must be safe for concurrent use, and must not panic, whatever the bytes.
 type Serializer interface {
-	// Marshal encodes one value. Equal values have equal encodings. A value that can't be represented is an error that
-	// names its type, never the value.
+	// Marshal encodes one value. Equal values have equal encodings. If the value can't be represented, the error names its
+	// type, never the value.
 	Marshal(value any) ([]byte, error)
 
-	// Unmarshal decodes one value into what the pointer points to. Into an *any it puts a value that Marshal encodes to
-	// the same again, but for the order of members.
+	// Unmarshal decodes one value into what pointer points to. If that is an any, Marshal encodes the result to the same
+	// bytes again, apart from the order of members.
 	Unmarshal(data []byte, pointer any) error
 
-	// Split takes a document apart; no bytes make an empty one. The result may share memory with document.
+	// Split splits a document into its members. Without any bytes it is empty. The result may share memory with document.
 	Split(document []byte) ([]Member, error)
 
-	// Join puts a document together.
+	// Join makes a document of members: the reverse of Split.
 	Join(members []Member) ([]byte, error)
 }
 
-// JSON is the default Serializer: a document is one JSON object. An untyped Get gives nil, bool, string, int64 (uint64
-// or json.Number where that is too small), float64, []any and map[string]any. Floats keep a point or an exponent (2.0),
-// so that they come back as floats, also within slices and maps; within a struct they are encoding/json's, since the
-// struct's own type tells them apart.
+// JSON is the default [Serializer]. It encodes values as [encoding/json] does, and a document as one JSON object.
+//
+// [Session.Get] gives nil, bool, string, int64 (uint64 or [json.Number] for integers that don't fit), float64, []any and
+// map[string]any. So that a float stays a float, it is written with a point or an exponent (2.0), also within slices and
+// maps; within a struct it is written as encoding/json does. NaN, infinities and text that is not UTF-8 are refused.
 var JSON Serializer = document.JSON{}
 
-// IDFormat says how session IDs are made, checked and turned into the store's keys. Implementations are safe for
-// concurrent use.
+// IDFormat makes session IDs, checks them, and derives the store's keys from them. [SignedID] is the default.
+// Implementations must be safe for concurrent use.
 type IDFormat interface {
-	// New makes a new random ID: the token that the client keeps, and the key under which the store keeps the session.
+	// New makes a random ID. It returns the token for the client, and the key under which the store keeps the session.
 	New() (token, key string)
 
-	// Parse returns the key that belongs to a token, or a [Reason] why it is refused. It does not look into the store;
-	// what passes here reaches it.
+	// Parse returns the key that belongs to a token. If it refuses the token, the error is a [Reason]. Parse does no I/O; a
+	// token that it accepts causes an access to the store.
 	Parse(token string) (key string, err error)
 }
 
-// SignedID is the default ID format: 16 random bytes and half of their HMAC-SHA256 (RFC 2104, section 5 allows the
-// truncation), 43 characters of base64url. The store's key is the SHA-256 of the random bytes: from a copy of the store
-// nobody can make a cookie, and an ID that the server did not issue never reaches the store. The first key signs, all
-// verify; name is bound into the signature, so that a token made for one cookie is refused as another.
+// SignedID makes the default [IDFormat]. A token has 16 random bytes (ASVS 5.0, 7.2.3: at least 128 bits) and half of their
+// HMAC-SHA256 (RFC 2104, section 5, allows the truncation), as 43 characters of base64url.
+//
+// The store's key is the SHA-256 of the random bytes, so nobody can make a cookie from a copy of the store. A token without
+// a valid signature never reaches the store. The first of keys signs, all verify. The name is part of what is signed, so a
+// token that was made for one cookie is refused as another. A key of less than 16 bytes, or a well-known sample, is an
+// error.
 func SignedID(keys []string, name string) (IDFormat, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -100,37 +105,40 @@ func (f *signedID) Parse(text string) (string, error) {
 	return "", ReasonSignature
 }
 
-// CookieCodec makes a Codec from SecretKey and its fallbacks, in this order, and the cookie's name. It judges the keys.
+// CookieCodec makes a [Codec]. It gets SecretKey, followed by its fallbacks, and the cookie's name. It returns an error for
+// keys that are too weak for it. [EncryptedCookie] is one; see [Config.CookieCodec].
 type CookieCodec func(keys []string, cookieName string) (Codec, error)
 
-// Codec keeps a whole session in a cookie. Implementations are safe for concurrent use and must not panic on any text.
+// Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic, whatever
+// the text. A Codec that is a [Policy] too follows the rules of another framework.
 type Codec interface {
-	// Serializer is how the codec encodes values.
+	// Serializer returns the Serializer of the session's values.
 	Serializer() Serializer
 
-	// Encode returns the cookie's value for rec: its Principal, Label, Handle, Public, times and Data. The value consists of
-	// characters that a cookie may hold (RFC 6265, section 4.1.1).
+	// Encode returns the cookie's value for rec: its Principal, Label, Handle, Public, times and Data. It consists of
+	// characters that a cookie may have (RFC 6265, section 4.1.1).
 	Encode(rec store.Record) (string, error)
 
-	// Decode is the reverse. A value that gives no session is a [Reason]. Expiry is the Manager's to judge.
+	// Decode is the reverse of Encode. If a value gives no session, the error is a [Reason]. The Manager checks the expiry.
 	Decode(value string) (store.Record, error)
 }
 
-// Policy is what a Codec or an IDFormat implements to follow the rules of another framework, whose cookies, or whose
-// store, it shares. Sessions count their life from their last change or renewal then, and IdleTimeout does not apply.
+// Policy is an optional interface of a [Codec] or an [IDFormat] that shares cookies, or a store, with another framework, and
+// follows its rules. A session then lives for a time from its last change or refresh; [Config.IdleTimeout] doesn't apply.
+// Implementations must be safe for concurrent use.
 type Policy interface {
-	// Lifetime is asked once, by New, with Config.Lifetime, zero if that is not set. It returns how long a session lives
-	// from its last change, and after how much of that a request that looks at the session renews it: the cookie of a
-	// persistent session with a Codec, else the time left in the store.
+	// Lifetime is called once, by [New], with [Config.Lifetime] as it was given; zero if it was not. It returns how long a
+	// session lives from its last change, and after which time a request that looks at the session refreshes that. With a
+	// Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the store.
 	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
 
-	// Login returns the values that a Login of principal sets.
+	// Login returns the values that a [Session.Login] of principal sets.
 	Login(principal string) map[string]any
 
-	// Principal is the reverse: it returns who is logged in, by the session's values, "" for nobody. get decodes the
-	// value of a key into what pointer points to; false: absent, or not of that type.
+	// Principal is the reverse of Login: it returns who is logged in according to the session's values; "" for nobody. get
+	// decodes the value of key into what pointer points to, and returns false if it is absent or has another type.
 	Principal(get func(key string, pointer any) bool) string
 
-	// CheckCookie refuses a cookie that must not be sent.
+	// CheckCookie returns an error for a cookie that must not be sent. It fails the request.
 	CheckCookie(*http.Cookie) error
 }

@@ -20,7 +20,7 @@ type exchange struct {
 	context.Context // of the request around the Handler
 
 	m     *Manager
-	outer *exchange // of the Handler around this one, of another Manager
+	outer *exchange // of the next Handler around this one, which is another Manager's
 	res   respond.Boundary
 	req   *http.Request // as the inner handler got it
 	vary  [1]string     // room for the header Vary
@@ -31,8 +31,8 @@ type exchange struct {
 	ambiguous bool                    // several cookies were live; guarded by mu
 	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	mu  sync.Mutex // held while the session is loaded; guards err and ambiguous, which do not change when it is there
-	err error      // why it could not be loaded
+	mu  sync.Mutex // held while the session is loaded; guards err and ambiguous, which don't change once it is loaded
+	err error      // why the session could not be loaded
 }
 
 type nearest struct{}
@@ -44,11 +44,21 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// Handler gives next and everything inside it a session: see From. It stores changes before the response's first byte,
-// and answers with ErrorHandler's answer instead if that fails.
+// Handler returns a handler that gives next, and every handler inside it, a session: see [From]. It saves changes before
+// the first byte of the response is sent, and sets the cookie if one is needed. A request that doesn't look at its session
+// costs nothing.
 //
-// Put it inside of what logs, recovers and compresses, and outside of the router. Within another Handler of the same
-// Manager it does nothing; two Managers that meet need two cookie names, else the first request panics.
+// If the session can't be loaded or saved, the response of next is discarded and [Config.ErrorHandler] sends another; no
+// write of next reaches the client then. Changes made after the first byte are saved when next returns. If that fails, the
+// Handler cuts the connection by panicking with [http.ErrAbortHandler], so that nobody takes the response for complete. If
+// next panics before the first byte, nothing is saved.
+//
+// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization), and one that sets a
+// cookie has Cache-Control: no-store (ASVS 5.0, 14.2.2).
+//
+// Put it inside the middleware that logs, recovers and compresses, and outside the router. Inside another Handler of the
+// same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else the first
+// request panics.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -73,8 +83,8 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			if !x.res.Replaced() {
 				return
 			}
-			// A response that took another's place is whole, though the handler may give up, as httputil.ReverseProxy
-			// does when it can't write.
+			// A response that replaced the handler's is complete, even if the handler gives up because it can't write, as
+			// httputil.ReverseProxy does.
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
 				panic(v)
 			}
@@ -84,8 +94,9 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Preload runs next only if the session could be read, and answers as ErrorHandler does if not: for routes with side
-// effects that must not happen for a client who may be logged in or not. It goes inside Handler.
+// Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler] sends
+// the response. It is for routes with side effects that must not happen while it is unknown who the client is. It has to be
+// inside [Manager.Handler], else it panics.
 func (m *Manager) Preload(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := m.exchange(r).open(); err != nil {
@@ -96,7 +107,8 @@ func (m *Manager) Preload(next http.Handler) http.Handler {
 	})
 }
 
-// Error answers a request with Config.ErrorHandler's answer to err.
+// Error sends the response of [Config.ErrorHandler] for err, or the default one: 503 with Retry-After for [ErrUnavailable]
+// and [ErrUncertain], else 500. Handlers call it for an error of [Open], [Key.Take] or [Session.Save].
 func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	if m.config.ErrorHandler != nil {
 		m.config.ErrorHandler(w, r, err)
@@ -111,15 +123,15 @@ func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, "Your session could not be saved.", http.StatusInternalServerError)
 }
 
-// From returns the request's session: of the innermost Handler around it, if there are several. The first call reads the
-// store, once.
+// From returns the session of a request inside a [Manager.Handler], of the innermost one if several are nested. The first
+// call of a request loads the session; later calls return the same one. From panics if there is no Handler.
 //
-// If that fails, the session has Err set, reads empty and ignores changes, and whatever is answered is replaced by
-// ErrorHandler's answer. So a handler needs no error handling to fail closed; but its side effects happen, unless
-// Preload keeps it from running, or Open lets it decide. From panics without a Handler around.
+// If the session can't be loaded, [Session.Err] says why, the session reads empty and ignores changes, and the response is
+// replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. Its side effects happen,
+// however: use [Manager.Preload] to keep it from running, or [Open] to get the error.
 func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
-// From is as the function From, for this Manager's session, where several are nested.
+// From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
 func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
 
 func from(ctx context.Context, key any) *Session {
@@ -132,8 +144,13 @@ func from(ctx context.Context, key any) *Session {
 	panic("session: From without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// Open is as From, but returns what went wrong: either a session or an error, ErrUnavailable or that of the request's
-// context. The answer is the caller's then; Manager.Error gives the usual one.
+// Open returns the request's session as [From] does, or the error if it can't be loaded. The caller then has to send the
+// response: [Manager.Error] sends the usual one. Open panics if there is no [Manager.Handler].
+//
+// Errors:
+//   - [ErrUnavailable]: the store can't be reached within [Config.StoreTimeout].
+//   - The cause of the request's context, if the client has hung up.
+//   - The error of [Config.Adopt].
 func Open(r *http.Request) (*Session, error) {
 	switch v := r.Context().Value(nearest{}).(type) {
 	case *exchange:
@@ -144,7 +161,8 @@ func Open(r *http.Request) (*Session, error) {
 	panic("session: Open without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// FromContext returns the session of a context within a Handler, or of NewContext. It reads the store as From does.
+// FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from [NewContext];
+// false if there is none. It loads the session, and fails, as [From] does.
 func FromContext(ctx context.Context) (*Session, bool) {
 	switch v := ctx.Value(nearest{}).(type) {
 	case *exchange:
@@ -155,8 +173,8 @@ func FromContext(ctx context.Context) (*Session, bool) {
 	return nil, false
 }
 
-// NewContext returns a context in which From, Open and FromContext give s: for gRPC, jobs and tests. Nobody saves s then
-// but the caller.
+// NewContext returns a context in which [From], [Open] and [FromContext] return s. It is for gRPC calls, jobs and tests,
+// with a session of [Manager.Load]. The caller has to save s: no Handler does.
 func NewContext(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(context.WithValue(ctx, nearest{}, s), s.m, s)
 }
@@ -185,7 +203,7 @@ func (x *exchange) from() *Session {
 	return s
 }
 
-// current returns the session as it is now, when it has been opened.
+// current returns the session of a request that has opened it; nil if it could not be loaded.
 func (x *exchange) current() *Session {
 	if s := x.session.Load(); s != nil {
 		return s
@@ -211,11 +229,11 @@ func (x *exchange) open() (*Session, error) {
 		return x.session.Load(), nil
 	}
 	x.opened.Store(true)
-	x.err = errNotLoaded // until it is: the store or Adopt may panic
+	x.err = errNotLoaded // stands if the store or Adopt panics
 	s := x.m.newSession()
 	s.ctx, s.isActive = x.Context, true
 	if x.err = x.load(s); x.err != nil {
-		if x.Err() == nil { // a load cut short by the client is no outage
+		if x.Err() == nil { // that the client has hung up is no outage
 			x.m.failed(s.ctx, "", x.err)
 		}
 		return nil, x.err
@@ -238,7 +256,7 @@ func (x *exchange) load(s *Session) error {
 	}
 	s.loaded(token)
 	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
-		// A request whose context has the session itself: From within Adopt must not wait for this load.
+		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
 		if err := x.m.config.Adopt(r, s); err != nil {
 			return fmt.Errorf("session: Adopt: %w", err)
@@ -247,9 +265,9 @@ func (x *exchange) load(s *Session) error {
 	return nil
 }
 
-// find looks for the one live session among the request's cookies of our name, and puts it, or what is left of one, into
-// best. What is not signed by us costs no access to the store, and must not hide what is: anybody who can set cookies for
-// a neighbouring host can add some.
+// find loads the one live session among the request's cookies of our name into best, or else one that was replaced or has
+// ended. A cookie that we didn't sign costs no access to the store. It must not hide one that we did sign: whoever can set
+// cookies for a neighbouring host can add cookies.
 func (x *exchange) find(ctx context.Context, best *protocol.View) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
@@ -258,7 +276,7 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 		return texts[0], reason, err
 	}
 	var refused, bestReason Reason
-	var named [maxLoads]string // keys of the sessions that were looked at
+	var named [maxLoads]string // keys of the sessions that were loaded
 	loads, lives := 0, 0
 	for i, text := range texts {
 		if slices.Contains(texts[:i], text) {
@@ -272,7 +290,7 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 		case slices.Contains(named[:loads], key): // the same session, signed by another of our keys
 			continue
 		}
-		if loads == maxLoads { // too many to look at
+		if loads == maxLoads { // too many to load
 			lives = maxLoads
 			break
 		}
@@ -303,7 +321,7 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 	return "", refused, nil
 }
 
-// strongest prefers, of two refusals, the one that says more: what is merely malformed may be anything.
+// strongest returns the refusal that says more: a malformed cookie may be anything.
 func strongest(a, b Reason) Reason {
 	if a == "" || a == ReasonMalformed {
 		return b
@@ -311,7 +329,8 @@ func strongest(a, b Reason) Reason {
 	return a
 }
 
-// Commit saves the session before the response's first byte, and puts its cookie into the header.
+// Commit implements [respond.Request]. It saves the session before the response's first byte and puts its cookie into the
+// header.
 func (x *exchange) Commit(h http.Header, hijack bool) error {
 	if !x.opened.Load() {
 		return nil
@@ -319,7 +338,7 @@ func (x *exchange) Commit(h http.Header, hijack bool) error {
 	s := x.current()
 	x.varies(h)
 	if s == nil {
-		return nil // Open failed, and the handler answers for it
+		return nil // Open has returned the error to the handler
 	}
 	cookie, err := s.commit(hijack)
 	if replaces(err) {
@@ -329,7 +348,7 @@ func (x *exchange) Commit(h http.Header, hijack bool) error {
 	return nil
 }
 
-// Finish saves what was changed after the first byte.
+// Finish implements [respond.Request]. It saves what was changed after the first byte.
 func (x *exchange) Finish() error {
 	if !x.opened.Load() {
 		return nil
@@ -345,13 +364,13 @@ func (x *exchange) Finish() error {
 	return nil
 }
 
-// Fail answers in place of the handler.
+// Fail implements [respond.Request]. It sends the response for err in place of the handler's.
 func (x *exchange) Fail(w http.ResponseWriter, err error) {
 	x.varies(w.Header())
 	x.m.Error(w, x.req, err)
 }
 
-// varies tells caches that the response depends on who asks (Flask: CVE-2023-30861, CVE-2026-27205).
+// varies tells caches that the response depends on the client's session (Flask: CVE-2023-30861, CVE-2026-27205).
 func (x *exchange) varies(h http.Header) {
 	name := "Cookie"
 	if x.m.config.BearerToken {
@@ -372,7 +391,7 @@ func (x *exchange) varies(h http.Header) {
 	h["Vary"] = x.vary[:]
 }
 
-// sendCookie puts the session's cookie into the header, the only one of that name (RFC 6265bis, section 4.1.1).
+// sendCookie puts the session's cookie into the header, as the only one of its name (RFC 6265bis, section 4.1.1).
 func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 	m := x.m
 	if change == nil && x.ambiguous {
@@ -386,7 +405,7 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
 	}
 	if x.ambiguous && m.config.Cookie.Domain != "" {
-		// The other cookie that this configuration could have set at another time: for the host alone.
+		// The configuration may have had no Domain earlier: delete the cookie for the host alone too.
 		host := m.deleteCookie()
 		host.Domain = ""
 		h.Add("Set-Cookie", host.String())
@@ -400,7 +419,7 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 	}
 }
 
-// noStore reports whether the handler keeps the answer out of caches itself.
+// noStore reports whether the handler itself keeps the response out of caches.
 func noStore(h http.Header) bool {
 	for _, v := range h["Cache-Control"] {
 		if strings.Contains(strings.ToLower(v), "no-store") {

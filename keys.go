@@ -11,15 +11,17 @@ import (
 // minSecretKey is the least length of a SecretKey in bytes: 128 bits (ASVS 5.0, 11.2.3), if they are random.
 const minSecretKey = 16
 
-// NewSecretKey returns a new random SecretKey: 256 bits, 43 characters of base64url.
+// NewSecretKey returns a new random [Config.SecretKey]: 256 bits from crypto/rand, as 43 characters of base64url. Keep it
+// where all servers of the application find it, such as in an environment variable: with another key at each start, nobody
+// stays logged in. It is safe for concurrent use.
 func NewSecretKey() string {
 	var b [32]byte
 	rand.Read(b[:])
 	return token.Encode(b[:])
 }
 
-// secretProblem says what is wrong with a secret, "" if nothing. Published keys have been used to forge sessions
-// (CVE-2023-27524); HKDF does not stretch guessable text.
+// secretProblem returns what is wrong with a secret; "" if nothing is. Published keys have been used to forge sessions
+// (CVE-2023-27524), and HKDF doesn't make a guessable text safe.
 func secretProblem(secret string) string {
 	switch {
 	case secret == "":
@@ -33,7 +35,7 @@ func secretProblem(secret string) string {
 	return ""
 }
 
-// squeeze leaves letters and digits, in lower case.
+// squeeze returns the letters and digits of s, in lower case.
 func squeeze(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -46,8 +48,8 @@ func squeeze(s string) string {
 	}, s)
 }
 
-// published are keys from tutorials, documentation and defaults of other projects, squeezed, that are long enough to
-// pass the test of length.
+// published holds keys from tutorials, documentation and defaults of other projects, squeezed. Keys that are too short for a
+// SecretKey in any case are left out.
 var published = func() map[string]bool {
 	m := map[string]bool{}
 	for _, s := range []string{

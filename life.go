@@ -10,10 +10,15 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Login makes the session that of a principal, a user's ID or name of 1 to 256 bytes. It gets a new ID and handle
-// (ASVS 5.0, 7.2.4) and a new Lifetime. The values are kept, but if somebody else was logged in they are cleared first;
-// attributes are dropped. Login works even if the session has ended meanwhile. An invalid principal sets Err and fails the
-// request.
+// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL. Call it
+// after the user has been authenticated. It takes effect in this request at once, and for others when the session is saved.
+//
+// The session gets a new ID, a new handle (ASVS 5.0, 7.2.4), and its [Config.Lifetime] starts again; the old ID is no
+// longer valid. The values are kept, such as a basket that was filled before; but if another principal was logged in, they
+// are cleared first. Attributes are dropped. Login works even if the session has ended meanwhile.
+//
+// An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late for
+// the new cookie: see [ErrTooLate].
 func (s *Session) Login(principal string) {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -52,9 +57,13 @@ func (s *Session) Login(principal string) {
 	}
 }
 
-// Logout ends the session in the store, so that no request in flight can bring it back, and tells the browser to forget
-// its cookie. From then on the session is a new, empty, anonymous one: what is set after it, such as a flash message, is
-// stored under a fresh ID, and the response carries that cookie instead.
+// Logout ends the session: in the store, so that no request in flight can bring it back (ASVS 5.0, 7.4.1), and in the
+// browser, which is told to forget the cookie. It takes effect when the session is saved.
+//
+// Afterwards the Session is a new, empty and anonymous one. What is set after Logout, such as a flash message, is stored
+// under a new ID, and the response has that cookie instead. Unsaved changes from before Logout are dropped.
+//
+// With a [Config.CookieCodec] only the browser forgets: a copy of the cookie is valid until it expires.
 func (s *Session) Logout() {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -81,8 +90,12 @@ func (s *Session) reset() {
 	s.unsure = false
 }
 
-// Renew gives the session a new ID. Values, attributes, principal, handle and Lifetime stay; requests in flight keep their
-// changes. Call it when rights grow. A session that is not stored yet needs none.
+// Renew gives the session a new ID when it is saved. Call it when the rights of the session grow without a Login, such as
+// after a second factor. Values, attributes, principal, handle and Lifetime stay; requests in flight keep their changes.
+//
+// The old ID is accepted for the time of [Config.Grace]. Renew does nothing to a session that is not stored yet, nor if
+// this request came with an ID that another request has renewed already. After the first byte of the response it is too
+// late for the new cookie: see [ErrTooLate].
 func (s *Session) Renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +108,7 @@ func (s *Session) renew() {
 	}
 }
 
-// pendingMove is the Move of the next save. The caller holds mu.
+// pendingMove returns the Move of the next save. The caller holds mu.
 func (s *Session) pendingMove() protocol.Move {
 	if s.move == protocol.Renew && s.view.Moved { // rule: RenewOnce
 		return protocol.Stay // the ID was renewed a moment ago; the browser gets it from that response
@@ -103,7 +116,8 @@ func (s *Session) pendingMove() protocol.Move {
 	return s.move
 }
 
-// choose makes the ID of a session that is going to be created, if there is one. The caller holds mu.
+// choose makes the ID of the session that the next save creates. It reports whether the save is going to create one. The
+// caller holds mu.
 func (s *Session) choose() bool {
 	creates := s.pendingMove() != protocol.Stay || s.view.State == protocol.Fresh && s.changes.Begin()
 	if !creates || s.sealed {
@@ -118,7 +132,7 @@ func (s *Session) choose() bool {
 	return true
 }
 
-// Principal returns who is logged in, "" for nobody.
+// Principal returns who is logged in, as [Session.Login] was told; "" for nobody.
 func (s *Session) Principal() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,8 +149,9 @@ func (s *Session) currentPrincipal() string {
 	return s.view.Record.Principal
 }
 
-// SetLabel gives the session a text for lists of sessions, such as "Firefox on Windows". Longer ones are cut to 256
-// bytes, what is not UTF-8 is replaced. A label alone does not make an empty session be stored.
+// SetLabel sets a text that lists of sessions show, such as "Firefox on Windows": see [Info]. It is cut to at most 256
+// bytes, between characters. Bytes that are not UTF-8, and NUL, are replaced by U+FFFD. A label alone doesn't make a
+// session worth storing.
 func (s *Session) SetLabel(label string) {
 	label = strings.ReplaceAll(strings.ToValidUTF8(label, "\uFFFD"), "\x00", "\uFFFD")
 	for len(label) > store.MaxLabel {
@@ -158,9 +173,12 @@ func (s *Session) currentLabel() string {
 	return s.view.Record.Label
 }
 
-// SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent. For a
-// session that is stored already this is a Renew, since a cookie is sent only with a new ID. The default is
-// Config.Cookie.Persistent.
+// SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent does. The
+// default is [Cookie.Persistent]. A persistent session has no idle timeout, and its cookie a Max-Age: the rest of
+// [Config.Lifetime], but at most 400 days (RFC 6265bis, section 5.5).
+//
+// If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a cookie
+// is sent only with a new ID.
 func (s *Session) SetPersistent(persistent bool) {
 	data, err := s.m.serializer.Marshal(persistent)
 	s.mu.Lock()

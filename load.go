@@ -11,8 +11,8 @@ import (
 
 var errNotSplit = errors.New("session: the record can't be split into its values by Config.Serializer")
 
-// load reads the session of a token into v, and reports a stored one that can't be decoded. A session that is not live has
-// a reason.
+// load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
+// record can't be decoded.
 func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Reason, error) {
 	reason, err := m.keeper.Load(ctx, token, v)
 	if reason == protocol.Unreadable && m.engine != nil {
@@ -22,7 +22,7 @@ func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Rea
 	return Reason(reason), err
 }
 
-// loaded takes what a load put into view, and the token that it was found by. The caller has the session alone.
+// loaded completes a session whose view was loaded by token. Nobody else uses the session yet.
 func (s *Session) loaded(token string) {
 	if s.view.State == protocol.Live {
 		s.isNew, s.token = false, token
@@ -31,10 +31,14 @@ func (s *Session) loaded(token string) {
 	s.view.Record = store.Record{} // of a tombstone, or of a session that has expired
 }
 
-// Load returns the session of a token, outside HTTP: in a WebSocket, a gRPC call, a job. "" gives a new session. The
-// time of its last activity does not move. Save stores changes.
+// Load returns the session of a token outside a [Manager.Handler], such as in a gRPC call or a job. The token is the one
+// of [Session.Token]; "" gives a new session. [Session.Save] stores changes, and [Manager.Cookie] returns the cookie to
+// send then, if any. Load doesn't count as activity for [Config.IdleTimeout]. It is safe for concurrent use: each call
+// returns a Session of its own.
 //
-// Errors: ErrEnded: the token is unknown, forged, or its session has ended; ErrUnavailable: the store failed.
+// Errors:
+//   - [ErrEnded]: the token is forged or unknown, or its session has ended.
+//   - [ErrUnavailable]: the store can't be reached within [Config.StoreTimeout], or ctx has ended.
 func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	s := m.newSession()
 	if token == "" {
@@ -50,14 +54,18 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	return s, nil
 }
 
-// Reload reads the session again and keeps changes that are not saved yet: for handlers that live long, such as a
-// WebSocket's, to notice a logout. The time of the last activity does not move.
+// Reload loads the session again and keeps changes that are not saved yet. Handlers that live long, such as that of a
+// WebSocket, call it to see what other requests have changed, and to notice a logout. It doesn't count as activity for
+// [Config.IdleTimeout]. For a session that was never saved it does nothing, and with a [Config.CookieCodec] it finds what
+// the cookie held.
 //
-// It follows a Renew of another request if it is called within Grace of the load or Reload before.
+// Reload follows a [Session.Renew] by another request, if the session was loaded, saved or reloaded less than
+// [Config.Grace] before.
 //
-// Errors: ErrEnded: logged out, revoked, replaced by a login, or expired; the session reads empty from then on.
-// ErrUnavailable: the store failed; the session stays as it was. ErrUncertain: so did a save before. A session that was never saved has nothing to reload:
-// nil.
+// Errors:
+//   - [ErrEnded]: the session was logged out, revoked, replaced by a login, or has expired. It reads empty from then on.
+//   - [ErrUnavailable]: the store can't be reached, or ctx has ended. The session stays as it was; try again.
+//   - [ErrUncertain]: an earlier save ended so. Load the session anew.
 func (s *Session) Reload(ctx context.Context) error {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -86,7 +94,7 @@ func (s *Session) Reload(ctx context.Context) error {
 	return s.rebase(now, 0)
 }
 
-// end makes the session one that has ended. The caller holds mu.
+// end turns the session into one that has ended. The caller holds mu.
 func (s *Session) end() {
 	s.view = protocol.View{State: protocol.Late, Record: store.Record{Handle: s.view.Record.Handle}, At: s.view.At}
 	s.token, s.label = "", nil
@@ -99,7 +107,7 @@ func (s *Session) end() {
 	}
 }
 
-// rebase puts the session on a newer view, in which its changes up to seq are saved already.
+// rebase makes v the session's view. Its changes up to seq are part of v already.
 func (s *Session) rebase(v protocol.View, seq uint64) error {
 	rest, err := s.changedSince(seq, v.Document)
 	defer s.mu.Unlock()
@@ -110,7 +118,7 @@ func (s *Session) rebase(v protocol.View, seq uint64) error {
 	return nil
 }
 
-// changedSince takes mu, and returns what is left of the session's changes when those up to seq are in d.
+// changedSince returns the session's changes after seq, applied to d, which holds those up to seq. It returns with mu held.
 func (s *Session) changedSince(seq uint64, d document.Document) (document.Changes, error) {
 	for {
 		s.mu.Lock()

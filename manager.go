@@ -18,23 +18,23 @@ import (
 	"github.com/hipflask/session/store/filestore"
 )
 
-// Manager keeps the sessions of one cookie (or kind of bearer token). It is safe for concurrent use. Any number of
-// Managers, in one or many processes, may share a store.
+// Manager keeps the sessions of one cookie, or of one kind of bearer token. [New] makes one; the zero value can't be used.
+// It is safe for concurrent use. Any number of Managers, in one process or in many, may share a store.
 type Manager struct {
 	config     Config // without the keys
 	keeper     protocol.Keeper
-	engine     *protocol.Engine // the keeper, if that is a store's; else nil
-	given      store.Store      // where capabilities are found; nil with a CookieCodec
-	policy     Policy           // nil, or what brings another framework's rules
+	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
+	given      store.Store      // Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
+	policy     Policy           // the rules of another framework; nil: none
 	serializer Serializer
-	attributes string // of a cookie that ends with the browser, as Set-Cookie has them
+	attributes string // those of a cookie that ends with the browser, as in Set-Cookie
 	signing    signing
 
-	touchInterval   time.Duration
-	touchPersistent bool // only persistent sessions are touched
+	touchInterval   time.Duration // how old the stored time of the last request may become
+	touchPersistent bool          // only persistent sessions are touched
 
 	log       failureLog
-	plainHTTP sync.Once // the warning about it
+	plainHTTP sync.Once // for the warning about a Secure cookie over plain http
 
 	owned    *filestore.Store // the default store, which Close closes
 	unlisten func()
@@ -43,8 +43,8 @@ type Manager struct {
 	closed   sync.Once
 }
 
-// New checks the configuration and returns a Manager, or an error that names all problems at once. It opens the default
-// store if none is given; it sends nothing over a network. Close the Manager when the program ends.
+// New checks the configuration and returns a [Manager], or an error that names all problems at once. It opens the default
+// store if none is given, and sends nothing over a network. Call [Manager.Close] when the program ends.
 func New(config Config) (*Manager, error) {
 	lifetime := config.Lifetime // as given
 	err := config.check()
@@ -81,8 +81,9 @@ func New(config Config) (*Manager, error) {
 	return m, nil
 }
 
-// setTimes decides how often the idle timeout is moved. That takes a write, so it isn't done by each request; a minute is
-// as fine as a list of sessions needs, unless the timeout is short itself. lifetime is Config.Lifetime as it was given.
+// setTimes sets how old the stored time of the last request may become. Storing it costs a write, so not every request does.
+// Lists of sessions need it to the minute, and a short IdleTimeout to a quarter of it. lifetime is Config.Lifetime as it was
+// given.
 func (m *Manager) setTimes(lifetime time.Duration) {
 	if m.policy != nil {
 		m.config.Lifetime, m.touchInterval = m.policy.Lifetime(lifetime)
@@ -93,7 +94,7 @@ func (m *Manager) setTimes(lifetime time.Duration) {
 	m.touchInterval = max(idle/20, min(time.Minute, idle/4))
 }
 
-// records says what the records of this Manager look like.
+// records returns how this Manager's records are built.
 func (m *Manager) records() (protocol.Records, error) {
 	r := protocol.Records{
 		Serializer: m.serializer,
@@ -112,7 +113,7 @@ func (m *Manager) records() (protocol.Records, error) {
 	return r, nil
 }
 
-// useStore makes the keeper of sessions in a store, and opens the default one if none is given.
+// useStore makes the keeper for sessions in a store, and opens the default store if none is given.
 func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records) (err error) {
 	m.given = m.config.Store
 	if m.given == nil {
@@ -146,8 +147,8 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 	return nil
 }
 
-// Close stops the Manager's background work and waits for it, and closes the default store if New opened it. Closing
-// twice is fine. Stop the server first.
+// Close stops the Manager's background work, waits for it, and closes the default store if [New] opened it. It doesn't
+// close [Config.Store]. Stop the server first. Later calls do nothing. The error is that of closing the store.
 func (m *Manager) Close() error {
 	var err error
 	m.closed.Do(func() {
@@ -161,7 +162,7 @@ func (m *Manager) Close() error {
 	return err
 }
 
-// listen makes evictions events.
+// listen emits an event for each eviction, if the store evicts.
 func (m *Manager) listen() {
 	m.unlisten = func() {}
 	if e, ok := store.As[store.Evicter](m.given); ok && m.config.OnEvent != nil {
@@ -173,10 +174,10 @@ func (m *Manager) listen() {
 	}
 }
 
-// sweepBatch bounds one call of a store's Sweep; between two of them others get their turn.
+// sweepBatch bounds one call of a store's Sweep, so that other calls get their turn in between.
 const sweepBatch = 500
 
-// sweep starts removing expired sessions, if the store leaves that to us.
+// sweep starts a goroutine that removes expired sessions, if the store is a Sweeper.
 func (m *Manager) sweep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
@@ -206,7 +207,7 @@ func (m *Manager) sweep() {
 	})
 }
 
-// expiry is the end of a session that is not used again.
+// expiry returns when a session expires that is not used again.
 func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
 	if m.policy != nil {
 		return seen.Add(m.config.Lifetime)
@@ -218,7 +219,7 @@ func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
 	return end
 }
 
-// deadline is the end of a session however much it is used.
+// deadline returns when a session expires even if it is used.
 func (m *Manager) deadline(r *store.Record) time.Time {
 	if m.policy != nil {
 		return r.LastSeenAt.Add(m.config.Lifetime)
@@ -226,7 +227,8 @@ func (m *Manager) deadline(r *store.Record) time.Time {
 	return r.CreatedAt.Add(m.config.Lifetime)
 }
 
-// persistent reports what a session's encoded value says of its persistence, if there is one.
+// persistent reports whether a session with that encoded value of the name document.Permanent is persistent. there is false
+// if it has none.
 func (m *Manager) persistent(data []byte, there bool) bool {
 	if !there {
 		return m.config.Cookie.Persistent && m.policy == nil
@@ -239,17 +241,17 @@ func (m *Manager) persistentIn(d document.Document) bool {
 	return m.persistent(d.Get(document.Permanent))
 }
 
-// signing makes MACs for applications and modules.
+// signing makes the MACs of Sign and Verify.
 type signing struct {
 	subkeys  func(label string) [][]byte // a closure, so that no verb of fmt reaches the keys
 	macs     sync.Map                    // of []*token.MAC, by purpose
 	purposes atomic.Int32
 }
 
-// maxPurposes bounds what is kept for a program that makes up purposes as it goes.
+// maxPurposes bounds the memory if a program has any number of purposes.
 const maxPurposes = 64
 
-// subkeysOf derives the subkeys of the secret key and its fallbacks.
+// subkeysOf returns a function that derives the subkeys of the secret key and its fallbacks.
 func subkeysOf(keys []string) func(label string) [][]byte {
 	return func(label string) (subkeys [][]byte) {
 		for _, k := range keys {
@@ -273,16 +275,18 @@ func (s *signing) of(purpose string) []*token.MAC {
 	return macs
 }
 
-// Sign returns the HMAC-SHA256 of message, 32 bytes, under a key that is derived from Config.SecretKey for this purpose
-// alone. A purpose is a constant of the program, such as "example.com/invitation"; a MAC for one purpose is worth nothing
-// for another. What the message means, and for how long, it has to say itself.
+// Sign returns the HMAC-SHA256 of message (RFC 2104), 32 bytes, under a key derived from [Config.SecretKey] for this purpose
+// alone. [Manager.Verify] checks it. The purpose is a constant of the program, such as "example.com/invitation": a MAC for
+// one purpose is not valid for another.
+//
+// A MAC has no expiry, and belongs to no session: put a deadline, and whatever else it is to be bound to, into the message.
 func (m *Manager) Sign(purpose string, message []byte) []byte {
 	sum := m.signing.of(purpose)[0].Sum(message)
 	return sum[:]
 }
 
-// Verify reports whether mac is what [Manager.Sign] returns for the purpose and message, with SecretKey or one of
-// SecretKeyFallbacks.
+// Verify reports whether mac is what [Manager.Sign] returns for the purpose and message, under [Config.SecretKey] or one of
+// [Config.SecretKeyFallbacks]. It compares in constant time.
 func (m *Manager) Verify(purpose string, message, mac []byte) bool {
 	for _, k := range m.signing.of(purpose) {
 		if k.Verify(message, mac) {
@@ -292,8 +296,9 @@ func (m *Manager) Verify(purpose string, message, mac []byte) bool {
 	return false
 }
 
-// Cookie returns the cookie that a client has to get after Save, for sessions that are not in a Handler; nil if there is
-// none to send, as with BearerToken, or when the ID has not changed.
+// Cookie returns the cookie to send to the client after [Session.Save] outside a [Manager.Handler]: one that sets the new
+// ID, or after Logout one that deletes the old. It returns nil if there is nothing to send: with [Config.BearerToken], or
+// if the ID has not changed. Inside a Handler it is not needed.
 func (m *Manager) Cookie(s *Session) *http.Cookie {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,8 +317,8 @@ func (m *Manager) cookie(c *cookieChange) *http.Cookie {
 	return m.setCookie(c.value, 0)
 }
 
-// warnPlainHTTP tells once why a browser seems to forget every login. The cookie is sent all the same: TLS often ends at
-// a proxy, whose headers are looked at for this warning alone.
+// warnPlainHTTP logs once why browsers may forget every login. The cookie is sent in any case, since TLS often ends at a
+// proxy. The proxy's headers are used for this warning only.
 func (m *Manager) warnPlainHTTP(r *http.Request) {
 	if m.config.InsecureHTTP || r.TLS != nil || r.Header["Forwarded"] != nil || r.Header["X-Forwarded-Proto"] != nil || isLoopback(r.Host) {
 		return

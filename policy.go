@@ -13,7 +13,7 @@ type foreign interface {
 	Layout() string
 }
 
-// findPolicy returns the policy of the framework whose cookies, or whose store, the Manager shares, if there is one.
+// findPolicy sets the policy of the framework whose cookies or store the Manager shares, if there is one.
 func (m *Manager) findPolicy(ids IDFormat, codec Codec) error {
 	m.policy, _ = ids.(Policy)
 	if codec != nil {
@@ -26,11 +26,11 @@ func (m *Manager) findPolicy(ids IDFormat, codec Codec) error {
 	return nil
 }
 
-// principal asks the policy who is logged in.
+// principal returns who is logged in according to the policy.
 func (m *Manager) principal(members []Member) string {
 	p := m.policy.Principal(func(key string, pointer any) bool {
 		ok := false
-		for _, member := range members { // of a name that is there twice the last counts
+		for _, member := range members { // of several with one name the last one counts
 			if member.Name == key {
 				ok = m.serializer.Unmarshal(member.Value, pointer) == nil
 			}
@@ -43,7 +43,8 @@ func (m *Manager) principal(members []Member) string {
 	return p
 }
 
-// policyStore adds to the records of a layout that keeps only documents and their expiry what these imply.
+// policyStore is a store whose layout keeps only documents and their expiry. It derives the principal and the time of the
+// last request from them.
 type policyStore struct {
 	store.Store
 	m *Manager

@@ -11,16 +11,24 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Save stores the changes now: for streams and for handlers that live long. Without changes it does nothing. The
-// response's cookie, if one is needed, is sent with its header; once that is gone, see [ErrTooLate]. Outside a request,
-// [Manager.Cookie] has it. Saving goes on when ctx is cancelled, for at most Config.StoreTimeout.
+// Save stores the changes now. Inside a [Manager.Handler] it is necessary only for streams, handlers that live long, and
+// those that want the error; outside one, nothing else stores them. Without changes it does nothing. It goes on when ctx
+// is cancelled, for at most [Config.StoreTimeout].
 //
-// Errors: [ErrEnded]: the session has ended, and the changes with it. [ErrUnavailable]: nothing was stored, call Save again
-// if you like. [ErrUncertain]: it may have been stored; this Session stores nothing more, and the request ends in that
-// error (outside a request, Load it again). [ErrTooLate], [ErrTooLarge], and values that can't be encoded: as Err.
+// If a new cookie is needed, the Handler sends it with the response's header. Outside a Handler [Manager.Cookie] returns
+// it.
+//
+// Errors:
+//   - [ErrEnded]: the session has ended, and the changes are dropped.
+//   - [ErrUnavailable]: nothing was stored. The changes are kept, so Save may be called again.
+//   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with that
+//     error; outside a request, load the session again.
+//   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
+//   - [ErrTooLarge]: the session is too large. Nothing was stored; Save again after removing values.
+//   - Any other error is about an earlier call, such as a value that can't be encoded: see [Session.Err].
 func (s *Session) Save(ctx context.Context) error { return s.save(ctx, false) }
 
-// save is Save. last: no cookie can be sent from now on.
+// save implements Save. last says that no cookie can be sent from now on.
 func (s *Session) save(ctx context.Context, last bool) error {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -36,7 +44,8 @@ func (s *Session) save(ctx context.Context, last bool) error {
 	return s.persist(ctx)
 }
 
-// commit is the last save that can have a cookie. Hijack sends no header: there nothing is stored that would need one.
+// commit is the last save that can send a cookie. A hijacked connection gets no header, so with hijack nothing is stored
+// that needs a cookie.
 func (s *Session) commit(hijack bool) (*cookieChange, error) {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -64,10 +73,10 @@ func (s *Session) commit(hijack bool) (*cookieChange, error) {
 	return cookie, err
 }
 
-// seal says that no cookie can be sent from now on. A bearer token needs none: the handler sends it. The caller holds mu.
+// seal notes that no cookie can be sent from now on. With bearer tokens none is needed. The caller holds mu.
 func (s *Session) seal() { s.sealed = !s.m.config.BearerToken }
 
-// idle reports whether a save has nothing to do, as in most requests, or can do nothing, and the error that stands.
+// idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save returns.
 // The caller holds mu.
 func (s *Session) idle() (bool, error) {
 	if s.unsure { // rule: UncertainOnce
@@ -82,7 +91,7 @@ func (s *Session) idle() (bool, error) {
 	return true, s.lasting()
 }
 
-// touchDue reports whether the idle timeout has to be moved. The caller holds mu.
+// touchDue reports whether the time of the last request has to be stored. The caller holds mu.
 func (s *Session) touchDue() bool {
 	if s.view.State != protocol.Live || !s.isActive || s.m.touchPersistent && !s.isPersistent() {
 		return false
@@ -91,8 +100,8 @@ func (s *Session) touchDue() bool {
 	return time.Since(s.view.At) >= s.m.touchInterval-unseen
 }
 
-// lasting returns the error that holds for this save too. What an earlier one dropped as too late is not its concern.
-// The caller holds mu.
+// lasting returns the earlier error that this save returns as well. ErrTooLate concerned only the changes that were dropped
+// then. The caller holds mu.
 func (s *Session) lasting() error {
 	if s.err == ErrTooLate {
 		return nil
@@ -100,12 +109,12 @@ func (s *Session) lasting() error {
 	return s.err
 }
 
-// mends reports whether err is over when a later save succeeds.
+// mends reports whether a later save that succeeds resets err.
 func mends(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || errors.Is(err, ErrTooLarge)
 }
 
-// persist is a save that has something to do. The caller holds io.
+// persist saves a session that has something to save. The caller holds io.
 func (s *Session) persist(ctx context.Context) error {
 	ended, err := s.saveEnd(ctx)
 	if err != nil {
@@ -122,7 +131,7 @@ func (s *Session) persist(ctx context.Context) error {
 	return s.finish(c, v, err)
 }
 
-// saveEnd ends the session that Logout left.
+// saveEnd ends the stored session after Logout.
 func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	s.mu.Lock()
 	e, sealed := s.ending, s.sealed
@@ -155,7 +164,7 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 
 var noSession protocol.View
 
-// plan returns what there is to store; nil: nothing, and the error is that of Save.
+// plan returns the change to save. If it is nil, there is none, and Save returns the error.
 func (s *Session) plan() (*protocol.Change, error) {
 	s.mu.Lock()
 	move, state := s.pendingMove(), s.view.State
@@ -202,7 +211,7 @@ func (s *Session) tooLate(r *store.Record) error {
 	return s.err
 }
 
-// finish brings what became of c back into the session.
+// finish updates the session after the keeper has saved c, or failed to. v is the session's new view.
 func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	crossed := c.Fate == protocol.Crossed // rule: Spent
 	if err == nil && c.Fate != protocol.Dropped && !crossed {
@@ -242,7 +251,7 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	return s.lasting()
 }
 
-// created is the end of a save under a new ID. The caller holds mu.
+// created updates the session after a save under a new ID. The caller holds mu.
 func (s *Session) created(c *protocol.Change) {
 	if s.err == ErrEnded {
 		s.err = nil // there is a session again
@@ -260,7 +269,7 @@ func (s *Session) created(c *protocol.Change) {
 	s.event(kind, nil)
 }
 
-// send decides about the cookie, after the last step of the protocol. The caller holds mu.
+// send decides which cookie the response gets. It follows the last step of the protocol. The caller holds mu.
 func (s *Session) send(c *protocol.Change) {
 	switch { // rule: NoExtend
 	case c.Token != "":
@@ -271,7 +280,7 @@ func (s *Session) send(c *protocol.Change) {
 	}
 }
 
-// report makes events of what happened on the way of a save. The caller holds mu.
+// report emits an event for each note of a save. The caller holds mu.
 func (s *Session) report(c *protocol.Change) {
 	for _, n := range c.Notes {
 		e := Event{Kind: EventUndecodable, Handle: n.Handle, Principal: n.Principal, Err: errNotSplit}
@@ -285,7 +294,7 @@ func (s *Session) report(c *protocol.Change) {
 	}
 }
 
-// take removes key in the store at once, and returns its value if it was this call that removed it.
+// take removes key from the store at once, and returns its value if this call removed it.
 func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, err error) {
 	if s.m.engine == nil {
 		return nil, false, fmt.Errorf("session: Take needs a Store: %w", errors.ErrUnsupported)

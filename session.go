@@ -14,14 +14,16 @@ import (
 	"github.com/hipflask/session/internal/token"
 )
 
-// Session is the data of one client, as one request sees it: a dictionary that was read once and is saved before the
-// response's first byte. Get and Set never do I/O.
+// Session is the data of one client as one request sees it: a dictionary that is loaded once, and saved before the first
+// byte of the response. [From], [Open] and [Manager.Load] return one; the zero value can't be used.
 //
-// A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. After the
-// handler has returned it stays usable through Save and Reload; it is never reused for another request.
+// A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. It is never
+// reused for another request. After the handler has returned it stays usable, through [Session.Save] and
+// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O.
 //
-// Methods that change a session return nothing. What goes wrong (a value that can't be encoded, a session that ended
-// meanwhile, a store that failed) is in Err, and where it matters the Handler answers for it.
+// Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
+// encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request where
+// that is necessary.
 type Session struct {
 	m   *Manager
 	ctx context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
@@ -32,9 +34,9 @@ type Session struct {
 	// mu guards what follows. It is held neither during I/O nor while a caller's function runs.
 	mu       sync.Mutex
 	view     protocol.View    // what is known to be stored
-	token    string           // as the client has it, or will get it
+	token    string           // the one that the client has or will get
 	changes  document.Changes // what this request changed since
-	label    *string          // the new one, if it was changed
+	label    *string          // the new label; nil: unchanged
 	isNew    bool
 	isActive bool // belongs to a request, which counts for the idle timeout
 	sealed   bool // the response's header has been sent: no cookie can be
@@ -55,17 +57,18 @@ type cookieChange struct {
 	deadline   time.Time
 }
 
-// newSession returns a session with nothing in the store.
+// newSession returns a session of which nothing is stored.
 func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
 
-// Get returns the value of key. It gives JSON's types: nil, bool, string, int64, float64, []any and map[string]any; a
-// [Key] gives other types. A value that can't be decoded counts as absent and is an event.
+// Get returns the value of key, and whether there is one. It gives the types of [JSON]: nil, bool, string, int64, float64,
+// []any and map[string]any; a [Key] gives other types. The value is a copy. A value that can't be decoded counts as absent
+// and is reported as [EventUndecodable].
 func (s *Session) Get(key string) (any, bool) {
 	return Key[any](key).Get(s)
 }
 
-// Set stores value under key. It is encoded now: later changes to what it points to are not seen. A value that JSON has
-// no form for sets Err, and the request fails.
+// Set sets the value of key. It is encoded at once, so later changes of what it points to have no effect. A value that
+// can't be encoded, or a reserved name (see [Key]), sets [Session.Err] and fails the request.
 func (s *Session) Set(key string, value any) {
 	data, err := s.m.serializer.Marshal(value)
 	if err == nil {
@@ -74,7 +77,7 @@ func (s *Session) Set(key string, value any) {
 	s.put(key, data, err)
 }
 
-// put stores an encoded value under a name of the document. err is why it can't be.
+// put sets a name of the document to an encoded value. A non-nil err says why it can't be set.
 func (s *Session) put(name string, data []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,18 +88,18 @@ func (s *Session) put(name string, data []byte, err error) {
 	}
 }
 
-// Pop removes key and returns its value, as Flask's session.pop. Of overlapping requests several can get it: for values
-// that may be used once see [Key.Take].
+// Pop removes key and returns its value, and whether there was one, as Flask's session.pop does. Of overlapping requests
+// several may get it: use [Key.Take] for values that may be used only once.
 func (s *Session) Pop(key string) (any, bool) {
 	v, ok := s.Get(key)
 	s.Delete(key)
 	return v, ok
 }
 
-// Delete removes key, if it is there.
+// Delete removes key and its value. It does nothing if there is none.
 func (s *Session) Delete(key string) { s.remove(key, checkName(key)) }
 
-// remove removes a name from the document. err is why it can't be.
+// remove removes a name from the document. A non-nil err says why it can't be removed.
 func (s *Session) remove(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +113,8 @@ func (s *Session) remove(name string, err error) {
 	}
 }
 
-// Clear removes all values. The session keeps its ID, principal, label, persistence and attributes.
+// Clear removes all values, also those that overlapping requests have set before this one is saved. The session keeps its
+// ID, principal, label, persistence and attributes; [Session.Logout] ends it.
 func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,14 +123,14 @@ func (s *Session) Clear() {
 	}
 }
 
-// Keys returns the names of all values, sorted.
+// Keys returns the names of all values, sorted. Attributes are not among them.
 func (s *Session) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(s.changes.Names(s.view.Document))
 }
 
-// Len returns the number of values.
+// Len returns the number of values. Attributes don't count.
 func (s *Session) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +154,7 @@ func checkName(key string) error {
 	return nil
 }
 
-// value returns the encoded value of a name, and the handle of the session that it is in.
+// value returns the encoded value of a name, and the session's handle.
 func (s *Session) value(name string) (data []byte, handle string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,12 +172,13 @@ func (s *Session) decode(from Serializer, name, handle string, data []byte, poin
 	return true
 }
 
-// maxRuns bounds the runs of an Update against the other goroutines of the request. It is reached only by a function
-// that changes the session itself.
+// maxRuns bounds how often an Update runs its function because other goroutines of the request change the session. Only a
+// function that changes the session itself reaches it.
 const maxRuns = 10_000
 
-// update runs now on the value of a name, without a lock, and again if another goroutine changed it meanwhile. A save that
-// meets another request runs again instead. err is why the name can't be updated.
+// update runs now on the value of a name, without holding a lock, and repeats that if another goroutine has changed the
+// session meanwhile. A save that conflicts with another request runs again instead of now. A non-nil err says why the name
+// can't be updated.
 func (s *Session) update(name string, err error, now, again document.Updater) error {
 	for range maxRuns {
 		s.mu.Lock()
@@ -195,7 +200,7 @@ func (s *Session) update(name string, err error, now, again document.Updater) er
 
 		s.mu.Lock()
 		if s.changes.Seq != seq || s.view.Record.Version != version {
-			err = nil // of a value that is not the session's any more
+			err = nil // it was about an outdated value
 		} else if err == nil {
 			s.changes.Update(name, again, next, keep)
 			s.mu.Unlock()
@@ -209,7 +214,7 @@ func (s *Session) update(name string, err error, now, again document.Updater) er
 		"which may call nothing of the session but Get", document.PlainName(name), maxRuns))
 }
 
-// writable reports whether changes can be taken. The caller holds mu.
+// writable reports whether the session accepts changes. The caller holds mu.
 func (s *Session) writable() bool {
 	switch s.view.State {
 	case protocol.Fresh, protocol.Live:
@@ -223,7 +228,7 @@ func (s *Session) writable() bool {
 	return false
 }
 
-// drop says that changes went with a session that has ended. The caller holds mu.
+// drop reports, once, that changes are dropped since the session has ended. The caller holds mu.
 func (s *Session) drop() {
 	if s.err == nil {
 		s.err = ErrEnded
@@ -231,7 +236,7 @@ func (s *Session) drop() {
 	}
 }
 
-// event emits an event about the session as it is known. The caller holds mu.
+// event emits an event about this session. The caller holds mu.
 func (s *Session) event(kind EventKind, err error) {
 	s.m.emit(s.context(), Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: err})
 }
@@ -243,7 +248,7 @@ func (s *Session) context() context.Context {
 	return s.ctx
 }
 
-// fail sets Err. The first failure of a request stays. The caller holds mu.
+// fail sets Err, unless an earlier failure is there. It returns err. The caller holds mu.
 func (s *Session) fail(err error) error {
 	if !replaces(s.err) {
 		s.err = err
@@ -251,7 +256,8 @@ func (s *Session) fail(err error) error {
 	return err
 }
 
-// refuse is fail for what the program passed, and reports it: no save will. The caller holds mu.
+// refuse is fail for an invalid argument. It also reports err as an event, since no save is going to do that. The caller
+// holds mu.
 func (s *Session) refuse(err error) error {
 	if !replaces(s.err) {
 		s.m.failed(s.context(), s.view.Record.Handle, err)
@@ -259,25 +265,31 @@ func (s *Session) refuse(err error) error {
 	return s.fail(err)
 }
 
-// IsNew reports whether the request came without a session that is still alive.
+// IsNew reports whether the request came without a live session: with no cookie, or with one whose session has expired or
+// was ended. It doesn't change during the request.
 func (s *Session) IsNew() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isNew
 }
 
-// Err returns what went wrong with the session in this request: nil, [ErrEnded], [ErrTooLate], or an error for which the
-// [Manager.Handler] replaces the response ([ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded).
+// Err returns what went wrong with the session in this request; nil if nothing did. After [ErrEnded] and [ErrTooLate] the
+// changes are lost, but the response stands. For any other error [Manager.Handler] replaces the response:
+// [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid name or principal.
+//
+// Logout resets ErrEnded, and so does Login. A later save that succeeds resets ErrUnavailable and ErrTooLarge.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Token returns what the client sends back to have this session: the cookie's value, or the bearer token. It is a
-// secret. The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session
-// has been saved; with a CookieCodec it is known only then. "" while there is no session. After a concurrent Renew it is
-// the token that the client sent.
+// Token returns what the client has to send to have this session: the cookie's value, or the bearer token. It is a secret.
+// It returns "" while there is no session to be stored.
+//
+// The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session has been
+// saved. With a [Config.CookieCodec] it is known only then. If another request has renewed the session meanwhile, it is the
+// token that the client sent with this request.
 func (s *Session) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,7 +299,8 @@ func (s *Session) Token() string {
 	return s.token
 }
 
-// Info returns what a list of sessions would say of this one. Handle is "" while there is no session.
+// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while there is no
+// session to be stored. Between Login and the save the times are zero.
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
