@@ -17,7 +17,7 @@ import (
 //
 // Attributes of overlapping requests merge by name, as values do. An attribute alone makes a session worth storing. A
 // layout that is shared with Flask has no place for attributes: there Set and Update set [Session.Err] and fail the
-// request. Its methods are safe for concurrent use.
+// request. The methods are safe for concurrent use.
 type Attribute[T any] string
 
 // Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as
