@@ -17,7 +17,7 @@ import (
 //
 // Attributes of overlapping requests merge by name, as values do. An attribute alone makes a session worth storing. A
 // layout that is shared with Flask has no place for attributes: there Set and Update set [Session.Err] and fail the
-// request. Its methods are safe for concurrent use.
+// request. The methods are safe for concurrent use.
 type Attribute[T any] string
 
 // Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as
@@ -43,7 +43,7 @@ func (a Attribute[T]) Update(s *Session, fn func(T) T) T {
 
 // PublicAttribute is an [Attribute] that lists of sessions show as well: [PublicAttribute.Of] reads it from an [Info]. All
 // public attributes of a session together have at most 512 bytes ([store.MaxPublic]), as a JSON object of their names and
-// values; beyond that the save fails with [ErrTooLarge]. They are encoded by [JSON], whatever [Config.Serializer] is.
+// values; beyond that the save fails with [ErrTooLarge]. They are always encoded by [JSON], not by [Config.Serializer].
 type PublicAttribute[T any] string
 
 // Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as

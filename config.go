@@ -64,8 +64,8 @@ type Config struct {
 	// is shorter. Negative: none. At least 1 ms, at most Lifetime. Only requests that look at their session count.
 	// Persistent sessions have no idle timeout.
 	//
-	// The time of the last request is not stored by each request, but once it is older than a twentieth of IdleTimeout
-	// and a minute (than a quarter of an IdleTimeout under 4 minutes). A session can expire earlier by that much.
+	// To save writes, a request stores its time only if the stored one is older than a twentieth of IdleTimeout, but at
+	// least a minute; or a quarter of IdleTimeout, if that is less than a minute. A session may expire that much earlier.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session this long after its creation or last login, whatever its activity (ASVS 5.0, 7.3.2).

@@ -79,17 +79,17 @@
 // The side effects of the handler itself can't be taken back. [Manager.Preload] runs a handler only if its session could
 // be loaded, and [Open] returns the error instead. [Session.Save] and [Key.Take] save at once and return theirs.
 //
-// A new cookie can be sent only before the first byte of the response. So log in, log out, or make the first change of a
-// new session before you write; other changes may come later, and cost a second save.
+// A new cookie can be sent only before the first byte of the response. So log in, renew, or make the first change of a new
+// session before you write; other changes may come later, and cost a second save.
 //
 // [Config.OnEvent] gets an [Event] for everything that an operator may want to know, such as a rejected cookie and the
 // [Reason] for it.
 //
 // # Expiry
 //
-// The server decides when a session expires, whatever a cookie says. [Config.IdleTimeout] (24 hours) ends a session
-// without requests, [Config.Lifetime] (30 days) ends it after its creation or last login. A request that looks at its
-// session counts as activity. Renew extends neither.
+// The server decides when a session expires, whatever the browser does. [Config.IdleTimeout] ends a session that had no
+// request for 24 hours, [Config.Lifetime] ends it 30 days after its creation or last login, unless you set other times.
+// Only requests that look at their session count. Renew does not extend the lifetime.
 //
 // The cookie ends with the browser, unless [Session.SetPersistent] or [Cookie.Persistent] says otherwise. A persistent
 // session has no idle timeout, only its lifetime.
@@ -104,8 +104,8 @@
 // cookie never reaches the store. A store holds only hashes of the IDs, so a copy of its data is no login.
 // [Config.SecretKeyFallbacks] lets you change the secret without logging anybody out.
 //
-// IDs, cookies, keys and values are in no error, event or log line. A Config, Manager or Session prints without its
-// secrets.
+// Session IDs, cookies, secret keys and values are in no error, event or log line. A Config, Manager or Session prints
+// without its secrets.
 //
 // What remains for the application:
 //

@@ -23,8 +23,8 @@ var (
 	ErrUncertain = protocol.ErrUncertain
 
 	// ErrTooLate says that changes needed a new cookie after the response's header had been sent. They are dropped, and
-	// the response stands. Call Login, Logout, Renew and SetPersistent, and make the first change of a new session, before
-	// the first byte of the response. With a [Config.CookieCodec] that holds for every change.
+	// the response stands. Call Login, Renew and SetPersistent, and make the first change of a new session, before the
+	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change.
 	ErrTooLate = errors.New("session: too late for a new cookie: the response's header has been sent")
 
 	// ErrTooLarge says that the encoded session has more bytes than [Config.MaxBytes], its public attributes more than

@@ -58,7 +58,8 @@ func (k Key[T]) Delete(s *Session) { s.Delete(string(k)) }
 // the value of that request, and Get returns the final value. A save takes place inside the first Write of the response,
 // so fn must have no side effects, and must call no method of the session but Get.
 //
-// With a [Config.CookieCodec] there is no other value to run fn on: the last response wins.
+// With a [Config.CookieCodec] there is no other value to run fn on: the last response wins. If the session has ended, or
+// could not be loaded, fn doesn't run, and Update returns the zero value.
 func (k Key[T]) Update(s *Session, fn func(T) T) T {
 	return updateValue(s, string(k), s.m.serializer, checkName(string(k)), fn)
 }
