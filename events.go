@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/hipflask/session/internal/protocol"
 )
 
 // EventKind says what happened. See [Event].
 type EventKind string
 
-// The kinds of events. The last five are logged as well: see [Config.Logger].
+// The kinds of events. The last six are logged as well: see [Config.Logger].
 const (
 	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
 	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
@@ -24,6 +26,7 @@ const (
 	EventTooLate     EventKind = "too late"    // changes were dropped because they needed a cookie after the header had been sent
 	EventUndecodable EventKind = "undecodable" // a stored session, or the value of Event.Key, can't be decoded; it counts as absent
 	EventUnavailable EventKind = "unavailable" // the store failed, and nothing was changed: see ErrUnavailable
+	EventContention  EventKind = "contention"  // too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
 	EventUncertain   EventKind = "uncertain"   // the store failed during a change: see ErrUncertain
 	EventFailed      EventKind = "failed"      // a session was not loaded or stored for another reason: see Event.Err
 )
@@ -63,7 +66,7 @@ type Event struct {
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
-	case EventUnavailable, EventUncertain, EventFailed, EventUndecodable, EventTooLate:
+	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate:
 		m.log.report(ctx, e)
 	}
 	if m.config.OnEvent != nil {
@@ -74,7 +77,9 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 // failureEvent returns the event of an error. It reports ok if the error is one that replaces the response.
 func failureEvent(handle string, err error) (e Event, ok bool) {
 	e = Event{Kind: EventFailed, Handle: handle, Err: err}
-	switch {
+	switch busy := (*protocol.BusyError)(nil); {
+	case errors.As(err, &busy):
+		e.Kind = EventContention
 	case errors.Is(err, ErrUnavailable):
 		e.Kind = EventUnavailable
 	case errors.Is(err, ErrUncertain):
@@ -141,6 +146,7 @@ func (l *failureLog) report(ctx context.Context, e Event) {
 
 var messages = map[EventKind]string{
 	EventUnavailable: "the store is unavailable; nothing was changed",
+	EventContention:  "too many concurrent writers of one session; nothing was changed",
 	EventUncertain:   "the store failed in the middle of a change",
 	EventFailed:      "the session can't be stored",
 	EventUndecodable: "stored data can't be decoded and counts as absent",

@@ -15,10 +15,10 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 	bounded := &timeout{}
 	bounded.forSave(ctx, time.Now().Add(k.StoreTimeout))
 	defer bounded.cancel()
-	if _, err := k.locks.lock(bounded, v.Record.Key); err != nil {
-		return false, Unavailable("logout", err)
+	if _, _, err := k.turns.enter(bounded, v.Record.Key, nil); err != nil {
+		return false, &BusyError{}
 	}
-	defer k.locks.unlock(v.Record.Key)
+	defer k.turns.leave(v.Record.Key, 0)
 	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, anyHandle)
 	return forget, err
 }

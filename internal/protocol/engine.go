@@ -35,11 +35,11 @@ type Options struct {
 type Engine struct {
 	Options
 	store store.Store
-	locks *keyLocks
+	turns *turns
 }
 
 // New returns an Engine.
-func New(o Options) *Engine { return &Engine{o, o.Store, newKeyLocks()} }
+func New(o Options) *Engine { return &Engine{o, o.Store, newTurns()} }
 
 var _ Keeper = (*Engine)(nil)
 

@@ -41,7 +41,9 @@ func TestChild(t *testing.T) {
 	runs := 0
 	for _, sc := range selected(t, slices.Concat(scenarios, mixed)) {
 		synctest.Test(t, func(t *testing.T) {
-			r := (&explorer{first: true}).explore(t, &sc, brokenStores[*brokenStore], *limit)
+			o := brokenStores[*brokenStore]
+			o.managers = max(*managers, 0)
+			r := (&explorer{first: true}).explore(t, &sc, o, *limit)
 			runs += r.runs
 			if len(r.bad()) > 0 {
 				f := r.bad()[0]
@@ -128,7 +130,7 @@ func (a *ablation) run(t *testing.T, core string) (c caught) {
 	}
 	scenario := "^" + regexp.QuoteMeta(a.scenario) + "$"
 	args := []string{"test", "-v", "-vet=off", "-count=1", "-run=^TestChild$", "-overlay=" + file, ".",
-		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-faults=%d", a.faults)}
+		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-managers=%d", a.managers), fmt.Sprintf("-faults=%d", a.faults)}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

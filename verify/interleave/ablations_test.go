@@ -7,6 +7,7 @@ type ablation struct {
 	edits    []edit
 	store    string // or the rule of the store's contract, see brokenStores
 	scenario string // that shows it
+	managers int    // processes; 0: one for each request
 	faults   int
 	daily    bool // run without -ablate too
 }
@@ -67,6 +68,11 @@ var ablations = []ablation{
 		rule: "Attributes", what: "changes of attributes follow a login",
 		edits:    []edit{{at: "Attributes", do: never}},
 		scenario: "attribute|login", faults: 0,
+	},
+	{
+		rule: "Gather", what: "a save takes others along while what it sent may be in flight",
+		edits:    []edit{{at: "GatherSure", do: never}},
+		scenario: "upd|upd|upd", managers: 1, faults: 1,
 	},
 	{
 		rule: "Scrub", what: "Login over another principal keeps the values",

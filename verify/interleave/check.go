@@ -152,7 +152,7 @@ func (w *world) checkAvailable(q *request) {
 	for _, p := range w.q {
 		revoked = revoked || p.revokes() && (q.life == login || q.life == renew)
 	}
-	if q.hurt == 0 && !revoked {
+	if q.hurt == 0 && !revoked && !w.shared(q) {
 		w.broken("AVAILABLE: 503 though no store call of the request failed")
 	}
 	alone := w.pending == nil
@@ -162,6 +162,17 @@ func (w *world) checkAvailable(q *request) {
 	if alone && q.hurt == 1 && q.lost {
 		w.broken("AVAILABLE: 503 though the store had what was to be saved, and nobody else wrote")
 	}
+}
+
+// shared reports whether a store call failed of another request to the same process, whose save may have done that of q as
+// well.
+func (w *world) shared(q *request) bool {
+	for _, p := range w.q {
+		if p != q && p.i%len(w.managers) == q.i%len(w.managers) && p.hurt > 0 && q.shareable() && p.shareable() {
+			return true
+		}
+	}
+	return false
 }
 
 // checkEnd holds the rules about what is left when all requests have been answered.
@@ -214,6 +225,11 @@ func (w *world) reachable(k int8) bool {
 }
 
 func (w *world) checkSaved(i int, q *request) {
+	if q.flag && q.out == saved && !q.before.flag && q.target >= 0 { // who removed it did so before q was sent
+		if e, _ := w.lineage(q.target); w.live(e) && !w.entries[e].value.flag {
+			w.broken("P1: acknowledged set lost, of a value that an older record has")
+		}
+	}
 	hasSet, hasUpdate, hasAttribute := q.set, q.update, q.attribute
 	if q.out != saved {
 		hasSet, hasUpdate, hasAttribute = q.setSaved, q.updateSaved, false // it was answered, though the rest failed
