@@ -155,6 +155,9 @@ func (v *visit) changed(c change) {
 		v.find("got dropped %v for a change of a session that has ended: %v", dropped, lost)
 	}
 	if !dropped {
+		if len(v.pending) == 0 {
+			v.base = v.seen()
+		}
 		v.pending = append(v.pending, c)
 		v.view = apply([]change{c}, v.view)
 	}
@@ -236,6 +239,11 @@ func (v *visit) take(key int) {
 			v.pending = without(v.pending, key)
 			v.view[key] = ""
 		}
+		if now := v.snapshot(); now != v.view && v.state == there && o.own && err == nil && !v.scratch {
+			v.view, v.base = now, nil // it has waited for another save, and loaded what that left
+			o.verb, o.live, o.view, o.pending = opRead, true, v.seen(), v.pending
+			v.run.add(o)
+		}
 		return
 	}
 	switch {
@@ -243,7 +251,7 @@ func (v *visit) take(key int) {
 		if ok {
 			v.run.won(v, got)
 		}
-		v.pending = without(v.pending, key)
+		v.pending, v.base = without(v.pending, key), nil
 		v.view = v.snapshot()
 		o.value, o.view, o.pending = got, v.seen(), v.pending
 	case errors.Is(err, session.ErrEnded):
@@ -283,7 +291,7 @@ func (v *visit) reload() {
 	case before == none && (err == nil || v.life == Login), errors.Is(err, session.ErrUnavailable):
 	case (before == gone || before == spent) && errors.Is(err, session.ErrEnded):
 	case before == there && err == nil:
-		o.live = true
+		o.live, v.base = true, nil
 		if now := v.snapshot(); !v.scratch {
 			v.view = now
 			o.view, o.pending = v.seen(), v.pending

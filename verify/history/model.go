@@ -205,10 +205,11 @@ func (m *spec) write(s state, o *op) []state {
 	if login {
 		changes = withoutAttributes(changes)
 	}
-	if len(changes) > 0 || !login {
+	before := e.data
+	e.data = apply(changes, before)
+	if len(changes) > 0 && !o.shared || e.data != before {
 		e.seen = m.coarse(o.callAt)
 	}
-	e.data = apply(changes, e.data)
 	// A request that was anonymous and follows a login keeps its old view.
 	if e.who == o.who && !o.sees(e.data) {
 		return nil

@@ -58,6 +58,7 @@ type op struct {
 	view      *data  // what the request saw after the op
 	pending   []change
 	optional  bool // may not have happened
+	shared    bool // opWrite: sent by another request's save, or not at all where nothing differs
 	call, ret int64
 	callAt    time.Duration
 	retAt     time.Duration

@@ -44,6 +44,7 @@ type run struct {
 	revokes bool // RevokeAll, Revoke or RevokeOthers is among the actions
 	began   time.Time
 	clock   atomic.Int64
+	unsure  [MaxManagers]atomic.Int64 // writes of each server that failed without an answer
 	serving sync.WaitGroup
 
 	managers []*session.Manager

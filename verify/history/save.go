@@ -139,9 +139,9 @@ func (v *visit) concludeChanges(a *attempt, out outcome) {
 			o.next = a.chosen
 		}
 	default:
-		if v.sent() == 0 && out == saved {
-			v.pending = nil
-			return // nothing to change
+		if v.sent() == 0 { // nothing to change, or the save of another request has done it as well
+			o.shared = true
+			o.optional = v.base == nil || apply(v.pending, *v.base) == *v.base
 		}
 	}
 	if out == saved && (o.verb == opLogin || o.verb == opCreate) && !created {
@@ -185,14 +185,22 @@ func (v *visit) stored(a *attempt, created bool) {
 		v.handle, v.id = h, v.run.first(h)
 	}
 	v.view = v.snapshot()
-	o.view = v.seen()
+	if o.verb != opWrite {
+		o.view = v.seen()
+	} else if !o.optional {
+		// One write of the store does the saves of several requests, and each sees what the others changed.
+		seen := &op{request: o.request, verb: opRead, id: v.id, next: -1, who: v.who, handle: v.handle, live: true,
+			view: v.seen(), call: o.call, ret: o.ret, callAt: o.callAt, retAt: o.retAt}
+		v.log("%v", seen)
+		v.run.add(seen)
+	}
 }
 
 // countWrites begins to count what is sent to the store; sent returns the number.
 func (v *visit) countWrites() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.writes, v.unsure = 0, 0
+	v.writes, v.unsure, v.before = 0, 0, v.run.unsure[v.req.Manager].Load()
 }
 
 func (v *visit) sent() int {
@@ -206,6 +214,9 @@ func (v *visit) sent() int {
 func (v *visit) repeats(o *op) {
 	v.mu.Lock()
 	unsure := v.unsure
+	if v.writes == 0 {
+		unsure = int(v.run.unsure[v.req.Manager].Load() - v.before)
+	}
 	v.mu.Unlock()
 	if o.verb != opWrite || !repeatable(o.changes) {
 		return

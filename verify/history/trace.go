@@ -25,6 +25,7 @@ func (t *traced) note(ctx context.Context, what, key string, began time.Duration
 		v.writes++
 		if !answer {
 			v.unsure++
+			v.run.unsure[v.req.Manager].Add(1)
 		}
 		v.mu.Unlock()
 	}

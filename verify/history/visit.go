@@ -28,6 +28,7 @@ type visit struct {
 	failures []error // given to the ErrorHandler
 	writes   int     // sent since the current save began
 	unsure   int     // those of them that failed without an answer
+	before   int64   // writes of the whole server that had failed so, when the current save began
 
 	loadedAt time.Duration
 	expected
@@ -51,6 +52,7 @@ type expected struct {
 	handle  int
 	view    data // what the request sees, pending changes included
 	pending []change
+	base    *data  // what was stored when the first of pending was made; nil: not known
 	life    Verb   // of a pending Login or Renew; Set: none
 	loginAs string // the principal of a pending Login
 	scratch bool   // a Login over another principal: what is stored does not count
