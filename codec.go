@@ -1,153 +1,121 @@
 package session
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 )
 
-// CookieCodec makes a Codec from SecretKey and its fallbacks, in this order, and the cookie's name. It judges the keys.
-type CookieCodec func(keys []string, cookieName string) (Codec, error)
-
-// Codec keeps a whole session in a cookie. Implementations are safe for concurrent use and must not panic on any text.
-type Codec interface {
-	// Serializer is how the codec encodes values.
-	Serializer() Serializer
-
-	// Encode returns the cookie's value for rec: its Principal, Label, Handle, times and Data. The value consists of
-	// characters that a cookie may hold (RFC 6265, section 4.1.1).
-	Encode(rec store.Record) (string, error)
-
-	// Decode is the reverse. A value that gives no session is a [Reason]. Expiry is the Manager's to judge.
-	Decode(value string) (store.Record, error)
+// cookieKeeper keeps sessions in the cookie itself. It can't merge the changes of overlapping requests: the last response
+// wins.
+type cookieKeeper struct {
+	m       *Manager
+	codec   Codec
+	records protocol.Records
 }
 
-// decodeCookie puts the session of a cookie's value into f, or returns why there is none.
-func (m *Manager) decodeCookie(value string, f *found) error {
+var _ protocol.Keeper = (*cookieKeeper)(nil)
+
+// NewID implements [protocol.Keeper]. It makes only a handle, since the token is the session itself.
+func (k *cookieKeeper) NewID() *token.ID { return &token.ID{Handle: token.NewHandle()} }
+
+func (k *cookieKeeper) Check(value string) (key string, refused protocol.Reason) {
+	var v protocol.View
+	refused, _ = k.Load(context.Background(), value, &v)
+	return value, refused
+}
+
+func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (protocol.Reason, error) {
+	*v = protocol.View{At: time.Now()}
 	if len(value) > maxCookie {
-		return ReasonMalformed
+		return protocol.Reason(ReasonMalformed), nil
 	}
-	r, err := m.codec.Decode(value)
+	r, err := k.codec.Decode(value)
 	if err != nil {
-		return err
+		return refusal(err), nil
 	}
-	members, err := m.serializer.Split(r.Data)
-	if err != nil {
-		return ReasonUndecodable
+	d, err := document.Split(k.records.Serializer, r.Data, r.Public)
+	switch {
+	case err != nil:
+		return protocol.Unreadable, nil
+	case !v.At.Before(r.ExpiresAt):
+		return protocol.Expired(&r, k.m.deadline(&r)), nil
 	}
-	t := time.Now()
-	if !t.Before(r.ExpiresAt) {
-		return m.expired(&r)
-	}
-	*f = found{state: live, record: r, document: newDocument(members), loadedAt: t}
+	v.State, v.Record, v.Document = protocol.Live, r, d
+	return "", nil
+}
+
+// refusal returns the Reason in the error of a Codec or an IDFormat.
+func refusal(err error) protocol.Reason {
+	reason := ReasonMalformed
+	errors.As(err, &reason)
+	return protocol.Reason(reason)
+}
+
+// Reload implements [protocol.Keeper]. It returns the session unchanged: the cookie of this request is the only source.
+func (k *cookieKeeper) Reload(_ context.Context, v, now *protocol.View) error {
+	*now = *v
 	return nil
 }
 
-func (m *Manager) loadCookie(s *Session, value string) (*Session, error) {
-	if m.decodeCookie(value, &s.found) != nil {
-		return nil, ErrEnded
+func (k *cookieKeeper) NeedsCookie(c *protocol.Change) bool {
+	if created(c) {
+		return true
 	}
-	s.loaded(value)
-	return s, nil
+	_, _, changed, err := k.records.Next(c, time.Now())
+	return changed && err == nil
 }
 
-// saveCookie makes the cookie for the session, if it has to be sent. There is no store to meet others on.
-func (s *Session) saveCookie() error {
-	s.mu.Lock()
-	ended := s.ending != nil
-	had := s.state == live || ended
-	due := s.touchDue() && !s.sealed && (s.m.policy == nil || s.isPersistent())
-	if s.state == late || s.life == keep && s.changes.empty() && s.label == nil && !ended && !due {
-		defer s.mu.Unlock()
-		return s.err
-	}
-	c := &commit{
-		m: s.m, base: s.record, document: s.document, changes: s.changes.snapshot(), label: s.label,
-		active: s.isActive, life: s.life, login: s.principal, now: time.Now(),
-	}
-	s.mu.Unlock()
+// created reports whether c makes a new session or changes its ID, which is an event.
+func created(c *protocol.Change) bool {
+	return c.Base.State != protocol.Live || c.Move != protocol.Stay
+}
 
-	var r store.Record
-	var d document
-	var err error
-	changed := true
-	switch {
-	case had && !ended && c.life == keep:
-		r, d, changed, err = c.build(c.base, c.document)
-	case had && !ended:
-		c.next = &identity{key: c.base.Key, handle: c.base.Handle}
-		if c.life == login {
-			c.next.handle = newHandle()
-		}
-		r, d, err = c.successor()
-	default:
-		c.next = &identity{handle: newHandle()}
-		r, d, _, err = c.first()
-	}
-	empty := err == nil && r.Principal == "" && (&changes{}).count(d) == 0
-	var value string
-	if err == nil && !empty && (changed || due) {
-		value, err = s.m.sealCookie(&r, s.m.persistentIn(d))
-	}
-
-	var rest changes
-	if err == nil && (value != "" || empty && had) {
-		after := d
-		if empty {
-			after = nil
-		}
-		rest, err = s.changedSince(c.changes.seq, after)
-	} else {
-		s.mu.Lock()
-	}
-	defer s.mu.Unlock()
+func (k *cookieKeeper) Save(_ context.Context, c *protocol.Change) (protocol.View, error) {
+	now := time.Now()
+	r, d, changed, err := k.records.Next(c, now)
 	switch {
 	case err != nil:
-		s.err = err
-		s.m.failed(s.context(), r.Handle, err)
-	case empty && !had, !empty && value == "":
-	case s.sealed:
-		s.err = ErrTooLate
-		s.event(Event{Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.someName(), Err: ErrTooLate})
-		s.changes, s.life, s.ending = changes{seq: s.changes.seq}, keep, nil
-	case empty:
-		s.keep(view{changes: rest}, c, &cookieChange{})
+		return protocol.View{}, err
+	case r.Principal == "" && d.Bare():
+		if c.Base.State == protocol.Live {
+			c.Fate = protocol.Emptied
+		}
+		return protocol.View{}, nil
+	case !changed && !k.touchDue(c, now):
+		return *c.Base, nil
+	case created(c):
+		c.Fate = protocol.Created
 	default:
-		v := view{found: found{state: live, record: r, document: d, loadedAt: c.now}, token: value, changes: rest}
-		s.keep(v, c, &cookieChange{value, s.m.persistentIn(d), s.m.deadline(&r)})
+		c.Fate = protocol.Stored
 	}
-	return s.err
+	c.Token, err = k.seal(&r, d)
+	return protocol.View{State: protocol.Live, Record: r, Document: d, At: now}, err
 }
 
-// keep is what a cookie codec's save leaves. The caller holds mu.
-func (s *Session) keep(v view, c *commit, cookie *cookieChange) {
-	if s.label != c.label {
-		v.label = s.label
+// touchDue reports whether the cookie has to be sent again because of the idle timeout.
+func (k *cookieKeeper) touchDue(c *protocol.Change, now time.Time) bool {
+	if !c.Active || c.Sealed || k.m.touchPersistent && !k.m.persistentIn(c.Base.Document) {
+		return false
 	}
-	switch {
-	case s.ending != nil:
-		s.event(Event{Kind: EventLogout, Handle: s.ending.record.Handle, Principal: s.ending.who})
-	case c.life == login:
-		s.event(Event{Kind: EventLogin, Handle: v.record.Handle, Principal: v.record.Principal})
-	case c.life == renew:
-		s.event(Event{Kind: EventRenewed, Handle: v.record.Handle, Principal: v.record.Principal})
-	case s.state == fresh:
-		s.event(Event{Kind: EventCreated, Handle: v.record.Handle})
-	}
-	s.view, s.cookie = v, cookie
-	s.life, s.principal, s.ending = keep, "", nil
-	if mends(s.err) {
-		s.err = nil
-	}
+	return now.Sub(c.Base.Record.LastSeenAt) >= k.m.touchInterval
 }
 
-func (m *Manager) sealCookie(r *store.Record, persistent bool) (string, error) {
-	if m.policy != nil { // its sessions count their life from here
-		r.CreatedAt, r.LastSeenAt = now(), now()
+// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts them.
+func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error) {
+	m := k.m
+	if m.policy != nil {
+		now := time.Now().Truncate(time.Millisecond)
+		r.CreatedAt, r.LastSeenAt = now, now
 		r.ExpiresAt = m.deadline(r)
 	}
-	value, err := m.codec.Encode(*r)
+	value, err := k.codec.Encode(*r)
 	if err != nil {
 		return "", err
 	}
@@ -155,7 +123,12 @@ func (m *Manager) sealCookie(r *store.Record, persistent bool) (string, error) {
 		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
 	}
 	if m.policy != nil {
-		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, persistent, m.deadline(r)}))
+		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r)}))
 	}
 	return value, err
+}
+
+// End implements [protocol.Keeper]: the browser is told to forget the cookie. Nothing is stored that could be ended.
+func (k *cookieKeeper) End(context.Context, *protocol.View) (forget bool, err error) {
+	return true, nil
 }

@@ -85,3 +85,51 @@ func TestChangeWhileSaving(t *testing.T) {
 		})
 	}
 }
+
+// After a change that came too late, a Save of nothing is one of nothing; Err remembers.
+func TestCodecSaveAfterTooLate(t *testing.T) {
+	t.Parallel()
+	for kind, option := range kinds {
+		b := newBench(t, option)
+		b.get(t, b.cookie(t, setPlain), func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r)
+			s.Get("color")
+			w.Write([]byte("first byte"))
+			s.Renew()
+			if err := s.Save(r.Context()); !errors.Is(err, session.ErrTooLate) {
+				t.Errorf("%s: got %v, want %v", kind, err, session.ErrTooLate)
+			}
+			for range 2 {
+				if err := s.Save(r.Context()); err != nil {
+					t.Errorf("%s: Save of nothing: got %v, want nil", kind, err)
+				}
+			}
+			if !errors.Is(s.Err(), session.ErrTooLate) {
+				t.Errorf("%s: Err: got %v, want %v", kind, s.Err(), session.ErrTooLate)
+			}
+		})
+		equal(t, kind+": events", b.events.took(), []string{"too late"})
+	}
+}
+
+// A logout from a cookie needs the header: after it, the browser keeps the session, and Err and an event say so.
+func TestCodecLogoutTooLate(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, encrypted)
+	cookie := b.cookie(t, func(s *session.Session) { s.Login("ann") })
+	b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		s.Principal()
+		w.Write([]byte("first byte"))
+		s.Logout()
+		s.Flash("bye")
+		if err := s.Save(r.Context()); !errors.Is(err, session.ErrTooLate) {
+			t.Errorf("got %v, want %v", err, session.ErrTooLate)
+		}
+	})
+	b.events.mu.Lock()
+	defer b.events.mu.Unlock()
+	if e := b.events.events; len(e) != 1 || e[0].Kind != session.EventTooLate || e[0].Principal != "ann" {
+		t.Errorf("got events %v, want one that says whose logout was too late", e)
+	}
+}

@@ -13,87 +13,108 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 )
 
-// Config is what New makes a Manager from. Only SecretKey is required; every other zero value is a safe default. Later
-// changes to a Config, its slices included, have no effect.
+// Config is what [New] makes a [Manager] from. Only SecretKey is required; the zero value of every other field is a safe
+// default. Later changes to a Config, its slices included, have no effect.
+//
+// Package fmt prints a Config without its secrets, but not where it is in an unexported field of another struct: fmt
+// can't call its Format method there.
 type Config struct {
-	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones (NewSecretKey makes one). It signs
-	// IDs and encrypts cookies through subkeys, one for each use. All servers of an application share it. Short, empty
-	// and published sample keys are refused. It is Flask's SECRET_KEY.
+	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one. Session
+	// IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an application
+	// have the same one. [New] refuses a short key and a well-known sample; only flask.Cookie takes the Flask application's
+	// key as it is. Flask calls it SECRET_KEY.
 	SecretKey string
 
-	// SecretKeyFallbacks are earlier secret keys. They verify, they don't sign: put the old key here when SecretKey
-	// changes, and take it away after Lifetime. The order does not matter.
+	// SecretKeyFallbacks are earlier secret keys. They verify and decrypt, but don't sign or encrypt: put the old key here
+	// when SecretKey changes, and remove it after Lifetime. The order doesn't matter. The rules of SecretKey hold for
+	// each. Flask calls them SECRET_KEY_FALLBACKS.
 	SecretKeyFallbacks []string
 
-	// Store keeps the sessions. Nil: a file store in a private folder, which the Manager opens and closes:
-	// $STATE_DIRECTORY/sessions under systemd, else a folder of the system's temporary directory whose name depends on
-	// the user and the SecretKey. A Store given here is never closed by the Manager; several Managers may share it.
+	// Store keeps the sessions. Nil: a [filestore.Store] in a private folder, which the Manager opens and closes. The folder
+	// is $STATE_DIRECTORY/sessions if that is set, as systemd does, else one in [os.TempDir], with a name that depends on
+	// the user and SecretKey. The Manager never closes a Store given here; several Managers may share it. New finds what
+	// the Store can do besides, such as [store.Lister], with [store.As].
 	Store store.Store
 
-	// CookieCodec keeps the whole session in the cookie instead of a store: EncryptedCookie, or flask.Cookie. There is
-	// no server to merge on: of overlapping requests the last response wins, a copied cookie lives until it expires,
-	// and there is no Take, no listing and no Revoke. It excludes Store and BearerToken.
+	// CookieCodec keeps the whole session in the cookie instead of a store: [EncryptedCookie], or flask.Cookie. Nil: Store
+	// is used. Without a store nothing can be merged, taken, listed or revoked: the last response of overlapping requests
+	// wins, and a copied cookie is valid until it expires. CookieCodec excludes Store, BearerToken, IDFormat and
+	// Serializer.
 	CookieCodec CookieCodec
 
-	// Cookie names and shapes the cookie. The zero value is __Host-session, Secure, HttpOnly, SameSite=Lax, Path=/.
+	// Cookie has the name and attributes of the cookie. The zero value: __Host-session, Secure, HttpOnly, SameSite=Lax,
+	// Path=/, no Domain, and it ends with the browser.
 	Cookie Cookie
 
-	// InsecureHTTP is for development over plain http: the cookie is sent without Secure, under the name "session".
+	// InsecureHTTP is for development over plain http: the cookie is sent without Secure, and its default name is
+	// "session". It is not needed behind a proxy that serves https.
 	InsecureHTTP bool
 
-	// BearerToken takes the session's token from "Authorization: Bearer TOKEN" instead of a cookie, and never sends a
-	// cookie: the handler gives the client Session.Token. It excludes Cookie.
+	// BearerToken takes the session's token from the header "Authorization: Bearer TOKEN" (RFC 6750, section 2.1) instead
+	// of a cookie. No cookie is ever sent: the handler itself sends [Session.Token] to the client. It excludes Cookie and
+	// CookieCodec.
 	BearerToken bool
 
-	// IdleTimeout ends a session that had no request for so long. Zero: 24 hours, or Lifetime if that is shorter.
-	// Negative: none. A request counts if it looks at the session; the time is kept to a twentieth of IdleTimeout.
-	// Persistent sessions have no other idle timeout than Lifetime.
+	// IdleTimeout ends a session that had no request for this long (ASVS 5.0, 7.3.1). Zero: 24 hours, or Lifetime if that
+	// is shorter. Negative: none. At least 1 ms, at most Lifetime. Only requests that look at their session count.
+	// Persistent sessions have no idle timeout.
+	//
+	// To save writes, a request stores its time only if the stored one is older than a twentieth of IdleTimeout, but at
+	// least a minute; or a quarter of IdleTimeout, if that is less than a minute. A session may expire that much earlier.
 	IdleTimeout time.Duration
 
-	// Lifetime ends a session so long after its creation or login, whatever its activity; Renew does not extend it.
-	// Zero: 30 days. Negative: none.
+	// Lifetime ends a session this long after its creation or last login, whatever its activity (ASVS 5.0, 7.3.2).
+	// [Session.Renew] does not extend it. Zero: 30 days. Negative: none. At least 1 ms, at most 50 years.
 	Lifetime time.Duration
 
-	// MaxBytes bounds an encoded session. Zero: 1 MiB, or with a CookieCodec what a cookie holds.
+	// MaxBytes is the most bytes that the encoded values of one session may have; a save of more fails with [ErrTooLarge].
+	// Zero: 1 MiB. With a CookieCodec the cookie's name and value have at most 4096 bytes in any case (RFC 6265bis,
+	// section 5.6).
 	MaxBytes int
 
-	// StoreTimeout bounds one load and one save, with all their steps and retries. Zero: 5 seconds.
+	// StoreTimeout bounds one load, and one save, each with all its steps and retries. Zero: 5 seconds. At least 1 ms.
+	// Afterwards the request fails with [ErrUnavailable] or [ErrUncertain].
 	StoreTimeout time.Duration
 
-	// Grace is how long the store remembers where a session went after Login, Renew, Logout and Revoke, for the sake of
-	// requests that are under way. At least StoreTimeout. Zero: 2 minutes. A request that takes longer than this and
-	// meets one of those drops its changes.
+	// Grace is how long the store remembers where a session went after Login, Renew, Logout and Revoke, for requests in
+	// flight. For as long, the ID from before a Renew is accepted as well. Zero: 2 minutes. At least StoreTimeout. If a
+	// request runs longer than Grace and its session was renewed, replaced or ended meanwhile, its changes are dropped.
 	Grace time.Duration
 
-	// SweepInterval is the pause between two sweeps of expired sessions, for a store that has no expiry of its own.
-	// Zero: a minute. Negative: never; somebody else sweeps.
+	// SweepInterval is the pause between two removals of expired sessions, if the Store is a [store.Sweeper]; other stores
+	// have an expiry of their own. Zero: a minute. Negative: never, because another process does it. At least 1 ms.
 	SweepInterval time.Duration
 
-	// Adopt is called when a request has no session of ours, so that one of an older system can be taken over: read its
-	// cookie from the request, then Login and Set. Use the Session that is passed; an error answers the request as a
-	// failure (ErrorHandler). A logout has to end the old system's session too, else the next request adopts it again.
+	// Adopt takes over a session of an older system. It is called when a request that looks at its session has none of
+	// ours, at most once per request: read the old system's cookie from the request, then call Login and Set on the
+	// Session that is passed. An error fails the request: see ErrorHandler. A logout has to end the old system's session
+	// as well, else the next request adopts it again. Nil: nothing is adopted. It must be safe for concurrent use.
 	Adopt func(*http.Request, *Session) error
 
-	// ErrorHandler answers a request whose session can't be loaded or saved. Nil: 503 with Retry-After for
-	// ErrUnavailable and ErrUncertain, else 500, as plain text.
+	// ErrorHandler sends the response to a request whose session can't be loaded or saved, in place of the handler's. Nil:
+	// 503 with Retry-After for [ErrUnavailable] and [ErrUncertain], else 500, as plain text and never cached. The error is
+	// for logs: its text names settings and steps, but no secret.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
-	// OnEvent is called for each Event, synchronously, with the context of the request around the Handler. It must be
-	// safe for concurrent use, should return soon, and must not use the request's Session.
+	// OnEvent is called for each [Event], with the context of the request around the Handler, or of the call outside one.
+	// It is called synchronously, so it should return soon. It must be safe for concurrent use, and must not use the
+	// request's Session. Nil: events are only logged, see Logger.
 	OnEvent func(context.Context, Event)
 
-	// Logger takes failures, each kind at most once in a second, and warnings that are given once. Nil: slog.Default().
+	// Logger gets the events that are failures, each kind at most once a second, and a warning, once, about a Secure cookie
+	// over plain http. Nil: [slog.Default], as it is at the time.
 	Logger *slog.Logger
 
-	// Serializer says how values are encoded. Nil: JSON, or what the CookieCodec brings.
+	// Serializer encodes values and whole sessions. Nil: [JSON], or what the CookieCodec brings.
 	Serializer Serializer
 
-	// IDFormat makes the format of session IDs from SecretKey and its fallbacks, in this order, and a name: the
-	// cookie's, or "bearer token". Nil: SignedID.
+	// IDFormat makes the format of session IDs. It gets SecretKey, followed by its fallbacks, and a name: the cookie's, or
+	// "bearer token". Nil: [SignedID].
 	IDFormat func(keys []string, name string) (IDFormat, error)
 }
 
@@ -109,70 +130,14 @@ const (
 	forever = 50 * 365 * 24 * time.Hour
 )
 
-// check fills in the defaults and returns all problems at once.
+// check sets the defaults and returns all problems at once.
 func (c *Config) check() error {
 	c.SecretKeyFallbacks = slices.Clone(c.SecretKeyFallbacks)
-	var problems []error
-	problem := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("session: "+format, args...))
-	}
-	duration := func(name string, d *time.Duration, standard time.Duration, negative bool) {
-		switch {
-		case *d == 0:
-			*d = standard
-		case *d < 0 && !negative:
-			problem("%s %v is negative; leave it zero for %v", name, *d, standard)
-		case *d > 0 && *d < time.Millisecond:
-			problem("%s %v is shorter than 1ms; write a unit, such as 30*time.Minute", name, *d)
-		case *d > forever:
-			wayOut := "shorten it"
-			if negative {
-				wayOut = "a negative value means none"
-			}
-			problem("%s %v is longer than 50 years; %s", name, *d, wayOut)
-		}
-	}
-	idleGiven := c.IdleTimeout > 0
-	duration("IdleTimeout", &c.IdleTimeout, defaultIdleTimeout, true)
-	duration("Lifetime", &c.Lifetime, defaultLifetime, true)
-	duration("StoreTimeout", &c.StoreTimeout, defaultStoreTimeout, false)
-	duration("Grace", &c.Grace, defaultGrace, false)
-	duration("SweepInterval", &c.SweepInterval, defaultSweepInterval, true)
-	if c.Lifetime < 0 {
-		c.Lifetime = forever
-	}
-	switch {
-	case c.IdleTimeout < 0:
-		c.IdleTimeout = c.Lifetime
-	case c.IdleTimeout > c.Lifetime && idleGiven:
-		problem("IdleTimeout %v is longer than Lifetime %v; shorten it, or leave it zero", c.IdleTimeout, c.Lifetime)
-	}
-	c.IdleTimeout = min(c.IdleTimeout, c.Lifetime)
-	if c.Grace >= 0 && c.Grace < c.StoreTimeout {
-		problem("Grace %v is shorter than StoreTimeout %v; a save could outlive the tombstones that it needs", c.Grace, c.StoreTimeout)
-	}
+	problems := slices.Concat(c.checkTimes(), c.checkExclusions())
 	if c.MaxBytes < 0 {
-		problem("MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes)
+		problems = append(problems, fmt.Errorf("session: MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes))
 	}
-	if c.CookieCodec != nil {
-		if c.Store != nil {
-			problem("Store and CookieCodec exclude each other: the session is kept in one of them")
-		}
-		if c.BearerToken {
-			problem("BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store")
-		}
-		if c.IDFormat != nil {
-			problem("IDFormat and CookieCodec exclude each other: such a cookie holds no ID")
-		}
-		if c.Serializer != nil {
-			problem("Serializer and CookieCodec exclude each other: the codec brings its own")
-		}
-	}
-	if c.BearerToken {
-		if c.Cookie != (Cookie{}) {
-			problem("BearerToken and Cookie exclude each other: no cookie is sent; leave Cookie empty")
-		}
-	} else {
+	if !c.BearerToken {
 		problems = append(problems, c.Cookie.check(c.InsecureHTTP)...)
 	}
 	if c.MaxBytes == 0 {
@@ -187,10 +152,90 @@ func (c *Config) check() error {
 	return errors.Join(problems...)
 }
 
-// keys returns the key that signs and those that verify.
+// checkTimes sets the default durations and returns what is wrong with the given ones.
+func (c *Config) checkTimes() (problems []error) {
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("session: "+format, args...))
+	}
+	idleGiven := c.IdleTimeout > 0
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+		negative bool // means something
+	}{
+		{"IdleTimeout", &c.IdleTimeout, defaultIdleTimeout, true},
+		{"Lifetime", &c.Lifetime, defaultLifetime, true},
+		{"StoreTimeout", &c.StoreTimeout, defaultStoreTimeout, false},
+		{"Grace", &c.Grace, defaultGrace, false},
+		{"SweepInterval", &c.SweepInterval, defaultSweepInterval, true},
+	} {
+		switch v := *d.value; {
+		case v == 0:
+			*d.value = d.standard
+		case v < 0 && !d.negative:
+			problem("%s %v is negative; leave it zero for %v", d.name, v, d.standard)
+		case v > 0 && v < time.Millisecond:
+			problem("%s %v is shorter than 1ms; write a unit, such as 30*time.Minute", d.name, v)
+		case v > forever && d.negative:
+			problem("%s %v is longer than 50 years; a negative value means none", d.name, v)
+		case v > forever:
+			problem("%s %v is longer than 50 years; shorten it", d.name, v)
+		}
+	}
+	if c.Lifetime < 0 {
+		c.Lifetime = forever
+	}
+	switch {
+	case c.IdleTimeout < 0:
+		c.IdleTimeout = c.Lifetime
+	case c.IdleTimeout > c.Lifetime && idleGiven:
+		problem("IdleTimeout %v is longer than Lifetime %v; shorten it, or leave it zero", c.IdleTimeout, c.Lifetime)
+	}
+	c.IdleTimeout = min(c.IdleTimeout, c.Lifetime)
+	if c.Grace >= 0 && c.Grace < c.StoreTimeout {
+		problem("Grace %v is shorter than StoreTimeout %v; a save could outlive the tombstones that it needs", c.Grace, c.StoreTimeout)
+	}
+	return problems
+}
+
+// checkExclusions returns which fields are set that exclude each other.
+func (c *Config) checkExclusions() (problems []error) {
+	for _, e := range []struct {
+		together bool
+		problem  string
+	}{
+		{c.CookieCodec != nil && c.Store != nil, "Store and CookieCodec exclude each other: the session is kept in one of them"},
+		{c.CookieCodec != nil && c.BearerToken, "BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store"},
+		{c.CookieCodec != nil && c.IDFormat != nil, "IDFormat and CookieCodec exclude each other: such a cookie holds no ID"},
+		{c.CookieCodec != nil && c.Serializer != nil, "Serializer and CookieCodec exclude each other: the codec brings its own"},
+		{c.BearerToken && c.Cookie != (Cookie{}), "BearerToken and Cookie exclude each other: no cookie is sent; leave Cookie empty"},
+	} {
+		if e.together {
+			problems = append(problems, errors.New("session: "+e.problem))
+		}
+	}
+	return problems
+}
+
+// formats makes the IDFormat, or else the Codec if there is a CookieCodec.
+func (c *Config) formats(keys []string) (ids IDFormat, codec Codec, err error) {
+	name := c.Cookie.Name
+	if c.BearerToken {
+		name = "bearer token"
+	}
+	if c.CookieCodec != nil {
+		codec, err = c.CookieCodec(keys, name)
+		return nil, codec, err
+	}
+	ids, err = c.IDFormat(keys, name)
+	return ids, nil, err
+}
+
+// keys returns all secret keys. The first one signs, all verify.
 func (c *Config) keys() []string { return append([]string{c.SecretKey}, c.SecretKeyFallbacks...) }
 
-// checkKeys is for formats that rely on the strength of the secret.
+// checkKeys refuses weak keys. Formats that rely on the strength of the secret call it.
 func checkKeys(keys []string) error {
 	var problems []error
 	for i, k := range keys {
@@ -205,14 +250,14 @@ func checkKeys(keys []string) error {
 	return errors.Join(problems...)
 }
 
-// openDefaultStore opens the file store of this user and these keys.
+// openDefaultStore opens the file store that belongs to this user and these keys.
 func openDefaultStore(keys []string) (*filestore.Store, error) {
 	dir := ""
 	// systemd.exec(5): a list, separated by colons, if the unit names several.
 	if state, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); state != "" {
 		dir = filepath.Join(state, "sessions")
 	} else {
-		// Rotation keeps the sessions: the folder of the first key that has one.
+		// The folder of the first key that has one, so that the sessions survive a change of SecretKey.
 		for i, k := range slices.Backward(keys) {
 			d := temporaryFolder(k)
 			if _, err := os.Lstat(d); err == nil || i == 0 && dir == "" {
@@ -227,9 +272,9 @@ func openDefaultStore(keys []string) (*filestore.Store, error) {
 	return s, nil
 }
 
-// temporaryFolder is apart for each user, and for each of a user's applications.
+// temporaryFolder returns a folder that is different for each user and each SecretKey.
 func temporaryFolder(key string) string {
-	fingerprint := fmt.Sprintf("%x", subkey(key, "folder")[:8])
+	fingerprint := fmt.Sprintf("%x", token.Subkey(key, "folder")[:8])
 	name := "hipflask-" + fingerprint
 	if uid := os.Getuid(); uid >= 0 { // Windows has none; its temporary directory is the user's own
 		name = fmt.Sprintf("hipflask-%d-%s", uid, fingerprint)
@@ -237,13 +282,14 @@ func temporaryFolder(key string) string {
 	return filepath.Join(os.TempDir(), name)
 }
 
-// Format keeps the secrets of a Config out of logs, whatever the verb.
+// Format implements [fmt.Formatter]: it keeps the secrets of a Config out of logs, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	io.WriteString(f, "session.Config{SecretKey: (hidden), ...}")
 }
 
-// Format keeps secrets out of logs, whatever the verb.
+// Format implements [fmt.Formatter]: it keeps secrets out of logs, whatever the verb.
 func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "session.Manager") }
 
-// Format keeps the session's token and values out of logs, whatever the verb: it prints the handle.
+// Format implements [fmt.Formatter]: it prints the session's handle, whatever the verb, and so keeps its token and values
+// out of logs.
 func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "session.Session(%s)", s.Info().Handle) }

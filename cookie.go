@@ -6,28 +6,34 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/hipflask/session/internal/document"
 )
 
-// Cookie names and shapes the session's cookie. It is always HttpOnly, and Secure unless Config.InsecureHTTP is set.
+// Cookie has the name and the attributes of the session's cookie. The zero value is the safe default. The cookie is always
+// HttpOnly, and Secure unless [Config.InsecureHTTP] is set. [New] refuses combinations that browsers reject (RFC 6265bis,
+// sections 4.1 and 5.6).
 type Cookie struct {
-	// Name: empty means "__Host-session"; "__Secure-session" with a Domain or another Path than "/"; "session" with
-	// Config.InsecureHTTP. Two Managers that meet in one request need two names.
+	// Name is the cookie's name, of at most 256 bytes. Empty: "__Host-session"; "__Secure-session" with a Domain or another
+	// Path than "/"; "session" with [Config.InsecureHTTP]. Two Managers that meet in one request need different names.
 	Name string
 
-	// Domain lets subdomains see the cookie. Empty: this host only, the safe choice.
+	// Domain sends the cookie to subdomains of this host too. At most 1024 bytes. Empty: to this host only, the safe choice.
 	Domain string
 
-	// Path limits the cookie to a part of the host; it is no protection (RFC 6265, section 8.5). Empty: "/".
+	// Path limits the cookie to a part of the host. It doesn't protect the cookie from other paths (RFC 6265, section 8.5).
+	// At most 1024 bytes. Empty: "/".
 	Path string
 
-	// SameSite: zero means Lax, or None with Partitioned. SameSiteNoneMode needs https.
+	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https.
 	SameSite http.SameSite
 
-	// Partitioned is for sessions within frames of other sites: one for each site (CHIPS). It needs https.
+	// Partitioned gives each top-level site around a frame a cookie of its own (CHIPS), for applications in frames of other
+	// sites. It needs https.
 	Partitioned bool
 
-	// Persistent makes new sessions outlive the browser, up to Lifetime, unless SetPersistent(false) is called. Default:
-	// they end with the browser, unless SetPersistent(true) is called ("remember me").
+	// Persistent makes new sessions outlive the browser, for at most [Config.Lifetime], unless SetPersistent(false) is
+	// called. False: they end with the browser, unless [Session.SetPersistent] is called ("remember me").
 	Persistent bool
 }
 
@@ -103,7 +109,7 @@ func (c *Cookie) check(insecure bool) (problems []error) {
 	return problems
 }
 
-// isToken is RFC 9110, section 5.6.2.
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
@@ -115,7 +121,7 @@ func isToken(s string) bool {
 
 func notInAttribute(r rune) bool { return r < ' ' || r > '~' || r == ';' }
 
-// httpCookie is the template for setting and deleting: a browser deletes only what has the same attributes.
+// httpCookie is the template for setting and deleting: a browser deletes a cookie only if the attributes are the same.
 func (m *Manager) httpCookie(value string) *http.Cookie {
 	c := &m.config.Cookie
 	return &http.Cookie{
@@ -138,18 +144,18 @@ func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 	return c
 }
 
-// line is c.String for a cookie of this Manager. A session in a cookie is a long value, each byte of which net/http looks
-// at three times: it is put between name and attributes here, if nothing in it could be mistaken for those.
-func (m *Manager) line(c *http.Cookie) string {
-	if c.MaxAge != 0 || plain([]byte(c.Value)) < len(c.Value) {
-		return c.String()
+// line returns the Set-Cookie line for a change. net/http looks three times at each byte of a value, and the value is long
+// if it is the whole session: so a value without special characters is put between name and attributes here.
+func (m *Manager) line(c *cookieChange) string {
+	if c.persistent || c.value == "" || document.Plain([]byte(c.value)) < len(c.value) {
+		return m.cookie(c).String()
 	}
 	for _, special := range []byte(" ,;\x7f") {
-		if strings.IndexByte(c.Value, special) >= 0 {
-			return c.String()
+		if strings.IndexByte(c.value, special) >= 0 {
+			return m.cookie(c).String()
 		}
 	}
-	return c.Name + "=" + c.Value + m.attributes
+	return m.config.Cookie.Name + "=" + c.value + m.attributes
 }
 
 func (m *Manager) deleteCookie() *http.Cookie {
@@ -159,7 +165,7 @@ func (m *Manager) deleteCookie() *http.Cookie {
 	return c
 }
 
-// credentials appends to found what the request brings under the session's name, at most maxVerify texts.
+// credentials appends to found the values of the request's cookies of our name, or its bearer token; at most maxVerify.
 //
 // The cookie header is read here and not by net/http, which gives up on a request with more than 3000 cookies and copies
 // each of them. Only the exact name counts: browsers' prefixes are case-sensitive on the way back.
@@ -191,7 +197,8 @@ func (m *Manager) credentials(r *http.Request, found []string) []string {
 	return found
 }
 
-// bearer is RFC 6750, section 2.1. Two Authorization headers are ambiguous, so neither counts.
+// bearer appends the request's bearer token to found (RFC 6750, section 2.1). Two Authorization headers are ambiguous, so
+// neither counts.
 func bearer(r *http.Request, found []string) []string {
 	lines := r.Header["Authorization"]
 	if len(lines) != 1 {

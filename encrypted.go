@@ -9,24 +9,30 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 )
 
-// EncryptedCookie is a CookieCodec that encrypts the session with AES-256-GCM, under a key of its own for each message
-// (HKDF-Expand-SHA256 with a random salt), so that no number of messages wears the secret out. It uses the standard
-// library's validated parts only and runs with GODEBUG=fips140=only. About 2800 bytes of values fit.
+// EncryptedCookie is a [CookieCodec] that keeps the session in the cookie, encrypted and authenticated with AES-256-GCM. Set
+// [Config.CookieCodec] to it. About 2800 bytes of values fit: name and value of a cookie together have at most 4096 bytes
+// (RFC 6265bis, section 5.6), and a longer one is [ErrTooLarge].
 //
-// A session in a cookie has no server to be merged or ended on. Of overlapping requests the last response wins. Logout
-// makes this browser forget the cookie, but a copy of it stays good until it expires: keep IdleTimeout short, and use a
-// Store where that matters.
+// There is no server to merge or end such a session on. The last response of overlapping requests wins. Logout makes this
+// browser forget the cookie, but a copy of it is valid until it expires: keep [Config.IdleTimeout] short, or use a
+// [Config.Store] where that matters. [Key.Take], lists and revocation don't work.
+//
+// Each message has a key of its own, from HKDF-Expand-SHA256 (RFC 5869) with a random salt, so a secret key can encrypt any
+// number of messages. The first of keys encrypts, all decrypt. The cookie's name is authenticated too, so a cookie is
+// refused under another name. A key of less than 16 bytes, or a well-known sample, is an error. EncryptedCookie runs with
+// GODEBUG=fips140=only.
 func EncryptedCookie(keys []string, cookieName string) (Codec, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
 	}
 	c := &encryptedCookie{}
 	for _, k := range keys {
-		ek := encryptionKey{mac: newMAC(subkey(k, "encrypted cookie"))}
-		copy(ek.id[:], subkey(k, "encrypted cookie key id"))
+		ek := encryptionKey{mac: token.NewMAC(token.Subkey(k, "encrypted cookie"))}
+		copy(ek.id[:], token.Subkey(k, "encrypted cookie key id"))
 		ek.bound = append([]byte{cookieVersion}, ek.id[:]...)
 		ek.bound = append(ek.bound, "session cookie "+cookieName...)
 		c.keys = append(c.keys, ek)
@@ -46,18 +52,18 @@ type encryptedCookie struct{ keys []encryptionKey }
 
 type encryptionKey struct {
 	id    [keyIDBytes]byte
-	mac   *mac
+	mac   *token.MAC
 	bound []byte // as additional data: version, key ID, purpose and the cookie's name
 }
 
 func (c *encryptedCookie) Serializer() Serializer { return JSON }
 
-// aead is the cipher of one message. Its key is HKDF-Expand (RFC 5869, section 2.3) of the secret, with the salt in the
-// info. The secret comes from HKDF already, so there is nothing to extract; and one block of it is one HMAC.
+// aead returns the cipher of one message. Its key is HKDF-Expand (RFC 5869, section 2.3) of the secret, with the salt in the
+// info. The secret itself comes from HKDF, so there is nothing to extract; and one block of HKDF-Expand is one HMAC.
 func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	var space [64]byte
 	info := append(append(space[:0], salt...), "hipflask v1 message"...)
-	key := k.mac.sum(append(info, 1))
+	key := k.mac.Sum(append(info, 1))
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // only other lengths of keys fail
@@ -69,7 +75,8 @@ func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	return aead
 }
 
-// cookieBuffers are what one Encode or Decode needs on its way. The standard library's interfaces make them escape.
+// cookieBuffers holds the buffers of one Encode or Decode. They are pooled because the standard library's interfaces make
+// them escape.
 type cookieBuffers struct{ plain, message, text []byte }
 
 var cookiePool = sync.Pool{New: func() any { return new(cookieBuffers) }}
@@ -81,7 +88,7 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	for _, t := range []time.Time{r.CreatedAt, r.LastSeenAt, r.ExpiresAt} {
 		plain = binary.BigEndian.AppendUint64(plain, uint64(t.UnixMilli()))
 	}
-	for _, text := range []string{r.Principal, r.Label, r.Handle} {
+	for _, text := range []string{r.Principal, r.Label, r.Handle, string(r.Public)} {
 		plain = binary.AppendUvarint(plain, uint64(len(text)))
 		plain = append(plain, text...)
 	}
@@ -94,7 +101,7 @@ func (c *encryptedCookie) Encode(r store.Record) (string, error) {
 	salt := message[1+keyIDBytes:]
 	rand.Read(salt)
 	message = k.aead(salt).Seal(message, nil, plain, k.bound)
-	text := base64url.AppendEncode(buf.text[:0], message)
+	text := token.Base64.AppendEncode(buf.text[:0], message)
 	*buf = cookieBuffers{plain, message, text}
 	return string(text), nil
 }
@@ -103,7 +110,7 @@ func (c *encryptedCookie) Decode(value string) (r store.Record, err error) {
 	buf := cookiePool.Get().(*cookieBuffers)
 	defer cookiePool.Put(buf)
 	buf.text = append(buf.text[:0], value...)
-	message, err := base64url.AppendDecode(buf.message[:0], buf.text)
+	message, err := token.Base64.AppendDecode(buf.message[:0], buf.text)
 	buf.message = message
 	// The decoder skips line ends, even a strict one.
 	if err != nil || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 ||
@@ -135,13 +142,17 @@ func decodePlain(plain []byte) (r store.Record, ok bool) {
 		*t = time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
 		plain = plain[8:]
 	}
-	for _, text := range []*string{&r.Principal, &r.Label, &r.Handle} {
+	var public string
+	for _, text := range []*string{&r.Principal, &r.Label, &r.Handle, &public} {
 		n, used := binary.Uvarint(plain)
 		if used <= 0 || n > uint64(len(plain)-used) {
 			return r, false
 		}
 		*text = string(plain[used : used+int(n)])
 		plain = plain[used+int(n):]
+	}
+	if public != "" {
+		r.Public = []byte(public)
 	}
 	r.Data = plain
 	return r, true

@@ -2,40 +2,38 @@ package session
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/hipflask/session/internal/protocol"
 )
 
-// The errors that callers tell apart with [errors.Is]. Their texts, and those of the errors that wrap them, never hold
-// an ID, a cookie, a key or a value.
+// The errors that callers distinguish with [errors.Is]. Neither their texts nor those of errors that wrap them contain an
+// ID, a cookie, a secret key or a value. The error of a store is part of the text, but can't be found with errors.As: what
+// type it has is no part of this package's contract.
 var (
-	// ErrEnded: the session was logged out, revoked, replaced by a login, or has expired. Its changes are dropped with it.
-	ErrEnded = errors.New("session: the session has ended")
+	// ErrEnded says that the session was logged out, revoked, replaced by a login, or has expired. Its unsaved changes are
+	// dropped. The response stands.
+	ErrEnded = protocol.ErrEnded
 
-	// ErrUnavailable: the store could not be reached in time, and nothing was changed. Try again.
-	ErrUnavailable = errors.New("session: store unavailable, nothing was changed")
+	// ErrUnavailable says that the store could not be reached within [Config.StoreTimeout], and that nothing was changed.
+	// Try again. A request fails with 503.
+	ErrUnavailable = protocol.ErrUnavailable
 
-	// ErrUncertain: the store failed in the middle of a change, which may have been applied or not.
-	ErrUncertain = errors.New("session: store unavailable, the change may or may not have been applied")
+	// ErrUncertain says that the store failed during a change, which may have been applied or not. A request fails with
+	// 503.
+	ErrUncertain = protocol.ErrUncertain
 
-	// ErrTooLate: the change needs a new cookie, but the response's header has been sent. Log in, renew, or make the
-	// first change of a new session before the first byte.
+	// ErrTooLate says that changes needed a new cookie after the response's header had been sent. They are dropped, and
+	// the response stands. Call Login, Renew and SetPersistent, and make the first change of a new session, before the
+	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change.
 	ErrTooLate = errors.New("session: too late for a new cookie: the response's header has been sent")
 
-	// ErrTooLarge: the encoded session is longer than Config.MaxBytes, or than a browser takes in one cookie.
-	ErrTooLarge = errors.New("session: the session is too large")
+	// ErrTooLarge says that the encoded session has more bytes than [Config.MaxBytes], its public attributes more than
+	// [store.MaxPublic], or its cookie more than 4096 with its name. Nothing was stored. A request fails with 500.
+	ErrTooLarge = protocol.ErrTooLarge
 )
 
-// unavailable and uncertain hide the store's error behind ours: its text is for the log, its type is nobody's contract.
-func unavailable(step string, cause error) error {
-	return fmt.Errorf("%w: %s: %v", ErrUnavailable, step, cause)
-}
-
-func uncertain(step string, cause error) error {
-	return fmt.Errorf("%w: %s: %v", ErrUncertain, step, cause)
-}
-
-// replaces reports whether err makes the response a failure. A session that ended and a cookie that came too late do
-// not: the answer stands, the changes are gone, Err and an event say so.
+// replaces reports whether the Handler replaces the response because of err. After ErrEnded and ErrTooLate the response
+// stands: the changes are dropped, and Err and an event say so.
 func replaces(err error) bool {
 	return err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrTooLate)
 }

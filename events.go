@@ -3,62 +3,70 @@ package session
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hipflask/session/internal/protocol"
 )
 
-// EventKind says what happened.
+// EventKind says what happened. See [Event].
 type EventKind string
 
+// The kinds of events. The last six are logged as well: see [Config.Logger].
 const (
 	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
-	EventLogin       EventKind = "login"       // Login was stored: the session has a new ID and a principal
-	EventRenewed     EventKind = "renewed"     // Renew was stored: the session has a new ID
-	EventLogout      EventKind = "logout"      // Logout was stored
-	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll or RevokeOthers ended a session
+	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
+	EventRenewed     EventKind = "renewed"     // a Renew was stored: the session has a new ID
+	EventLogout      EventKind = "logout"      // a Logout was stored
+	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session
 	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds
-	EventRejected    EventKind = "rejected"    // a request came with a cookie or token that gives no session: see Reason
-	EventDropped     EventKind = "dropped"     // changes were dropped, because the session had ended meanwhile
-	EventTooLate     EventKind = "too late"    // changes were dropped, because they needed a cookie after the header was sent
+	EventRejected    EventKind = "rejected"    // the cookie or token of a request gives no session: see Event.Reason
+	EventDropped     EventKind = "dropped"     // changes were dropped because the session had ended meanwhile
+	EventTooLate     EventKind = "too late"    // changes were dropped because they needed a cookie after the header had been sent
 	EventUndecodable EventKind = "undecodable" // a stored session, or the value of Event.Key, can't be decoded; it counts as absent
-	EventUnavailable EventKind = "unavailable" // the store failed; nothing was changed
-	EventUncertain   EventKind = "uncertain"   // the store failed in the middle of a change
-	EventFailed      EventKind = "failed"      // a request's session was not stored for another reason: Err says which
+	EventUnavailable EventKind = "unavailable" // the store failed, and nothing was changed: see ErrUnavailable
+	EventContention  EventKind = "contention"  // too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
+	EventUncertain   EventKind = "uncertain"   // the store failed during a change: see ErrUncertain
+	EventFailed      EventKind = "failed"      // a session was not loaded or stored for another reason: see Event.Err
 )
 
-// Reason says why a cookie or token gives no session. It is an error, so that codecs and ID formats can return it.
-// Clients never see it: to them, all refusals look alike.
+// Reason says why a cookie or token gives no session. It is an error, so that a [Codec] and an [IDFormat] can return it.
+// Clients never see it: to them all refusals look alike.
 type Reason string
 
+// The reasons of [EventRejected].
 const (
-	ReasonMalformed   Reason = "malformed"   // not of the form that we send
-	ReasonSignature   Reason = "signature"   // signed or encrypted by none of our keys, or for another cookie, or changed
-	ReasonIdle        Reason = "idle"        // expired: longer without a request than IdleTimeout
+	ReasonMalformed   Reason = "malformed"   // not in the format of our cookies or tokens
+	ReasonSignature   Reason = "signature"   // signed or encrypted with none of our keys, made for another cookie, or changed
+	ReasonIdle        Reason = "idle"        // expired: no request for IdleTimeout
 	ReasonLifetime    Reason = "lifetime"    // expired: older than Lifetime
 	ReasonFuture      Reason = "future"      // a cookie codec's session from a clock that is ahead of ours
-	ReasonUnknown     Reason = "unknown"     // ours, but no longer in the store: expired, evicted, or ended longer ago than Grace
+	ReasonUnknown     Reason = "unknown"     // correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
 	ReasonEnded       Reason = "ended"       // logged out or revoked
-	ReasonReplaced    Reason = "replaced"    // a login took its place, under another ID
-	ReasonSeveral     Reason = "several"     // more than one live session in one request's cookies
-	ReasonUndecodable Reason = "undecodable" // rightly signed, or found in the store, but unreadable
+	ReasonReplaced    Reason = "replaced"    // a login has replaced it, under another ID
+	ReasonSeveral     Reason = "several"     // the request's cookies name more than one live session
+	ReasonUndecodable Reason = "undecodable" // correctly signed, or found in the store, but unreadable
 )
 
-// Error returns the reason as an error text.
+// Error implements error. The text holds the reason and nothing of the cookie.
 func (r Reason) Error() string { return "session: cookie refused: " + string(r) }
 
-// Event is something that an operator may want to count, log or be woken by. It never holds an ID, a cookie, a key or
-// a value.
+// Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It never
+// holds an ID, a cookie, a secret key or a value, so all of it may be logged.
 type Event struct {
 	Kind      EventKind
-	Reason    Reason // of EventRejected
-	Handle    string // the session's public name, where it is known
-	Principal string // whose session, where it is known
-	Key       string // the dictionary's key, of EventUndecodable and EventTooLate, where one is to blame
-	Err       error  // of failures
+	Reason    Reason // why, for EventRejected; else ""
+	Handle    string // the session's handle, as in [Info]; "" if it is not known
+	Principal string // who is logged in; "" for nobody, or if it is not known
+	Key       string // the value or attribute that caused EventUndecodable or EventTooLate, or that alone was dropped; "" if there is none
+	Err       error  // what went wrong, for failures; else nil
 }
 
-// emit calls Config.OnEvent, and logs what an operator has to see even without it.
+// emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
-	case EventUnavailable, EventUncertain, EventFailed, EventUndecodable, EventTooLate:
+	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate:
 		m.log.report(ctx, e)
 	}
 	if m.config.OnEvent != nil {
@@ -66,10 +74,12 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 	}
 }
 
-// failureEvent is the event of an error for which a request's answer is replaced.
+// failureEvent returns the event of an error. It reports ok if the error is one that replaces the response.
 func failureEvent(handle string, err error) (e Event, ok bool) {
 	e = Event{Kind: EventFailed, Handle: handle, Err: err}
-	switch {
+	switch busy := (*protocol.BusyError)(nil); {
+	case errors.As(err, &busy):
+		e.Kind = EventContention
 	case errors.Is(err, ErrUnavailable):
 		e.Kind = EventUnavailable
 	case errors.Is(err, ErrUncertain):
@@ -78,9 +88,67 @@ func failureEvent(handle string, err error) (e Event, ok bool) {
 	return e, replaces(err)
 }
 
-// failed reports a failure outside a request's session.
+// failed emits the event of a failure, if it is one: see failureEvent.
 func (m *Manager) failed(ctx context.Context, handle string, err error) {
 	if e, ok := failureEvent(handle, err); ok {
 		m.emit(ctx, e)
 	}
+}
+
+// failureLog writes failures to the log, at most one of each kind per second, so that an outage doesn't fill the disk too.
+type failureLog struct {
+	logger *slog.Logger // nil: slog.Default() at the time of the failure
+
+	mu      sync.Mutex
+	last    map[EventKind]time.Time
+	skipped map[EventKind]int
+}
+
+func (l *failureLog) out() *slog.Logger {
+	if l.logger != nil {
+		return l.logger
+	}
+	return slog.Default()
+}
+
+func (l *failureLog) report(ctx context.Context, e Event) {
+	l.mu.Lock()
+	now := time.Now()
+	if now.Sub(l.last[e.Kind]) < time.Second {
+		l.skipped[e.Kind]++
+		l.mu.Unlock()
+		return
+	}
+	skipped := l.skipped[e.Kind]
+	if l.last == nil {
+		l.last, l.skipped = map[EventKind]time.Time{}, map[EventKind]int{}
+	}
+	l.last[e.Kind] = now
+	delete(l.skipped, e.Kind)
+	l.mu.Unlock()
+
+	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	add("handle", e.Handle)
+	add("key", e.Key)
+	if e.Err != nil {
+		add("error", e.Err.Error())
+	}
+	if skipped > 0 {
+		attrs = append(attrs, slog.Int("more_since_last", skipped))
+	}
+	l.out().LogAttrs(ctx, slog.LevelError, "session: "+messages[e.Kind], attrs...)
+}
+
+var messages = map[EventKind]string{
+	EventUnavailable: "the store is unavailable; nothing was changed",
+	EventContention:  "too many concurrent writers of one session; nothing was changed",
+	EventUncertain:   "the store failed in the middle of a change",
+	EventFailed:      "the session can't be stored",
+	EventUndecodable: "stored data can't be decoded and counts as absent",
+	EventTooLate:     "changes dropped: they needed a cookie after the response's header had been sent",
 }

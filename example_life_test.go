@@ -9,30 +9,7 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Overlapping requests of one visitor all count. The function may run again, so it does nothing but compute.
-func ExampleKey_Update() {
-	const likes = session.Key[map[string]int]("likes")
-
-	m := newExample(session.Config{})
-	defer m.Close()
-	browse(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		all := likes.Update(session.From(r), func(l map[string]int) map[string]int {
-			if l == nil {
-				l = map[string]int{}
-			}
-			l[r.URL.Path]++
-			return l
-		})
-		fmt.Fprint(w, all)
-	})), "/tea", "/milk", "/tea")
-	// Output:
-	// /tea: map[/tea:1]
-	// /milk: map[/milk:1 /tea:1]
-	// /tea: map[/milk:1 /tea:2]
-}
-
-// Login gives a new ID and keeps the values, such as a basket that was filled before. Logout ends the session; what is
-// set after it belongs to a new one.
+// Login gives the session a new ID and keeps its values, such as a basket that was filled before.
 func ExampleSession_Login() {
 	const basket = session.Key[[]string]("basket")
 
@@ -41,7 +18,7 @@ func ExampleSession_Login() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
-		fmt.Fprintf(w, "%q has %v, flashes %v", s.Principal(), basket.Or(s, nil), s.Flashes())
+		fmt.Fprintf(w, "%q has %v", s.Principal(), basket.Or(s, nil))
 	})
 	mux.HandleFunc("/buy", func(w http.ResponseWriter, r *http.Request) {
 		basket.Set(session.From(r), []string{"tea"})
@@ -49,8 +26,29 @@ func ExampleSession_Login() {
 	})
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) { // by POST in a real program
 		s := session.From(r)
+		s.Login("ann") // after checking the password
+		s.SetLabel(r.UserAgent())
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	})
+	browse(m.Handler(mux), "/buy", "/login")
+	// Output:
+	// /buy: bought
+	// /login: "ann" has [tea]
+}
+
+// Logout ends the session. What is set after it belongs to a new one.
+func ExampleSession_Logout() {
+	m := newExample(session.Config{})
+	defer m.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		fmt.Fprintf(w, "%q, values %v, flashes %v", s.Principal(), s.Len(), s.Flashes())
+	})
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) { // by POST in a real program
+		s := session.From(r)
 		s.Login("ann")
-		s.SetPersistent(r.FormValue("remember") != "")
+		s.Set("color", "green")
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
 	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) { // by POST, too
@@ -59,69 +57,84 @@ func ExampleSession_Login() {
 		s.Flash("Bye.")
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
-	browse(m.Handler(mux), "/buy", "/login?remember=1", "/logout")
+	browse(m.Handler(mux), "/login", "/logout")
 	// Output:
-	// /buy: bought
-	// /login?remember=1: "ann" has [tea], flashes []
-	// /logout: "" has [], flashes [{message Bye.}]
+	// /login: "ann", values 1, flashes []
+	// /logout: "", values 1, flashes [{message Bye.}]
 }
 
-// When rights grow without a login, such as after a second factor, Renew gives the session a new ID.
+// When the rights of a session grow without a login, as after a second factor, Renew gives it a new ID.
 func ExampleSession_Renew() {
 	m := newExample(session.Config{})
 	defer m.Close()
 	ctx := context.Background()
-	s, _ := m.Load(ctx, "")
-	s.Login("ann")
-	if err := s.Save(ctx); err != nil {
-		panic(err)
-	}
+	s := login(m, "ann")
 	token, handle := s.Token(), s.Info().Handle
 
-	s.Set("second factor", true)
+	s.Set("second_factor", true)
 	s.Renew()
 	fmt.Println(s.Save(ctx), s.Token() != token, s.Info().Handle == handle)
 	// Output: <nil> true true
 }
 
-// A connection that lives long reads its session again before it acts, and so notices a logout.
-func ExampleSession_Reload() {
+// "Remember me" is a box in the form of the login page.
+func ExampleSession_SetPersistent() {
 	m := newExample(session.Config{})
 	defer m.Close()
 	ctx := context.Background()
-	s, _ := m.Load(ctx, "")
-	s.Login("ann")
-	if err := s.Save(ctx); err != nil {
-		panic(err)
+	for _, remember := range []bool{false, true} {
+		s, err := m.Load(ctx, "")
+		if err != nil {
+			panic(err)
+		}
+		s.Login("ann")
+		s.SetPersistent(remember)
+		if err := s.Save(ctx); err != nil {
+			panic(err)
+		}
+		fmt.Println(m.Cookie(s).MaxAge / (24 * 60 * 60))
 	}
-
-	socket, _ := m.Load(ctx, s.Token()) // what the handler of a WebSocket has
-	fmt.Println(socket.Reload(ctx), socket.Principal())
-	socket.Set("typing", true)
-	fmt.Println(socket.Save(ctx))
-
-	s.Logout()
-	fmt.Println(s.Save(ctx))
-	fmt.Println(errors.Is(socket.Reload(ctx), session.ErrEnded))
 	// Output:
-	// <nil> ann
-	// <nil>
-	// <nil>
-	// true
+	// 0
+	// 30
 }
 
-// Open returns a session or an error, for a handler that wants to answer an outage in its own way.
-func ExampleOpen() {
+// A value that can't be encoded fails the request. Err says why.
+func ExampleSession_Err() {
 	m := newExample(session.Config{})
 	defer m.Close()
 	browse(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := session.Open(r)
-		if err != nil {
-			w.Header().Set("Retry-After", "5")
-			http.Error(w, "We can't tell who you are at the moment.", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintf(w, "new: %t", s.IsNew())
+		s := session.From(r)
+		s.Set("connection", make(chan int))
+		fmt.Println(s.Err())
+		fmt.Fprint(w, "not sent")
 	})), "/")
-	// Output: /: new: true
+	// Output:
+	// session: key "connection" can't be set: session: a value of type chan int can't be encoded as JSON
+	// /: Your session could not be saved.
+}
+
+// A request whose session another one has logged out can't save its changes.
+func ExampleSession_Save() {
+	m := newExample(session.Config{})
+	defer m.Close()
+	ctx := context.Background()
+	s := login(m, "ann")
+	other, err := m.Load(ctx, s.Token())
+	if err != nil {
+		panic(err)
+	}
+
+	s.Set("color", "green")
+	fmt.Println(s.Save(ctx))
+
+	other.Logout()
+	if err := other.Save(ctx); err != nil {
+		panic(err)
+	}
+	s.Set("color", "blue")
+	fmt.Println(errors.Is(s.Save(ctx), session.ErrEnded))
+	// Output:
+	// <nil>
+	// true
 }

@@ -8,18 +8,19 @@ import (
 // flashesKey is Flask's name for the list of flash messages (flask/helpers.py, flash).
 const flashesKey = "_flashes"
 
-// FlashMessage is a text for the next page that the client sees.
+// FlashMessage is a text for the next page that the client sees. See [Session.Flash].
 type FlashMessage struct {
-	Category string
-	Message  string
+	Category string // "message" by default; "error", "info" and "warning" are usual in Flask
+	Message  string // plain text: a template has to escape it, as html/template does
 }
 
-// MarshalJSON gives Flask-Session's form, a pair with the category first.
+// MarshalJSON implements [json.Marshaler]. It returns the form in which Flask-Session stores a message: an array of category
+// and message.
 func (f FlashMessage) MarshalJSON() ([]byte, error) {
 	return json.Marshal([2]string{f.Category, f.Message})
 }
 
-// UnmarshalJSON reads that form.
+// UnmarshalJSON implements [json.Unmarshaler]. It reads the form that MarshalJSON returns, and refuses any other.
 func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 	var pair []string
 	if err := json.Unmarshal(data, &pair); err != nil || len(pair) != 2 {
@@ -29,8 +30,9 @@ func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Flash keeps a message until Flashes is called, normally by the next page. The category is "message" if none is given,
-// as in Flask; only the first is used. Messages of overlapping requests are all kept.
+// Flash keeps a message until [Session.Flashes] is called, normally by the next page. The category is "message" if none is
+// given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all kept.
+// They are a value under the key "_flashes".
 func (s *Session) Flash(message string, category ...string) {
 	f := FlashMessage{"message", message}
 	if len(category) > 0 {
@@ -39,8 +41,9 @@ func (s *Session) Flash(message string, category ...string) {
 	Key[[]FlashMessage](flashesKey).Update(s, func(list []FlashMessage) []FlashMessage { return append(list, f) })
 }
 
-// Flashes returns the messages and removes them. Call it before the response's first byte: a template that calls it
-// further down costs a second save. A message that an overlapping request adds stays for the next call.
+// Flashes returns the messages, oldest first, and removes them; nil if there are none. Call it before the first byte of the
+// response: a template that calls it further down costs a second save. A message that an overlapping request adds stays
+// for the next call.
 func (s *Session) Flashes() []FlashMessage {
 	key := Key[[]FlashMessage](flashesKey)
 	list, _ := key.Get(s)
@@ -55,6 +58,6 @@ func (s *Session) Flashes() []FlashMessage {
 		rest, err := s.m.serializer.Marshal(now[len(list):])
 		return rest, true, err
 	}
-	s.update(flashesKey, rest, rest)
+	s.update(flashesKey, nil, rest, rest)
 	return list
 }

@@ -5,27 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/internal/respond"
 )
 
-// exchange is one request in one Handler, and its context: that stands in for two context.WithValue.
+// exchange is the state of one request in one Handler. It is itself the request's context, which avoids two
+// context.WithValue allocations.
 type exchange struct {
 	context.Context // of the request around the Handler
 
 	m     *Manager
-	outer *exchange // of the Handler around this one, of another Manager
-	res   response
+	outer *exchange // of the next Handler around this one, which is another Manager's
+	res   respond.Boundary
 	req   *http.Request // as the inner handler got it
+	vary  [1]string     // room for the header Vary
 
-	// A session that is opened after the header was committed can have no cookie. Who commits looks at opened after it has
-	// set response.committed, and who opens looks at that after it has set opened: so one of them sees the other.
-	opened  atomic.Bool
-	session atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
+	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
+	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
+	opened    atomic.Bool
+	ambiguous bool                    // several cookies were live; guarded by mu
+	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	mu        sync.Mutex // held while the session is loaded; guards what follows, which does not change when it is there
-	ambiguous bool       // several cookies were live
-	err       error      // why it could not be loaded
+	mu  sync.Mutex // held while the session is loaded; guards err and ambiguous, which don't change once it is loaded
+	err error      // why the session could not be loaded
 }
 
 type nearest struct{}
@@ -37,11 +44,21 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// Handler gives next and everything inside it a session: see From. It stores changes before the response's first byte,
-// and answers with ErrorHandler's answer instead if that fails.
+// Handler returns a handler that gives next, and every handler inside it, a session: see [From]. It saves changes before
+// the first byte of the response is sent, and sets the cookie if one is needed. A request that doesn't look at its session
+// costs nothing.
 //
-// Put it inside of what logs, recovers and compresses, and outside of the router. Within another Handler of the same
-// Manager it does nothing; two Managers that meet need two cookie names, else the first request panics.
+// If the session can't be loaded or saved, the response of next is discarded and [Config.ErrorHandler] sends another; no
+// write of next reaches the client then. Changes made after the first byte are saved when next returns. If that fails, the
+// Handler cuts the connection by panicking with [http.ErrAbortHandler], so that nobody takes the response for complete. If
+// next panics before the first byte, nothing is saved.
+//
+// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization), and one that sets a
+// cookie has Cache-Control: no-store (ASVS 5.0, 14.2.2).
+//
+// Put it inside the middleware that logs, recovers and compresses, and outside the router. Inside another Handler of the
+// same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else the first
+// request panics.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -57,28 +74,29 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 		}
 		x := &exchange{Context: ctx, m: m, outer: outer}
 		x.req = r.WithContext(x)
-		x.res.start(x, w)
+		writer := x.res.Start(x, w)
 		defer func() {
 			r.Pattern = x.req.Pattern // for loggers around us
 			if r.MultipartForm == nil {
 				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
 			}
-			if x.res.replaced == nil {
+			if !x.res.Replaced() {
 				return
 			}
-			// An answer that took another's place is whole, though the handler may give up, as httputil.ReverseProxy
-			// does when it can't write.
+			// A response that replaced the handler's is complete, even if the handler gives up because it can't write, as
+			// httputil.ReverseProxy does.
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
 				panic(v)
 			}
 		}()
-		next.ServeHTTP(x.res.writer(), x.req)
-		x.res.finish()
+		next.ServeHTTP(writer, x.req)
+		x.res.Finish()
 	})
 }
 
-// Preload runs next only if the session could be read, and answers as ErrorHandler does if not: for routes with side
-// effects that must not happen for a client who may be logged in or not. It goes inside Handler.
+// Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler] sends
+// the response. It is for routes with side effects that must not happen while it is unknown who the client is. It has to be
+// inside [Manager.Handler], else it panics.
 func (m *Manager) Preload(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := m.exchange(r).open(); err != nil {
@@ -89,7 +107,8 @@ func (m *Manager) Preload(next http.Handler) http.Handler {
 	})
 }
 
-// Error answers a request with Config.ErrorHandler's answer to err.
+// Error sends the response of [Config.ErrorHandler] for err, or the default one: 503 with Retry-After for [ErrUnavailable]
+// and [ErrUncertain], else 500. Handlers call it for an error of [Open], [Key.Take] or [Session.Save].
 func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	if m.config.ErrorHandler != nil {
 		m.config.ErrorHandler(w, r, err)
@@ -104,15 +123,15 @@ func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, "Your session could not be saved.", http.StatusInternalServerError)
 }
 
-// From returns the request's session: of the innermost Handler around it, if there are several. The first call reads the
-// store, once.
+// From returns the session of a request inside a [Manager.Handler], of the innermost one if several are nested. The first
+// call of a request loads the session; later calls return the same one. From panics if there is no Handler.
 //
-// If that fails, the session has Err set, reads empty and ignores changes, and whatever is answered is replaced by
-// ErrorHandler's answer. So a handler needs no error handling to fail closed; but its side effects happen, unless
-// Preload keeps it from running, or Open lets it decide. From panics without a Handler around.
+// If the session can't be loaded, [Session.Err] says why, the session reads empty and ignores changes, and the response is
+// replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. Its side effects happen,
+// however: use [Manager.Preload] to keep it from running, or [Open] to get the error.
 func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
-// From is as the function From, for this Manager's session, where several are nested.
+// From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
 func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
 
 func from(ctx context.Context, key any) *Session {
@@ -125,8 +144,13 @@ func from(ctx context.Context, key any) *Session {
 	panic("session: From without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// Open is as From, but returns what went wrong: either a session or an error, ErrUnavailable or that of the request's
-// context. The answer is the caller's then; Manager.Error gives the usual one.
+// Open returns the request's session as [From] does, or the error if it can't be loaded. The caller then has to send the
+// response: [Manager.Error] sends the usual one. Open panics if there is no [Manager.Handler].
+//
+// Errors:
+//   - [ErrUnavailable]: the store can't be reached within [Config.StoreTimeout].
+//   - The cause of the request's context, if the client has hung up.
+//   - The error of [Config.Adopt].
 func Open(r *http.Request) (*Session, error) {
 	switch v := r.Context().Value(nearest{}).(type) {
 	case *exchange:
@@ -137,7 +161,8 @@ func Open(r *http.Request) (*Session, error) {
 	panic("session: Open without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// FromContext returns the session of a context within a Handler, or of NewContext. It reads the store as From does.
+// FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from [NewContext];
+// false if there is none. It loads the session, and fails, as [From] does.
 func FromContext(ctx context.Context) (*Session, bool) {
 	switch v := ctx.Value(nearest{}).(type) {
 	case *exchange:
@@ -148,8 +173,8 @@ func FromContext(ctx context.Context) (*Session, bool) {
 	return nil, false
 }
 
-// NewContext returns a context in which From, Open and FromContext give s: for gRPC, jobs and tests. Nobody saves s then
-// but the caller.
+// NewContext returns a context in which [From], [Open] and [FromContext] return s. It is for gRPC calls, jobs and tests,
+// with a session of [Manager.Load]. The caller has to save s: no Handler does.
 func NewContext(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(context.WithValue(ctx, nearest{}, s), s.m, s)
 }
@@ -172,13 +197,13 @@ func (x *exchange) from() *Session {
 	if s = x.session.Load(); s == nil {
 		s = x.m.newSession()
 		s.ctx = x.Context
-		s.state, s.err = failed, err
+		s.view.State, s.err = protocol.Failed, err
 		x.session.Store(s)
 	}
 	return s
 }
 
-// current returns the session as it is now, when it has been opened.
+// current returns the session of a request that has opened it; nil if it could not be loaded.
 func (x *exchange) current() *Session {
 	if s := x.session.Load(); s != nil {
 		return s
@@ -204,11 +229,11 @@ func (x *exchange) open() (*Session, error) {
 		return x.session.Load(), nil
 	}
 	x.opened.Store(true)
-	x.err = errNotLoaded // until it is: the store or Adopt may panic
+	x.err = errNotLoaded // stands if the store or Adopt panics
 	s := x.m.newSession()
 	s.ctx, s.isActive = x.Context, true
 	if x.err = x.load(s); x.err != nil {
-		if x.Err() == nil { // a load cut short by the client is no outage
+		if x.Err() == nil { // that the client has hung up is no outage
 			x.m.failed(s.ctx, "", x.err)
 		}
 		return nil, x.err
@@ -218,20 +243,20 @@ func (x *exchange) open() (*Session, error) {
 }
 
 func (x *exchange) load(s *Session) error {
-	token, reason, err := x.find(s.ctx, &s.found)
+	token, reason, err := x.find(s.ctx, &s.view)
 	switch {
 	case err != nil && x.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(x))
 	case err != nil:
 		return err
 	}
-	s.sealed = x.res.committed.Load() && !x.m.config.BearerToken
+	s.sealed = x.res.Committed() && !x.m.config.BearerToken
 	if reason != "" {
-		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.record.Handle, Principal: s.record.Principal})
+		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 	}
 	s.loaded(token)
-	if s.state == fresh && !x.ambiguous && x.m.config.Adopt != nil {
-		// A request whose context has the session itself: From within Adopt must not wait for this load.
+	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
+		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
 		if err := x.m.config.Adopt(r, s); err != nil {
 			return fmt.Errorf("session: Adopt: %w", err)
@@ -240,73 +265,166 @@ func (x *exchange) load(s *Session) error {
 	return nil
 }
 
-// find looks for the one live session among the request's cookies of our name, and puts it, or what is left of one, into
-// best. What is not signed by us costs no access to the store, and must not hide what is: anybody who can set cookies for
-// a neighbouring host can add some.
-func (x *exchange) find(ctx context.Context, best *found) (token string, reason Reason, err error) {
+// find loads the one live session among the request's cookies of our name into best, or else one that was replaced or has
+// ended. A cookie that we didn't sign costs no access to the store. It must not hide one that we did sign: whoever can set
+// cookies for a neighbouring host can add cookies.
+func (x *exchange) find(ctx context.Context, best *protocol.View) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
-	seen, lives := map[string]bool(nil), 0
-	var other found
-	var bestReason Reason
-	f := best // the first is the best so far
-	for _, text := range texts {
-		key, why := text, error(nil)
-		if x.m.codec != nil {
-			why = x.m.decodeCookie(text, f) // that is the whole session
-		} else {
-			key, why = x.m.ids.Parse(text)
-		}
-		if why != nil {
-			reason = strongest(reason, why)
+	if len(texts) == 1 {
+		reason, err = x.m.load(ctx, texts[0], best)
+		return texts[0], reason, err
+	}
+	var refused, bestReason Reason
+	var named [maxLoads]string // keys of the sessions that were loaded
+	loads, lives := 0, 0
+	for i, text := range texts {
+		if slices.Contains(texts[:i], text) {
 			continue
 		}
-		if seen[key] {
+		key, why := x.m.keeper.Check(text)
+		switch {
+		case why != "":
+			refused = strongest(refused, Reason(why))
+			continue
+		case slices.Contains(named[:loads], key): // the same session, signed by another of our keys
 			continue
 		}
-		if len(seen) == maxLoads {
-			lives = maxLoads // too many to look at: ambiguous
+		if loads == maxLoads { // too many to load
+			lives = maxLoads
 			break
 		}
-		if len(texts) > 1 {
-			if seen == nil {
-				seen = map[string]bool{}
-			}
-			seen[key] = true
+		var v protocol.View
+		reason, err := x.m.load(ctx, text, &v)
+		if err != nil {
+			return "", "", err
 		}
-		var ended Reason
-		if x.m.codec == nil {
-			if ended, err = x.m.find(ctx, key, f); err != nil {
-				return "", "", err
-			}
-		}
-		if f.state == live {
+		if v.State == protocol.Live {
 			lives++
 		}
-		if f == best || f.state == live && lives == 1 || f.state == late && lives == 0 {
-			*best, token, bestReason = *f, text, ended
+		if loads == 0 || v.State == protocol.Live && lives == 1 || v.State == protocol.Late && lives == 0 {
+			*best, token, bestReason = v, text, reason
 		}
-		f = &other
+		named[loads] = key
+		loads++
 	}
 	switch {
 	case lives > 1:
 		x.ambiguous = true
-		*best = found{}
+		*best = protocol.View{}
 		return "", ReasonSeveral, nil
 	case lives == 1:
 		return token, "", nil
 	case bestReason != "":
-		reason = bestReason
+		return "", bestReason, nil
 	}
-	return "", reason, nil
+	return "", refused, nil
 }
 
-// strongest prefers, of several refusals, the one that says more: what is merely malformed may be anything.
-func strongest(a Reason, err error) Reason {
-	b := ReasonMalformed
-	errors.As(err, &b)
+// strongest returns the refusal that says more: a malformed cookie may be anything.
+func strongest(a, b Reason) Reason {
 	if a == "" || a == ReasonMalformed {
 		return b
 	}
 	return a
+}
+
+// Commit implements [respond.Request]. It saves the session before the response's first byte and puts its cookie into the
+// header.
+func (x *exchange) Commit(h http.Header, hijack bool) error {
+	if !x.opened.Load() {
+		return nil
+	}
+	s := x.current()
+	x.varies(h)
+	if s == nil {
+		return nil // Open has returned the error to the handler
+	}
+	cookie, err := s.commit(hijack)
+	if replaces(err) {
+		return err
+	}
+	x.sendCookie(h, cookie)
+	return nil
+}
+
+// Finish implements [respond.Request]. It saves what was changed after the first byte.
+func (x *exchange) Finish() error {
+	if !x.opened.Load() {
+		return nil
+	}
+	s := x.current()
+	if s == nil {
+		return nil
+	}
+	// The session may have been opened after the first byte.
+	if err := s.save(s.context(), true); replaces(err) {
+		return err
+	}
+	return nil
+}
+
+// Fail implements [respond.Request]. It sends the response for err in place of the handler's.
+func (x *exchange) Fail(w http.ResponseWriter, err error) {
+	x.varies(w.Header())
+	x.m.Error(w, x.req, err)
+}
+
+// varies tells caches that the response depends on the client's session (Flask: CVE-2023-30861, CVE-2026-27205).
+func (x *exchange) varies(h http.Header) {
+	name := "Cookie"
+	if x.m.config.BearerToken {
+		name = "Authorization"
+	}
+	for _, line := range h["Vary"] {
+		for field := range strings.SplitSeq(line, ",") {
+			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
+				return
+			}
+		}
+	}
+	if lines := h["Vary"]; len(lines) > 0 {
+		h["Vary"] = append(lines, name)
+		return
+	}
+	x.vary[0] = name
+	h["Vary"] = x.vary[:]
+}
+
+// sendCookie puts the session's cookie into the header, as the only one of its name (RFC 6265bis, section 4.1.1).
+func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
+	m := x.m
+	if change == nil && x.ambiguous {
+		change = &cookieChange{}
+	}
+	if change == nil || m.config.BearerToken {
+		return
+	}
+	prefix := m.config.Cookie.Name + "="
+	if lines := h["Set-Cookie"]; lines != nil {
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
+	}
+	if x.ambiguous && m.config.Cookie.Domain != "" {
+		// The configuration may have had no Domain earlier: delete the cookie for the host alone too.
+		host := m.deleteCookie()
+		host.Domain = ""
+		h.Add("Set-Cookie", host.String())
+	}
+	h["Set-Cookie"] = append(h["Set-Cookie"], m.line(change))
+	if !noStore(h) {
+		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
+	}
+	if !m.config.InsecureHTTP {
+		m.warnPlainHTTP(x.req)
+	}
+}
+
+// noStore reports whether the handler itself keeps the response out of caches.
+func noStore(h http.Header) bool {
+	for _, v := range h["Cache-Control"] {
+		if strings.Contains(strings.ToLower(v), "no-store") {
+			return true
+		}
+	}
+	return false
 }

@@ -1,27 +1,30 @@
 package session
 
-import "context"
+import (
+	"context"
+
+	"github.com/hipflask/session/internal/document"
+)
 
 // Key is the typed name of a value in a session. Declare keys once, as constants:
 //
 //	const visits = session.Key[int]("visits")
 //
-// Values are encoded when they are set and decoded when they are read, as encoding/json does it; nothing needs to be
-// registered. A stored value of another type counts as absent and is an event, so a changed struct is no accident.
+// T is any type that encoding/json encodes and decodes, such as a struct, slice or map; no type needs to be registered.
+// Values are encoded when they are set, and decoded when they are read. A stored value that can't be decoded into a T
+// counts as absent and is reported as [EventUndecodable], so a changed type never fails a request.
+//
+// A key is any UTF-8 text but "_permanent" and what begins with "_hipflask:", which are reserved. Methods are safe for
+// concurrent use, and none but [Key.Take] does I/O.
 type Key[T any] string
 
-// Get returns the value, and whether there is one.
+// Get returns the value, and whether there is one. Without one it returns the zero value of T.
 func (k Key[T]) Get(s *Session) (T, bool) {
-	var zero T
-	data, handle, ok := s.value(string(k))
-	if !ok {
+	if document.IsAttribute(string(k)) {
+		var zero T
 		return zero, false
 	}
-	var v T
-	if !s.decode(string(k), handle, data, &v) {
-		return zero, false // v may be half decoded
-	}
-	return v, true
+	return getValue[T](s, string(k), s.m.serializer)
 }
 
 // Or returns the value, or fallback if there is none.
@@ -32,57 +35,50 @@ func (k Key[T]) Or(s *Session, fallback T) T {
 	return fallback
 }
 
-// Set stores the value. It is encoded now. What can't be encoded sets Session.Err, and the request fails.
+// Set sets the value. It is encoded at once, so later changes of what it points to have no effect. The session is saved
+// before the first byte of the response. A value that can't be encoded, or a reserved name, sets [Session.Err] and fails
+// the request.
 func (k Key[T]) Set(s *Session, value T) { s.Set(string(k), value) }
 
-// Pop removes the value and returns it. See Take for values that may be used once.
+// Pop removes the value and returns it, and whether there was one. Of overlapping requests several may get it: use
+// [Key.Take] for values that may be used only once.
 func (k Key[T]) Pop(s *Session) (T, bool) {
 	v, ok := k.Get(s)
 	s.Delete(string(k))
 	return v, ok
 }
 
-// Delete removes the value, if there is one.
+// Delete removes the value. It does nothing if there is none.
 func (k Key[T]) Delete(s *Session) { s.Delete(string(k)) }
 
-// Update replaces the value by fn of it; without one, fn gets the zero value. It is atomic: if other requests change the
-// value meanwhile, fn runs again on theirs when the session is saved, inside the response's first Write. So fn has no
-// side effects, and calls nothing of the session but Get. Update returns what fn returned now; after a save that met
-// another request, Get returns what became of it.
-func (k Key[T]) Update(s *Session, fn func(T) T) T {
-	var result T
-	s.update(string(k), k.updater(s, fn, &result), k.updater(s, fn, nil))
-	return result
-}
-
-// updater is fn on encoded values. Its result is only for the caller of Update: a save of another goroutine may run fn
-// again when Update has returned.
-func (k Key[T]) updater(s *Session, fn func(T) T, result *T) updater {
-	return func(data []byte, present bool) ([]byte, bool, error) {
-		var v T
-		if present && !s.decode(string(k), "", data, &v) {
-			var zero T
-			v = zero
-		}
-		v = fn(v)
-		next, err := s.m.serializer.Marshal(v)
-		if err == nil && result != nil {
-			*result = v
-		}
-		return next, true, err
-	}
-}
-
-// Take removes the value from the store at once and returns it: of any number of requests that try, exactly one gets
-// it. It is for values that may be used once, such as an OAuth state or a reset code. Besides Save, Reload and
-// RevokeOthers it is the only call on a Session that does I/O.
+// Update replaces the value by the result of fn. If there is no value, fn gets the zero value of T. Update is atomic, even
+// if other requests change the same value meanwhile.
 //
-// Errors: ErrUnavailable: nothing happened. ErrUncertain: the value may be gone. ErrEnded: so is the session. With a
-// cookie codec there is no place where one could be first: errors.ErrUnsupported.
+// Update returns fn's result on the value seen so far. If the save later conflicts with another request, fn runs again on
+// the value of that request, and Get returns the final value. A save takes place inside the first Write of the response,
+// so fn must have no side effects, and must call no method of the session but Get.
+//
+// With a [Config.CookieCodec] there is no other value to run fn on: the last response wins. If the session has ended, or
+// could not be loaded, fn doesn't run, and Update returns the zero value.
+func (k Key[T]) Update(s *Session, fn func(T) T) T {
+	return updateValue(s, string(k), s.m.serializer, checkName(string(k)), fn)
+}
+
+// Take removes the value from the store at once and returns it. If several requests take the same value, exactly one gets
+// it; the others get false. It is for values that may be used only once, such as an OAuth state or a reset code.
+//
+// Other changes of the session wait for its save. Take goes on when ctx is cancelled, for at most [Config.StoreTimeout]. A
+// value that is not a T is removed too, and counts as absent.
+//
+// Errors:
+//   - [ErrUnavailable]: the store can't be reached, and the value is still there.
+//   - [ErrUncertain]: the store failed, and the value may be gone.
+//   - [ErrEnded]: the session has ended, and the value with it.
+//   - [errors.ErrUnsupported]: there is a [Config.CookieCodec], and so no store in which one request could be the first.
 func (k Key[T]) Take(ctx context.Context, s *Session) (T, bool, error) {
 	var v, zero T
 	data, ok, err := s.take(ctx, string(k))
-	if err != nil || !ok || !s.decode(string(k), "", data, &v) {
+	if err != nil || !ok || !s.decode(s.m.serializer, string(k), "", data, &v) {
 		return zero, false, err
 	}
 	return v, true, nil

@@ -7,38 +7,47 @@ import (
 	"iter"
 	"time"
 
+	"github.com/hipflask/session/internal/protocol"
 	"github.com/hipflask/session/store"
 )
 
-// Info describes a session to its owner or to an administrator.
+// Info describes a session to its owner, for a page of devices, or to an administrator. It holds no secret.
+// [PublicAttribute.Of] reads the public attributes from it.
 type Info struct {
-	Handle     string    // names the session in Revoke; random, safe to show, kept by Renew
-	Principal  string    // who is logged in, "" for nobody
-	Label      string    // what SetLabel said
-	CreatedAt  time.Time // creation, or the last login
-	LastSeenAt time.Time // to a twentieth of IdleTimeout
-	ExpiresAt  time.Time // if there is no further request
+	Handle     string    // names the session for [Manager.Revoke]; random, safe to show, kept by Renew, changed by Login
+	Principal  string    // who is logged in; "" for nobody
+	Label      string    // the text of [Session.SetLabel]
+	CreatedAt  time.Time // when the session was created, or of its last login
+	LastSeenAt time.Time // of the last request, as far as it was stored: see [Config.IdleTimeout]
+	ExpiresAt  time.Time // when the session expires if there is no further request
+
+	public string // the public attributes, as a JSON object; a string, so that an Info stays comparable
 }
 
-// InfoOf describes a record as Sessions and All do, for tools that read a store themselves.
+// InfoOf describes a record as [Manager.Sessions] and [Manager.All] do. It is for tools that read a [store.Store]
+// themselves.
 func InfoOf(r store.Record) Info { return info(&r) }
 
 func info(r *store.Record) Info {
-	i := Info{Handle: r.Handle, Principal: r.Principal, Label: r.Label, CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt, ExpiresAt: r.ExpiresAt}
-	if i.Handle == "" && r.Key != "" {
-		i.Handle = idKey([]byte(r.Key)) // a layout without room for one
+	return Info{
+		Handle: protocol.HandleOf(r), Principal: r.Principal, Label: r.Label,
+		CreatedAt: r.CreatedAt, LastSeenAt: r.LastSeenAt, ExpiresAt: r.ExpiresAt, public: string(r.Public),
 	}
-	return i
 }
 
-// Sessions yields the live sessions of a principal, for "your devices". It streams: a loop that ends early reads no
-// further. Its body may call Revoke. The last item may be an error: errors.ErrUnsupported if the store has no index by
-// principal, else ErrUnavailable.
+// Sessions yields the live sessions of a principal, in no particular order, for a page of devices (ASVS 5.0, 7.5.2).
+// Sessions that begin or end during the loop may be missing. It reads the store as the loop goes on: a loop that ends early
+// reads no further. The body of the loop may call [Manager.Revoke].
+//
+// The last item may be an error, with a zero Info:
+//   - [errors.ErrUnsupported]: the store is no [store.Lister], or there is a [Config.CookieCodec].
+//   - [ErrUnavailable]: the store failed, and the list is incomplete.
 func (m *Manager) Sessions(ctx context.Context, principal string) iter.Seq2[Info, error] {
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.Principal(ctx, principal) })
 }
 
-// All yields every live session, for administration. It streams, as Sessions does, and has the same errors.
+// All yields every live session, anonymous ones included, for administration. It reads the store as the loop goes on, and
+// has the same errors as [Manager.Sessions].
 func (m *Manager) All(ctx context.Context) iter.Seq2[Info, error] {
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
@@ -52,7 +61,7 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 		}
 		for r, err := range records(l) {
 			if err != nil {
-				yield(Info{}, unavailable("list", err))
+				yield(Info{}, protocol.Unavailable("list", err))
 				return
 			}
 			if r.Kind == store.Live && !yield(info(&r), nil) {
@@ -63,16 +72,20 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 }
 
 func (m *Manager) lister() (store.Lister, error) {
-	if l, ok := m.bare().(store.Lister); ok {
-		return l, nil
+	if m.engine != nil {
+		if l, ok := store.As[store.Lister](m.given); ok {
+			return l, nil
+		}
 	}
-	return nil, fmt.Errorf("session: this store does not list sessions: %w", errors.ErrUnsupported)
+	return nil, fmt.Errorf("session: this store does not list sessions; if the store wraps another one, give it Unwrap: %w", errors.ErrUnsupported)
 }
 
-// Revoke ends the session of a principal that has the given handle.
+// Revoke ends the session of a principal that has the given handle: see [Info]. No request in flight brings it back.
 //
-// Errors: ErrEnded: there is none, or it is another principal's. ErrUncertain, ErrUnavailable: the store failed.
-// errors.ErrUnsupported: it has no index.
+// Errors:
+//   - [ErrEnded]: the principal has no such session. It has ended already, or belongs to another principal.
+//   - [ErrUnavailable], [ErrUncertain]: the store failed. Call it again.
+//   - [errors.ErrUnsupported]: as for [Manager.Sessions].
 func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 	n, err := m.revoke(ctx, principal, func(h string) bool { return h == handle })
 	if err == nil && n == 0 {
@@ -81,17 +94,20 @@ func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 	return err
 }
 
-// RevokeAll ends all sessions of a principal, "log out everywhere", and returns how many it ended. A login that is under
-// way at the same time may come after it.
+// RevokeAll ends all sessions of a principal ("log out everywhere"; ASVS 5.0, 7.4.2), and returns how many it ended. No
+// request in flight brings them back. A concurrent login may come after it.
 //
-// Errors: ErrUncertain, ErrUnavailable: the store failed when that many had been ended; call it again.
-// errors.ErrUnsupported: the store has no index.
+// Errors:
+//   - [ErrUnavailable], [ErrUncertain]: the store failed after that many sessions had been ended. Call it again.
+//   - [errors.ErrUnsupported]: as for [Manager.Sessions].
 func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) {
-	return m.revoke(ctx, principal, anyHandle)
+	return m.revoke(ctx, principal, nil)
 }
 
-// RevokeOthers saves s, and then ends all other sessions of its principal, for a changed password. It returns how many
-// it ended; without a principal that is none. Its errors are those of Save and RevokeAll.
+// RevokeOthers saves s, and then ends all other sessions of its principal, as after a change of password (ASVS 5.0,
+// 7.4.3). It returns how many it ended; none if nobody is logged in. A copy of this session's own cookie stays valid.
+//
+// Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	if err := s.Save(ctx); err != nil {
 		return 0, err
@@ -103,109 +119,35 @@ func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	return s.m.revoke(ctx, i.Principal, func(h string) bool { return h != i.Handle })
 }
 
-// revoke ends those sessions of a principal whose handles are wanted. Tombstones count: where they lead may not have
-// been in the index yet when that was read.
-func (m *Manager) revoke(ctx context.Context, principal string, wanted func(handle string) bool) (n int, err error) {
+// revoke ends the sessions of a principal whose handles are wanted. A nil wanted ends all of them.
+func (m *Manager) revoke(ctx context.Context, principal string, wanted func(handle string) bool) (int, error) {
 	l, err := m.lister()
 	if err != nil {
 		return 0, err
 	}
-	for range maxRounds {
-		began := time.Now()
-		for r, err := range l.Principal(ctx, principal) {
-			if err != nil {
-				return n, unavailable("revoke", err)
-			}
-			if r.Kind == store.Ended || r.Principal != principal || r.Kind == store.Live && !wanted(info(&r).Handle) {
-				continue
-			}
-			did, err := m.revokeOne(ctx, r, began, wanted)
-			if err != nil {
-				return n, err
-			}
-			if did {
-				n++
-			}
-		}
-		if time.Since(began) <= m.config.Grace {
-			return n, nil
-		}
-		// A tombstone may have expired before the loop came to it, and where it led may have been missed: list again.
-	}
-	return n, uncertain("revoke", fmt.Errorf("listing the principal's sessions takes longer than Grace %v", m.config.Grace))
+	return m.engine.EndPrincipal(ctx, l, principal, wanted, m.onEnd(ctx))
 }
 
-func (m *Manager) revokeOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool) (did bool, err error) {
-	bounded := m.newLoad(ctx, time.Now())
-	defer bounded.cancel()
-	_, did, err = m.end(bounded, r, began, r.Principal, wanted)
-	if errors.Is(err, ErrUncertain) && time.Since(began) > m.config.Grace {
-		return false, nil // revoke lists again
-	}
+// RevokeFunc ends every session for which del returns true, of any principal and anonymous ones, and returns how many it
+// ended. It is for administration: it reads the list of all sessions, and may call del twice for one. Sessions that begin
+// meanwhile may be missed. So may sessions that are renewed meanwhile, if reading the list takes longer than
+// [Config.Grace]: then call it again.
+//
+// Errors: those of [Manager.RevokeAll].
+func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (int, error) {
+	l, err := m.lister()
 	if err != nil {
-		m.failed(ctx, r.Handle, err)
-	} else if did {
+		return 0, err
+	}
+	return m.engine.EndFound(ctx, l.All(ctx), func(r *store.Record) bool { return del(info(r)) }, m.onEnd(ctx))
+}
+
+func (m *Manager) onEnd(ctx context.Context) protocol.OnEnd {
+	return func(r *store.Record, err error) {
+		if err != nil {
+			m.failed(ctx, r.Handle, err)
+			return
+		}
 		m.emit(ctx, Event{Kind: EventRevoked, Handle: r.Handle, Principal: r.Principal})
 	}
-	return did, err
 }
-
-// RevokeFunc ends all sessions for which del returns true, whoever's they are, anonymous ones included, and returns how
-// many it ended: for administration, not for what a user asks for himself. It reads the list of all sessions, and may
-// ask del twice about one. Sessions that begin meanwhile may be missed, and so may be those that are renewed meanwhile
-// if reading the list takes longer than Grace: call it again then.
-//
-// Errors: as of RevokeAll.
-func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (n int, err error) {
-	l, err := m.lister()
-	if err != nil {
-		return 0, err
-	}
-	for r, err := range l.All(ctx) {
-		if err != nil {
-			return n, unavailable("revoke", err)
-		}
-		if r.Kind == store.Ended || r.Kind == store.Live && !del(info(&r)) {
-			continue
-		}
-		did, err := m.revokeFound(ctx, r.Key, del)
-		if err != nil {
-			return n, err
-		}
-		if did {
-			n++
-		}
-	}
-	return n, nil
-}
-
-// revokeFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
-// older than Grace.
-func (m *Manager) revokeFound(ctx context.Context, key string, del func(Info) bool) (bool, error) {
-	for range maxHops + 1 {
-		began := time.Now()
-		r, err := m.load(ctx, key)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return false, nil
-		case err != nil:
-			return false, unavailable("revoke", err)
-		case r.Kind == store.Renewed, r.Kind == store.Replaced:
-			key = r.MovedTo
-		case r.Kind != store.Live || !del(info(&r)):
-			return false, nil
-		default:
-			handle := info(&r).Handle
-			return m.revokeOne(ctx, r, began, func(h string) bool { return h == handle })
-		}
-	}
-	return false, unavailable("revoke", fmt.Errorf("more than %d renewals within Grace", maxHops))
-}
-
-func (m *Manager) load(ctx context.Context, key string) (store.Record, error) {
-	bounded := m.newLoad(ctx, time.Now())
-	defer bounded.cancel()
-	return m.store.Load(bounded, key)
-}
-
-func anyHandle(string) bool { return true }

@@ -6,28 +6,35 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 )
 
-// Manager keeps the sessions of one cookie (or kind of bearer token). It is safe for concurrent use. Any number of
-// Managers, in one or many processes, may share a store.
+// Manager keeps the sessions of one cookie, or of one kind of bearer token. [New] makes one; the zero value can't be used.
+// It is safe for concurrent use. Any number of Managers, in one process or in many, may share a store.
 type Manager struct {
-	config        Config
-	store         store.Store // nil with a codec
-	codec         Codec       // nil with a store
-	policy        Policy      // nil, or what brings another framework's rules
-	ids           IDFormat    // nil with a codec
-	serializer    Serializer
-	permanentTrue []byte // what SetPersistent(true) stores
-	attributes    string // of a cookie that ends with the browser, as Set-Cookie has them
-	touchInterval time.Duration
-	locks         *keyLocks
-	log           failureLog
-	plainHTTP     sync.Once // the warning about it
+	config     Config // without the keys
+	keeper     protocol.Keeper
+	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
+	given      store.Store      // Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
+	policy     Policy           // the rules of another framework; nil: none
+	serializer Serializer
+	attributes string // those of a cookie that ends with the browser, as in Set-Cookie
+	signing    signing
+
+	touchInterval   time.Duration // how old the stored time of the last request may become
+	touchPersistent bool          // only persistent sessions are touched
+
+	log       failureLog
+	plainHTTP sync.Once // for the warning about a Secure cookie over plain http
 
 	owned    *filestore.Store // the default store, which Close closes
 	unlisten func()
@@ -36,47 +43,37 @@ type Manager struct {
 	closed   sync.Once
 }
 
-// New checks the configuration and returns a Manager, or an error that names all problems at once. It opens the default
-// store if none is given; it sends nothing over a network. Close the Manager when the program ends.
+// New checks the configuration and returns a [Manager], or an error that names all problems at once. It opens the default
+// store if none is given, and sends nothing over a network. Call [Manager.Close] when the program ends.
 func New(config Config) (*Manager, error) {
-	lifetimeGiven := config.Lifetime != 0
+	lifetime := config.Lifetime // as given
 	err := config.check()
-	m := &Manager{config: config, store: config.Store, serializer: config.Serializer, locks: newKeyLocks()}
-	m.log.logger = config.Logger
-	name := config.Cookie.Name
-	if config.BearerToken {
-		name = "bearer token"
-	}
-	var keyErr error
-	if config.CookieCodec != nil {
-		if m.codec, keyErr = config.CookieCodec(config.keys(), name); keyErr == nil {
-			m.serializer = m.codec.Serializer()
-		}
-	} else {
-		m.ids, keyErr = config.IDFormat(config.keys(), name)
-	}
+	keys := config.keys()
+	ids, codec, keyErr := config.formats(keys)
 	if err := errors.Join(keyErr, err); err != nil {
 		return nil, err
 	}
-	if m.permanentTrue, err = m.serializer.Marshal(true); err != nil {
-		return nil, fmt.Errorf("session: Serializer can't encode true: %w", err)
+	m := &Manager{config: config, serializer: config.Serializer, signing: signing{subkeys: subkeysOf(keys)}}
+	m.config.SecretKey, m.config.SecretKeyFallbacks = "", nil
+	m.log.logger = config.Logger
+	if codec != nil {
+		m.serializer = codec.Serializer()
 	}
 	if !config.BearerToken {
 		m.attributes = m.httpCookie("").String()[len(config.Cookie.Name)+len("="):]
 	}
-	// The idle timeout is moved by a write, so not by every request; a minute is as fine as a list of sessions needs,
-	// unless the timeout is short itself.
-	m.touchInterval = max(config.IdleTimeout/20, min(time.Minute, config.IdleTimeout/4))
-	if m.codec == nil && m.store == nil {
-		if m.owned, err = openDefaultStore(config.keys()); err != nil {
-			return nil, err
-		}
-		m.store = m.owned
+	if err := m.findPolicy(ids, codec); err != nil {
+		return nil, err
 	}
-	if !lifetimeGiven {
-		config.Lifetime = 0
+	m.setTimes(lifetime)
+	records, err := m.records()
+	if err != nil {
+		return nil, err
 	}
-	if err := m.follow(config.Lifetime); err != nil {
+	if codec != nil {
+		m.touchPersistent = m.policy != nil
+		m.keeper = &cookieKeeper{m, codec, records}
+	} else if err := m.useStore(keys, ids, records); err != nil {
 		return nil, err
 	}
 	m.listen()
@@ -84,8 +81,74 @@ func New(config Config) (*Manager, error) {
 	return m, nil
 }
 
-// Close stops the Manager's background work and waits for it, and closes the default store if New opened it. Closing
-// twice is fine. Stop the server first.
+// setTimes sets how old the stored time of the last request may become. Storing it costs a write, so not every request does.
+// Lists of sessions need it to the minute, and a short IdleTimeout to a quarter of it. lifetime is Config.Lifetime as it was
+// given.
+func (m *Manager) setTimes(lifetime time.Duration) {
+	if m.policy != nil {
+		m.config.Lifetime, m.touchInterval = m.policy.Lifetime(lifetime)
+		m.config.IdleTimeout = m.config.Lifetime
+		return
+	}
+	idle := m.config.IdleTimeout
+	m.touchInterval = max(idle/20, min(time.Minute, idle/4))
+}
+
+// records returns how this Manager's records are built.
+func (m *Manager) records() (protocol.Records, error) {
+	r := protocol.Records{
+		Serializer: m.serializer,
+		MaxBytes:   m.config.MaxBytes,
+		Expiry: func(created, seen time.Time, d document.Document) time.Time {
+			return m.expiry(created, seen, m.persistentIn(d))
+		},
+	}
+	permanent, err := m.serializer.Marshal(true)
+	if err != nil {
+		return r, fmt.Errorf("session: Serializer can't encode true: %w", err)
+	}
+	if m.config.Cookie.Persistent {
+		r.Begin = document.Document{{Name: document.Permanent, Value: permanent}}
+	}
+	return r, nil
+}
+
+// useStore makes the keeper for sessions in a store, and opens the default store if none is given.
+func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records) (err error) {
+	m.given = m.config.Store
+	if m.given == nil {
+		if m.owned, err = openDefaultStore(keys); err != nil {
+			return err
+		}
+		m.given = m.owned
+	}
+	s := m.given
+	if m.policy != nil {
+		s = policyStore{s, m}
+	}
+	m.engine = protocol.New(protocol.Options{
+		Store:        s,
+		Records:      records,
+		Grace:        m.config.Grace,
+		StoreTimeout: m.config.StoreTimeout,
+		TouchEvery:   m.touchInterval,
+		Deadline:     m.deadline,
+		NewToken:     ids.New,
+		Key: func(token string) (string, protocol.Reason) {
+			key, err := ids.Parse(token)
+			if err != nil {
+				return "", refusal(err)
+			}
+			return key, ""
+		},
+		KeepUnreadable: m.policy != nil,
+	})
+	m.keeper = m.engine
+	return nil
+}
+
+// Close stops the Manager's background work, waits for it, and closes the default store if [New] opened it. It doesn't
+// close [Config.Store]. Stop the server first. Later calls do nothing. The error is that of closing the store.
 func (m *Manager) Close() error {
 	var err error
 	m.closed.Do(func() {
@@ -99,10 +162,10 @@ func (m *Manager) Close() error {
 	return err
 }
 
-// listen makes evictions events.
+// listen emits an event for each eviction, if the store evicts.
 func (m *Manager) listen() {
 	m.unlisten = func() {}
-	if e, ok := m.bare().(store.Evicter); ok && m.config.OnEvent != nil {
+	if e, ok := store.As[store.Evicter](m.given); ok && m.config.OnEvent != nil {
 		m.unlisten = e.OnEvict(func(r store.Record) {
 			if r.Kind == store.Live {
 				m.emit(context.Background(), Event{Kind: EventEvicted, Handle: r.Handle, Principal: r.Principal})
@@ -111,14 +174,14 @@ func (m *Manager) listen() {
 	}
 }
 
-// sweepBatch bounds one call of a store's Sweep; between two of them others get their turn.
+// sweepBatch bounds one call of a store's Sweep, so that other calls get their turn in between.
 const sweepBatch = 500
 
-// sweep starts removing expired sessions, if the store leaves that to us.
+// sweep starts a goroutine that removes expired sessions, if the store is a Sweeper.
 func (m *Manager) sweep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
-	s, ok := m.bare().(store.Sweeper)
+	s, ok := store.As[store.Sweeper](m.given)
 	if !ok || m.config.SweepInterval < 0 {
 		return
 	}
@@ -134,7 +197,7 @@ func (m *Manager) sweep() {
 			for {
 				n, err := s.Sweep(ctx, sweepBatch)
 				if err != nil && ctx.Err() == nil {
-					m.failed(ctx, "", unavailable("sweep", err))
+					m.failed(ctx, "", protocol.Unavailable("sweep", err))
 				}
 				if err != nil || n < sweepBatch {
 					break
@@ -144,7 +207,7 @@ func (m *Manager) sweep() {
 	})
 }
 
-// expiry is the end of a session that is not used again.
+// expiry returns when a session expires that is not used again.
 func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
 	if m.policy != nil {
 		return seen.Add(m.config.Lifetime)
@@ -156,7 +219,7 @@ func (m *Manager) expiry(created, seen time.Time, persistent bool) time.Time {
 	return end
 }
 
-// deadline is the end of a session however much it is used.
+// deadline returns when a session expires even if it is used.
 func (m *Manager) deadline(r *store.Record) time.Time {
 	if m.policy != nil {
 		return r.LastSeenAt.Add(m.config.Lifetime)
@@ -164,21 +227,78 @@ func (m *Manager) deadline(r *store.Record) time.Time {
 	return r.CreatedAt.Add(m.config.Lifetime)
 }
 
-func (m *Manager) persistent(data []byte) bool {
+// persistent reports whether a session with that encoded value of the name document.Permanent is persistent. there is false
+// if it has none.
+func (m *Manager) persistent(data []byte, there bool) bool {
+	if !there {
+		return m.config.Cookie.Persistent && m.policy == nil
+	}
 	var p bool
 	return m.serializer.Unmarshal(data, &p) == nil && p
 }
 
-func (m *Manager) persistentIn(d document) bool {
-	data, ok := d.get(permanentKey)
-	if !ok {
-		return m.config.Cookie.Persistent && m.policy == nil
-	}
-	return m.persistent(data)
+func (m *Manager) persistentIn(d document.Document) bool {
+	return m.persistent(d.Get(document.Permanent))
 }
 
-// Cookie returns the cookie that a client has to get after Save, for sessions that are not in a Handler; nil if there is
-// none to send, as with BearerToken, or when the ID has not changed.
+// signing makes the MACs of Sign and Verify.
+type signing struct {
+	subkeys  func(label string) [][]byte // a closure, so that no verb of fmt reaches the keys
+	macs     sync.Map                    // of []*token.MAC, by purpose
+	purposes atomic.Int32
+}
+
+// maxPurposes bounds the memory if a program has any number of purposes.
+const maxPurposes = 64
+
+// subkeysOf returns a function that derives the subkeys of the secret key and its fallbacks.
+func subkeysOf(keys []string) func(label string) [][]byte {
+	return func(label string) (subkeys [][]byte) {
+		for _, k := range keys {
+			subkeys = append(subkeys, token.Subkey(k, label))
+		}
+		return subkeys
+	}
+}
+
+func (s *signing) of(purpose string) []*token.MAC {
+	if macs, ok := s.macs.Load(purpose); ok {
+		return macs.([]*token.MAC)
+	}
+	var macs []*token.MAC
+	for _, k := range s.subkeys("app " + purpose) {
+		macs = append(macs, token.NewMAC(k))
+	}
+	if s.purposes.Add(1) <= maxPurposes {
+		s.macs.Store(strings.Clone(purpose), macs)
+	}
+	return macs
+}
+
+// Sign returns the HMAC-SHA256 of message (RFC 2104), 32 bytes, under a key derived from [Config.SecretKey] for this purpose
+// alone. [Manager.Verify] checks it. The purpose is a constant of the program, such as "example.com/invitation": a MAC for
+// one purpose is not valid for another.
+//
+// A MAC has no expiry, and belongs to no session: put a deadline, and whatever else it is to be bound to, into the message.
+func (m *Manager) Sign(purpose string, message []byte) []byte {
+	sum := m.signing.of(purpose)[0].Sum(message)
+	return sum[:]
+}
+
+// Verify reports whether mac is what [Manager.Sign] returns for the purpose and message, under [Config.SecretKey] or one of
+// [Config.SecretKeyFallbacks]. It compares in constant time.
+func (m *Manager) Verify(purpose string, message, mac []byte) bool {
+	for _, k := range m.signing.of(purpose) {
+		if k.Verify(message, mac) {
+			return true
+		}
+	}
+	return false
+}
+
+// Cookie returns the cookie to send to the client after [Session.Save] outside a [Manager.Handler]: one that sets the new
+// ID, or after Logout one that deletes the old. It returns nil if there is nothing to send: with [Config.BearerToken], or
+// if the ID has not changed. Inside a Handler it is not needed.
 func (m *Manager) Cookie(s *Session) *http.Cookie {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,13 +312,13 @@ func (m *Manager) cookie(c *cookieChange) *http.Cookie {
 	case c.value == "":
 		return m.deleteCookie()
 	case c.persistent:
-		return m.setCookie(c.value, time.Until(c.expiresAt))
+		return m.setCookie(c.value, time.Until(c.deadline))
 	}
 	return m.setCookie(c.value, 0)
 }
 
-// warnPlainHTTP tells once why a browser seems to forget every login. The cookie is sent all the same: TLS often ends at
-// a proxy, whose headers are looked at for this warning alone.
+// warnPlainHTTP logs once why browsers may forget every login. The cookie is sent in any case, since TLS often ends at a
+// proxy. The proxy's headers are used for this warning only.
 func (m *Manager) warnPlainHTTP(r *http.Request) {
 	if m.config.InsecureHTTP || r.TLS != nil || r.Header["Forwarded"] != nil || r.Header["X-Forwarded-Proto"] != nil || isLoopback(r.Host) {
 		return

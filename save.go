@@ -6,59 +6,29 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
 	"github.com/hipflask/session/store"
 )
 
-// This file is the save protocol of docs/protocol.md, which a model checker has been over: every step and every order
-// of questions is there because a simpler one lost a write, revived a session or logged somebody out.
-
-// maxRounds bounds the attempts of one save against other writers.
-const maxRounds = 64
-
-// commit is one run of the protocol. It holds a copy of what the session knows and wants, and in the end what became of
-// it.
-type commit struct {
-	m *Manager
-
-	base     store.Record // the record that the changes are for
-	document document     // of base
-	who      string       // the principal that the request acts under
-	at       time.Time    // when base was last known to be in the store
-
-	changes changes
-	label   *string
-	take    bool
-	active  bool
-	life    life
-	login   string
-	next    *identity
-
-	rounds  int
-	now     time.Time // when this round began, or the base was loaded
-	unsure  bool      // a write failed without an answer: it may have been applied, or be under way
-	moved   bool      // followed a tombstone of Renew
-	crossed bool      // followed one of Login from anonymous to a principal
-	dropped bool
-	created bool // under next
-}
-
-// found is what the commit knows in the end, as a load would have found it.
-func (c *commit) found() found {
-	return found{state: live, moved: c.moved, record: c.base, document: c.document, loadedAt: c.at}
-}
-
-var errBusy = errors.New("too many other writers")
-
-// Save stores the changes now: for streams and for handlers that live long. Without changes it does nothing. The
-// response's cookie, if one is needed, is sent with its header; once that is gone, see ErrTooLate. Outside a request,
-// Manager.Cookie has it. Saving goes on when ctx is cancelled, for at most Config.StoreTimeout.
+// Save stores the changes now. Inside a [Manager.Handler] it is necessary only for streams, handlers that live long, and
+// those that want the error; outside one, nothing else stores them. Without changes it does nothing. It goes on when ctx
+// is cancelled, for at most [Config.StoreTimeout].
 //
-// Errors: ErrEnded: the session has ended, and the changes with it. ErrUnavailable: nothing was stored, call Save again
-// if you like. ErrUncertain: it may have been stored; this Session stores nothing more, and the request ends in that
-// error (outside a request, Load it again). ErrTooLate, ErrTooLarge, and values that can't be encoded: as Err.
+// If a new cookie is needed, the Handler sends it with the response's header. Outside a Handler [Manager.Cookie] returns
+// it.
+//
+// Errors:
+//   - [ErrEnded]: the session has ended, and the changes are dropped.
+//   - [ErrUnavailable]: nothing was stored. The changes are kept, so Save may be called again.
+//   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with that
+//     error; outside a request, load the session again.
+//   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
+//   - [ErrTooLarge]: the session is too large. Nothing was stored; Save again after removing values.
+//   - Any other error is about an earlier call, such as a value that can't be encoded: see [Session.Err].
 func (s *Session) Save(ctx context.Context) error { return s.save(ctx, false) }
 
-// save is Save. last: no cookie can be sent from now on.
+// save implements Save. last says that no cookie can be sent from now on.
 func (s *Session) save(ctx context.Context, last bool) error {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -71,126 +41,113 @@ func (s *Session) save(ctx context.Context, last bool) error {
 	if idle {
 		return err
 	}
-	return s.store(ctx)
+	return s.persist(ctx)
 }
 
-// store is a save that has something to do. The caller holds io.
-func (s *Session) store(ctx context.Context) error {
-	m := s.m
-	if m.codec != nil {
-		return s.saveCookie()
+// commit is the last save that can send a cookie. A hijacked connection gets no header, so with hijack nothing is stored
+// that needs a cookie.
+func (s *Session) commit(hijack bool) (*cookieChange, error) {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	if hijack {
+		s.seal()
 	}
+	idle, err := s.idle()
+	if !idle {
+		s.mu.Unlock()
+		err = s.persist(s.context()) // an Update's function may panic in it
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	s.seal()
+	cookie := s.cookie
+	s.cookie = nil
+	if hijack && cookie != nil {
+		if cookie.value != "" && !s.m.config.BearerToken {
+			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
+			s.event(EventTooLate, ErrTooLate)
+		}
+		cookie = nil
+	}
+	return cookie, err
+}
+
+// seal notes that no cookie can be sent from now on. With bearer tokens none is needed. The caller holds mu.
+func (s *Session) seal() { s.sealed = !s.m.config.BearerToken }
+
+// idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save returns.
+// The caller holds mu.
+func (s *Session) idle() (bool, error) {
+	if s.unsure { // rule: UncertainOnce
+		return true, s.err // what was changed may be stored already: another save could apply an Update twice
+	}
+	if s.view.State == protocol.Failed || replaces(s.err) && !mends(s.err) {
+		return true, s.err
+	}
+	if s.ending != nil || s.move != protocol.Stay || !s.changes.Empty() || s.label != nil || s.touchDue() {
+		return false, nil
+	}
+	return true, s.lasting()
+}
+
+// touchDue reports whether the time of the last request has to be stored. The caller holds mu.
+func (s *Session) touchDue() bool {
+	if s.view.State != protocol.Live || !s.isActive || s.m.touchPersistent && !s.isPersistent() {
+		return false
+	}
+	unseen := s.view.At.Sub(s.view.Record.LastSeenAt) // by then
+	return time.Since(s.view.At) >= s.m.touchInterval-unseen
+}
+
+// lasting returns the earlier error that this save returns as well. ErrTooLate concerned only the changes that were dropped
+// then. The caller holds mu.
+func (s *Session) lasting() error {
+	if s.err == ErrTooLate {
+		return nil
+	}
+	return s.err
+}
+
+// mends reports whether a later save that succeeds resets err.
+func mends(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || errors.Is(err, ErrTooLarge)
+}
+
+// persist saves a session that has something to save. The caller holds io.
+func (s *Session) persist(ctx context.Context) error {
 	ended, err := s.saveEnd(ctx)
 	if err != nil {
 		return err
 	}
-	var c commit
-	step, err := s.plan(&c)
-	if step == stepNone {
+	c, err := s.plan()
+	if c == nil {
 		return err
 	}
-	c.now = time.Now()
-	bounded := m.newSave(ctx, c.now)
-	defer bounded.cancel()
-	switch step {
-	case stepCreate:
-		err = c.create(bounded)
-	case stepChange:
-		err = c.locked(bounded)
-	case stepTouch:
-		err = c.touch(bounded)
-	}
+	v, err := s.m.keeper.Save(ctx, c)
 	if ended && errors.Is(err, ErrUnavailable) {
-		err = uncertain("save after Logout", err) // the old session is gone already
+		err = protocol.Uncertain("save after Logout", err) // the old session is gone already
 	}
-	return s.finish(&c, err)
+	return s.finish(c, v, err)
 }
 
-// step is the part of the protocol by which there is something to store.
-type step uint8
-
-const (
-	stepNone step = iota
-	stepCreate
-	stepChange
-	stepTouch
-)
-
-// plan says what there is to store, in c; stepNone: nothing, and the error is Err.
-func (s *Session) plan(c *commit) (step step, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tooLate() {
-		return stepNone, s.err
-	}
-	life := s.life
-	if life == renew && s.moved {
-		life = keep // the ID was renewed a moment ago; the browser gets it from that response
-	}
-	changed := !s.changes.empty() || s.label != nil
-	switch {
-	case life == login && s.state != live: // beside a parallel login's session, if there is one, not in its place
-		step = stepCreate
-	case life == login, life == renew:
-		step = stepChange
-	case s.state == fresh && s.choose():
-		step = stepCreate
-	case s.state == live && changed:
-		step = stepChange
-	case s.touchDue():
-		step = stepTouch
-	default:
-		s.life = life
-		return stepNone, s.lasting()
-	}
-	if life != keep {
-		s.choose()
-	}
-	*c = commit{
-		m: s.m, base: s.record, document: s.document, who: s.record.Principal, at: s.loadedAt,
-		changes: s.changes.snapshot(), label: s.label, active: s.isActive, life: life, login: s.principal, next: s.next, moved: s.moved,
-	}
-	return step, nil
-}
-
-// locked runs the steps that change a record, one at a time in this process.
-func (c *commit) locked(ctx context.Context) error {
-	waited, err := c.m.locks.lock(ctx, c.base.Key)
-	if err != nil {
-		return unavailable("save", err)
-	}
-	defer c.m.locks.unlock(c.base.Key)
-	if waited {
-		c.now = time.Now()
-	}
-	if c.life != keep {
-		return c.move(ctx)
-	}
-	return c.save(ctx)
-}
-
-// saveEnd ends the session that Logout left.
+// saveEnd ends the stored session after Logout.
 func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	s.mu.Lock()
-	e := s.ending
+	e, sealed := s.ending, s.sealed
 	s.mu.Unlock()
-	if e == nil {
+	switch {
+	case e == nil:
 		return false, nil
+	case sealed && s.m.keeper.NeedsCookie(&protocol.Change{Base: e, Move: protocol.Logout, Sealed: true}):
+		return false, s.tooLate(&e.Record)
 	}
-	bounded := s.m.newSave(ctx, time.Now())
-	defer bounded.cancel()
-	var forget bool
-	if _, err = s.m.locks.lock(bounded, e.record.Key); err != nil {
-		err = unavailable("logout", err)
-	} else {
-		defer s.m.locks.unlock(e.record.Key)
-		forget, ended, err = s.m.end(bounded, e.record, e.at, e.who, anyHandle)
-	}
+	forget, err := s.m.keeper.End(ctx, e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.err = err
-		s.m.failed(s.context(), e.record.Handle, err)
+		s.m.failed(s.context(), e.Record.Handle, err)
 		return false, err
 	}
 	s.ending = nil
@@ -201,360 +158,192 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	if forget {
 		s.cookie = &cookieChange{}
 	}
-	s.event(Event{Kind: EventLogout, Handle: e.record.Handle, Principal: e.who})
+	s.m.emit(s.context(), Event{Kind: EventLogout, Handle: e.Record.Handle, Principal: e.Record.Principal})
 	return true, nil
 }
 
-// idle reports whether a save has nothing to do, as in most requests, or can do nothing, and the error that stands.
-// No save can mend a session that was not read, a value that could not be encoded, or changes that may be stored
-// already: another save could apply an Update twice. The caller holds mu.
-func (s *Session) idle() (bool, error) {
-	if s.state == failed || s.unsure || replaces(s.err) && !mends(s.err) {
-		return true, s.err
+var noSession protocol.View
+
+// plan returns the change to save. If it is nil, there is none, and Save returns the error.
+func (s *Session) plan() (*protocol.Change, error) {
+	s.mu.Lock()
+	move, state := s.pendingMove(), s.view.State
+	changed := !s.changes.Empty() || s.label != nil
+	switch {
+	case move != protocol.Stay:
+	case state == protocol.Fresh && s.changes.Begin():
+	case state == protocol.Live && changed:
+	case s.touchDue():
+	default:
+		defer s.mu.Unlock()
+		s.move = move
+		return nil, s.lasting()
 	}
-	if s.ending != nil || s.life != keep || !s.changes.empty() || s.label != nil || s.touchDue() {
-		return false, nil
+	c := &protocol.Change{
+		Base: &s.view, Values: s.changes.Snapshot(), Label: s.label,
+		Move: move, Principal: s.principal, Active: s.isActive, Sealed: s.sealed,
 	}
-	return true, s.lasting()
+	if move == protocol.Login && state != protocol.Live {
+		c.Base = &noSession // beside the session of a concurrent login, if there is one, not in its place
+	}
+	if s.choose() {
+		c.Next = s.next
+	}
+	s.mu.Unlock()
+	if c.Sealed && s.m.keeper.NeedsCookie(c) { // may run functions of an Update
+		return nil, s.tooLate(&s.view.Record)
+	}
+	return c, nil
 }
 
-// touchDue reports whether the idle timeout has to be moved. The caller holds mu.
-func (s *Session) touchDue() bool {
-	if s.state != live || !s.isActive {
-		return false
+// tooLate drops changes of the session of r that need a cookie, since the header has been sent. The caller holds io.
+func (s *Session) tooLate(r *store.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !replaces(s.err) {
+		s.err = ErrTooLate
 	}
-	unseen := s.loadedAt.Sub(s.record.LastSeenAt) // by then
-	return time.Since(s.loadedAt) >= s.m.touchInterval-unseen
-}
-
-// lasting returns the error that holds for this save too. What an earlier one dropped as too late is not its concern.
-// The caller holds mu.
-func (s *Session) lasting() error {
-	if s.err == ErrTooLate {
-		return nil
-	}
+	s.m.emit(s.context(), Event{
+		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: ErrTooLate,
+	})
+	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
+	s.move, s.principal, s.next, s.ending = protocol.Stay, "", nil, nil
 	return s.err
 }
 
-// mends reports whether err is over when a later save succeeds.
-func mends(err error) bool {
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) || errors.Is(err, ErrTooLarge)
-}
-
-// tooLate drops changes that need a new cookie when the header has gone. The caller holds mu.
-func (s *Session) tooLate() bool {
-	if !s.sealed {
-		return false
-	}
-	s.sealed = false
-	needs := s.choose()
-	s.sealed = true
-	if needs {
-		if !replaces(s.err) {
-			s.err = ErrTooLate
-		}
-		s.event(Event{Kind: EventTooLate, Handle: s.record.Handle, Principal: s.record.Principal, Key: s.changes.someName(), Err: ErrTooLate})
-		s.changes, s.label = changes{seq: s.changes.seq}, nil
-		s.life, s.principal, s.next = keep, "", nil
-	}
-	return needs
-}
-
-// finish brings what the protocol found back into the session.
-func (s *Session) finish(c *commit, err error) error {
-	if err == nil && !c.dropped && !c.crossed && c.base.Key != "" {
-		if rebased := s.rebase(c.found(), c.changes.seq); rebased != nil {
-			err = rebased
-		}
+// finish updates the session after the keeper has saved c, or failed to. v is the session's new view.
+func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
+	crossed := c.Fate == protocol.Crossed // rule: Spent
+	if err == nil && c.Fate != protocol.Dropped && !crossed {
+		err = s.rebase(v, c.Values.Seq)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.report(c)
 	switch {
 	case err != nil:
 		s.next = nil // nobody has that ID; another try takes a fresh one
 		s.unsure = errors.Is(err, ErrUncertain)
 		s.err = err
-		s.m.failed(s.context(), c.base.Handle, err)
+		s.m.failed(s.context(), s.view.Record.Handle, err)
 		return err
-	case c.dropped:
-		s.event(Event{Kind: EventDropped, Handle: s.record.Handle, Principal: s.record.Principal, Err: ErrEnded})
+	case c.Fate == protocol.Dropped:
+		s.event(EventDropped, ErrEnded)
 		s.end()
 		return ErrEnded
-	case c.crossed:
-		s.state, s.record = spent, c.base // what the client saw before stays its view; the principal's values are not shown
+	case crossed:
+		// What the client saw before stays its view; the principal's values are not shown.
+		s.view.State, s.view.Record = protocol.Spent, v.Record
 	}
-	if s.label == c.label {
+	if s.label == c.Label {
 		s.label = nil
 	}
 	if mends(s.err) {
 		s.err = nil
 	}
-	if c.created {
+	switch {
+	case c.Fate == protocol.Created:
 		s.created(c)
-	} else if s.life == c.life || s.life == renew {
-		s.life, s.next = keep, nil
+	case s.move == c.Move, s.move == protocol.Renew:
+		s.move, s.next = protocol.Stay, nil
 	}
+	s.send(c)
 	return s.lasting()
 }
 
-// created is the end of a save under a new ID: the decision about the cookie, after the last step on the store. The
-// caller holds mu.
-func (s *Session) created(c *commit) {
-	s.moved, s.token = false, c.next.token
+// created updates the session after a save under a new ID. The caller holds mu.
+func (s *Session) created(c *protocol.Change) {
 	if s.err == ErrEnded {
 		s.err = nil // there is a session again
 	}
-	s.cookie = &cookieChange{c.next.token, s.isPersistent(), s.m.deadline(&c.base)}
-	if s.next == c.next {
-		s.life, s.principal, s.next = keep, "", nil
+	if s.next == c.Next {
+		s.move, s.principal, s.next = protocol.Stay, "", nil
 	}
 	kind := EventCreated
-	switch c.life {
-	case login:
+	switch c.Move {
+	case protocol.Login:
 		kind = EventLogin
-	case renew:
+	case protocol.Renew:
 		kind = EventRenewed
 	}
-	s.event(Event{Kind: kind, Handle: c.base.Handle, Principal: c.base.Principal})
+	s.event(kind, nil)
 }
 
-// build returns base with the changes, under a new version, and whether anything differs.
-func (c *commit) build(base store.Record, d document) (store.Record, document, bool, error) {
-	d, changed, err := c.changes.apply(d)
-	if err != nil {
-		return base, nil, false, err
+// send decides which cookie the response gets. It follows the last step of the protocol. The caller holds mu.
+func (s *Session) send(c *protocol.Change) {
+	switch { // rule: NoExtend
+	case c.Token != "":
+		s.token = c.Token
+		s.cookie = &cookieChange{c.Token, s.isPersistent(), s.m.deadline(&s.view.Record)}
+	case c.Fate == protocol.Emptied:
+		s.token, s.cookie = "", &cookieChange{}
 	}
-	if c.label != nil && *c.label != base.Label {
-		base.Label, changed = *c.label, true
-	}
-	if base.Data, err = c.m.serializer.Join(d); err != nil {
-		return base, nil, false, fmt.Errorf("session: the session can't be encoded: %w", err)
-	}
-	if len(base.Data) > c.m.config.MaxBytes {
-		return base, nil, false, c.tooLarge(d, len(base.Data), c.m.config.MaxBytes)
-	}
-	if c.m.codec == nil {
-		base.Version = newVersion()
-	}
-	if c.active || base.LastSeenAt.IsZero() {
-		base.LastSeenAt = c.now.Truncate(time.Millisecond)
-	}
-	base.ExpiresAt = c.m.expiry(base.CreatedAt, base.LastSeenAt, c.m.persistentIn(d))
-	return base, d, changed, nil
 }
 
-// tooLarge names the longest of the values that this request changed.
-func (c *commit) tooLarge(d document, size, bound int) error {
-	key, longest := "", -1
-	for _, m := range d {
-		if c.changes.find(m.Name) != nil && len(m.Value) > longest {
-			key, longest = m.Name, len(m.Value)
+// report emits an event for each note of a save. The caller holds mu.
+func (s *Session) report(c *protocol.Change) {
+	for _, n := range c.Notes {
+		e := Event{Kind: EventUndecodable, Handle: n.Handle, Principal: n.Principal, Err: errNotSplit}
+		switch n.Kind {
+		case protocol.TouchFailed:
+			e.Kind, e.Err = EventUnavailable, n.Err
+		case protocol.AttributesLeft:
+			e.Kind, e.Key, e.Err = EventDropped, n.Name, n.Err
 		}
+		s.m.emit(s.context(), e)
 	}
-	return fmt.Errorf("%w: %d bytes, at most %d; key %q has %d of them", ErrTooLarge, size, bound, key, longest)
 }
 
-// now has the precision that stores keep.
-func now() time.Time { return time.Now().Truncate(time.Millisecond) }
+// take removes key from the store at once, and returns its value if this call removed it.
+func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, err error) {
+	if s.m.engine == nil {
+		return nil, false, fmt.Errorf("session: Take needs a Store: %w", errors.ErrUnsupported)
+	}
+	if err := checkName(key); err != nil {
+		return nil, false, fmt.Errorf("session: key %q can't be taken: %w", key, err)
+	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	if s.view.State == protocol.Failed || s.unsure {
+		defer s.mu.Unlock()
+		return nil, false, s.err
+	}
+	if s.view.State == protocol.Spent && s.move != protocol.Login {
+		defer s.mu.Unlock()
+		s.drop()
+		return nil, false, ErrEnded // what the client saw before is the principal's now
+	}
+	data, ok = s.changes.Get(s.view.Document, key)
+	if !ok || s.view.State != protocol.Live {
+		if ok && s.writable() {
+			s.changes.Put(key, nil, false) // never stored, so nobody else can have it
+		}
+		s.mu.Unlock()
+		return data, ok, nil
+	}
+	// What this request did to the key so far goes with it; other changes wait for the save.
+	c := &protocol.Change{Base: &s.view, Active: s.isActive, Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
+		data, ok = value, present
+	})}
+	seq, handle := c.Values.Seq, s.view.Record.Handle
+	s.mu.Unlock()
 
-// round counts an attempt, and after the first few of them lets others go first.
-func (c *commit) round(ctx context.Context) error {
-	c.rounds++
+	v, err := s.m.keeper.Save(ctx, c)
+	s.mu.Lock()
+	s.report(c)
 	switch {
-	case c.rounds > maxRounds:
-		return errBusy
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case c.rounds == 1:
-		return nil
-	case c.rounds > 2:
-		most := min(time.Millisecond<<min(c.rounds-3, 5), 20*time.Millisecond)
-		pause := time.NewTimer(time.Duration(newVersion() % uint64(most)))
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
+	case err != nil:
+		defer s.mu.Unlock()
+		s.m.failed(s.context(), handle, err)
+		return nil, false, err
+	case c.Fate == protocol.Dropped:
+		defer s.mu.Unlock()
+		s.event(EventDropped, ErrEnded)
+		s.end()
+		return nil, false, ErrEnded
 	}
-	c.now = time.Now()
-	return nil
-}
-
-// bound is the answer when the attempts or the time are used up.
-func (c *commit) bound(err error) error {
-	if c.unsure {
-		return uncertain("save", err)
-	}
-	return unavailable("save", err)
-}
-
-// gone is the answer to a record that is not there any more: its session has ended. But a request that outlived the
-// tombstones can't know that.
-func (c *commit) gone() error {
-	if time.Since(c.at) > c.m.config.Grace {
-		return uncertain("save", errors.New("the request took longer than Grace, and its session is no longer under its ID"))
-	}
-	c.dropped = true
-	return nil
-}
-
-// may says whether the request may go on with r, which it found by tombstones: not across principals.
-func (c *commit) may(r *store.Record) bool { return c.who == "" || c.who == r.Principal }
-
-// save brings the changes into the record, wherever it has gone meanwhile.
-func (c *commit) save(ctx context.Context) error {
-	for {
-		r, d, changed, err := c.build(c.base, c.document)
-		if err != nil {
-			return err
-		}
-		if !changed {
-			if c.active && time.Since(c.base.LastSeenAt) >= c.m.touchInterval {
-				return c.touch(ctx)
-			}
-			return nil
-		}
-		done, err := c.write(ctx, r)
-		if err != nil || c.dropped {
-			return err
-		}
-		if done {
-			c.base, c.document = r, d
-			return nil
-		}
-	}
-}
-
-// write sends r until it is known to be stored (done), or c.base has moved and the changes have to be built anew, or the
-// session turns out to have ended (c.dropped).
-func (c *commit) write(ctx context.Context, r store.Record) (done bool, err error) {
-	for {
-		if err := c.round(ctx); err != nil {
-			return false, c.bound(err)
-		}
-		at := c.now
-		err := c.m.store.Replace(ctx, r, c.base.Version)
-		switch {
-		case err == nil:
-			c.at = at
-			return true, nil
-		case errors.Is(err, store.ErrNotFound):
-			return false, c.gone()
-		case !errors.Is(err, store.ErrConflict):
-			c.unsure = true
-		}
-		again, done, err := c.look(ctx, c.base.Key, r.Version)
-		if !again {
-			return done, err
-		}
-	}
-}
-
-// look finds out what became of a write of the given version, and where the record is now. again: it was not applied,
-// and can be sent once more as it is.
-func (c *commit) look(ctx context.Context, key string, version uint64) (again, done bool, err error) {
-	for {
-		if err := c.round(ctx); err != nil {
-			return false, false, c.bound(err)
-		}
-		at := c.now
-		r, err := c.m.store.Load(ctx, key)
-		absent := errors.Is(err, store.ErrNotFound)
-		switch {
-		case err != nil && !absent:
-			return false, false, uncertain("save", err) // also after a plain conflict
-		case !absent && r.Version == version:
-			c.at = at
-			return false, true, nil
-		case !absent && r.Kind == store.Live && r.Version == c.base.Version && key == c.base.Key:
-			return true, false, nil // one version can be applied only once
-		case c.unsure && (c.take || c.changes.exactlyOnce()):
-			return false, false, uncertain("save", errors.New("the store's answer was lost"))
-		case absent:
-			return false, false, c.gone()
-		case r.Kind == store.Live:
-			if !c.may(&r) {
-				c.dropped = true
-				return false, false, nil
-			}
-			if !c.follow(ctx, r, at) {
-				c.dropped = true
-			}
-			return false, false, nil
-		case r.Kind != store.Renewed && r.Kind != store.Replaced, !c.may(&r), c.take && r.Kind == store.Replaced:
-			c.dropped = true
-			return false, false, nil
-		}
-		c.moved = c.moved || r.Kind == store.Renewed
-		c.who, key = r.Principal, r.MovedTo
-	}
-}
-
-// follow makes the live record r the base. A record that can't be decoded is ended instead.
-func (c *commit) follow(ctx context.Context, r store.Record, at time.Time) bool {
-	members, err := c.m.serializer.Split(r.Data)
-	if err != nil {
-		c.m.discard(ctx, &r)
-		return false
-	}
-	c.crossed = c.crossed || c.base.Principal == "" && r.Principal != ""
-	c.who = r.Principal
-	c.base, c.document, c.at = r, newDocument(members), at
-	if c.now.Before(at) {
-		c.now = at // what is built on it must not have been seen before it
-	}
-	return true
-}
-
-// touch moves the idle timeout, if it is due. A conflict means that somebody else just wrote: fine.
-func (c *commit) touch(ctx context.Context) error {
-	t := c.now.Truncate(time.Millisecond)
-	expires := c.m.expiry(c.base.CreatedAt, t, c.m.persistentIn(c.document))
-	err := c.m.store.Touch(ctx, c.base.Key, c.base.Version, t, expires)
-	switch {
-	case err == nil:
-		c.base.LastSeenAt, c.base.ExpiresAt = t, expires
-	case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
-		c.m.failed(ctx, c.base.Handle, unavailable("touch", err)) // nothing that the answer depends on
-	}
-	return nil
-}
-
-// first is the record and document of a session that has none: for the first save, and for a login.
-func (c *commit) first() (store.Record, document, bool, error) {
-	var d document
-	if c.m.config.Cookie.Persistent {
-		d = document{{permanentKey, c.m.permanentTrue}}
-	}
-	r := store.Record{Key: c.next.key, Handle: c.next.handle, CreatedAt: c.now.Truncate(time.Millisecond)}
-	if c.life == login {
-		r.Principal = c.login
-	}
-	return c.build(r, d)
-}
-
-// create stores a new session.
-func (c *commit) create(ctx context.Context) error {
-	r, d, _, err := c.first()
-	if err != nil {
-		return err
-	}
-	if err := c.put(ctx, &r); err != nil {
-		return err
-	}
-	c.base, c.document, c.created = r, d, true
-	return nil
-}
-
-// put creates r, whose ID nobody has yet: whatever else happens, nothing was changed.
-func (c *commit) put(ctx context.Context, r *store.Record) error {
-	c.at = c.now
-	err := c.m.store.Create(ctx, *r)
-	if err == nil {
-		return nil
-	}
-	if now, lookErr := c.m.store.Load(ctx, r.Key); lookErr == nil && now.Version == r.Version {
-		return nil
-	}
-	return unavailable("create", err)
+	s.changes.Taken(key, seq)
+	s.mu.Unlock()
+	return data, ok, s.rebase(v, 0)
 }

@@ -106,7 +106,7 @@ func (p *page) fail(w http.ResponseWriter, r *http.Request, err error, ended int
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		status = http.StatusNotImplemented
-		v.Problem = "The store of these sessions can't list them."
+		v.Problem = "The store of these sessions can't list them. If the store wraps another one, give it Unwrap."
 	case errors.Is(err, session.ErrUncertain):
 		v.Problem = "The store failed in the middle: the session may have been ended or not. Look at the list, and try again."
 	case errors.Is(err, session.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):

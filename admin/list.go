@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/internal/summary"
+	"github.com/hipflask/session/admin/summary"
 )
 
 // position is a place in the order of the list: those seen last come first.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/internal/summary"
+	"github.com/hipflask/session/admin/summary"
 )
 
 // view is what the templates show.

@@ -41,7 +41,7 @@ type AdopterOptions struct {
 // NewAdopter returns an Adopter. It does no I/O.
 func NewAdopter(o AdopterOptions) (*Adopter, error) {
 	if o.Store == nil {
-		return nil, errors.New("flask: AdopterOptions.Store is nil: it is a FlaskSession of a store")
+		return nil, errors.New("flask: AdopterOptions.Store is nil: pass a store of flaskredis, flaskmemcached, flasksql or flaskfiles")
 	}
 	if o.Serializer == nil {
 		o.Serializer = Msgpack

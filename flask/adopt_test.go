@@ -11,8 +11,8 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/flask/flaskfiles"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -45,7 +45,7 @@ func newMoveTo(t *testing.T, native, old store.Store, keep bool) *move {
 
 func flaskFiles(t *testing.T) store.Store {
 	t.Helper()
-	s, err := filestore.FlaskSession(t.TempDir(), nil)
+	s, err := flaskfiles.Open(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

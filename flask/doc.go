@@ -9,7 +9,7 @@
 //	})
 //
 // Applications whose sessions Flask-Session keeps on the server are shared through their store: see [SID], [Msgpack] and
-// [Pickle], and the FlaskSession of each store's package.
+// [Pickle], and the packages below this one: flaskredis, flaskmemcached, flasksql and flaskfiles.
 //
 // # What such a cookie can't promise
 //

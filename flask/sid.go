@@ -13,7 +13,7 @@ import (
 )
 
 // SID is the session.Config.IDFormat of Flask-Session 0.8: a random session ID of 256 bits, unsigned, under which the
-// store keeps the session as it is. Use it with a FlaskSession layout of a store and the Serializer that the Flask
+// store keeps the session as it is. Use it with a store of the packages below this one and the Serializer that the Flask
 // application uses (Msgpack, JSON, or Pickle for cachelib's files).
 //
 // It makes the Manager follow Flask's rules: Config.Lifetime is PERMANENT_SESSION_LIFETIME (zero: 31 days), counted from

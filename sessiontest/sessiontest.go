@@ -1,19 +1,29 @@
-// Package sessiontest helps to test handlers that use sessions: a Manager in memory, requests that come with a session,
-// and what an answer's cookie holds.
+// Package sessiontest helps to test handlers that use sessions: [New] makes a Manager with sessions in memory, [Request]
+// makes a request that comes with a session, [Read] returns the session of a response, and a [FailStore] simulates an
+// outage.
+//
+//	func greet(w http.ResponseWriter, r *http.Request) {
+//		fmt.Fprint(w, "hello ", session.From(r).Principal())
+//	}
 //
 //	func TestGreeting(t *testing.T) {
 //		m := sessiontest.New(t)
 //		r := httptest.NewRequest("GET", "/", nil)
 //		r = sessiontest.Request(t, m, r, func(s *session.Session) { s.Login("ann") })
 //		w := httptest.NewRecorder()
-//		m.Handler(app).ServeHTTP(w, r)
-//		...
+//		m.Handler(http.HandlerFunc(greet)).ServeHTTP(w, r)
+//		if got, want := w.Body.String(), "hello ann"; got != want {
+//			t.Errorf("got %q, want %q", got, want)
+//		}
 //	}
+//
+// Sessions in memory work in a bubble of [testing/synctest], where hours of [session.Config.IdleTimeout] pass at once.
 package sessiontest
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"sync/atomic"
@@ -25,8 +35,9 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// New returns a Manager for one test, which closes it at its end. It keeps sessions in memory, takes a new random key,
-// and works over plain http (InsecureHTTP). Options change the configuration before that is checked.
+// New returns a [session.Manager] for one test, and closes it when the test ends. It keeps sessions in a [memstore.Store],
+// has a new random [session.Config.SecretKey], and works over plain http ([session.Config.InsecureHTTP]). The options
+// change the configuration before [session.New] checks it; an invalid one fails the test at once.
 func New(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	t.Helper()
 	c := session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true}
@@ -44,9 +55,10 @@ func New(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	return m
 }
 
-// Request returns a copy of r that comes with a session: fill logs in, sets values, and so on, and the session is saved.
-// With BearerToken it is in the Authorization header, else in the cookie. A nil fill, or one that changes nothing, leaves
-// r without a session.
+// Request returns a copy of r that comes with a new session. fill prepares the session, such as by [session.Session.Login];
+// Request saves it and puts it into the cookie, or with [session.Config.BearerToken] into the Authorization header. If
+// fill is nil or changes nothing, the request has no session. r itself is not changed. If the session can't be saved, the
+// test fails at once.
 func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*session.Session)) *http.Request {
 	t.Helper()
 	s, err := m.Load(t.Context(), "")
@@ -68,7 +80,8 @@ func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*sessi
 	return r
 }
 
-// Read returns the session of the cookie that an answer sets. The test fails if it sets none, or one without a session.
+// Read returns the session of the cookie that a response sets. If the response sets no cookie with a live session of m, the
+// test fails at once. With [session.Config.BearerToken] use [session.Manager.Load] on the token of the response.
 func Read(t testing.TB, m *session.Manager, res *http.Response) *session.Session {
 	t.Helper()
 	var found *session.Session
@@ -83,15 +96,17 @@ func Read(t testing.TB, m *session.Manager, res *http.Response) *session.Session
 	return found
 }
 
-// FailStore is a store that can be made to fail, for tests of what an application does in an outage. Its zero value does
-// not work; set Store.
+// FailStore is a [store.Store] that can be made to fail, for tests of what an application does in an outage. It passes
+// every call on to Store, also those of [store.Lister], [store.Sweeper] and [store.Evicter] if Store has them: see
+// [store.As]. Set Store before use; the zero value doesn't work. It is safe for concurrent use.
 type FailStore struct {
-	Store store.Store
+	Store store.Store // gets the calls while there is no outage
 
 	failure atomic.Pointer[error]
 }
 
-// Fail makes every call fail with err from now on, without doing anything. Nil ends the outage.
+// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed load is
+// [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
 func (f *FailStore) Fail(err error) {
 	if err == nil {
 		f.failure.Store(nil)
@@ -107,7 +122,7 @@ func (f *FailStore) err() error {
 	return nil
 }
 
-// Load is [store.Store]'s.
+// Load implements [store.Store].
 func (f *FailStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if err := f.err(); err != nil {
 		return store.Record{}, err
@@ -115,7 +130,7 @@ func (f *FailStore) Load(ctx context.Context, key string) (store.Record, error) 
 	return f.Store.Load(ctx, key)
 }
 
-// Create is [store.Store]'s.
+// Create implements [store.Store].
 func (f *FailStore) Create(ctx context.Context, rec store.Record) error {
 	if err := f.err(); err != nil {
 		return err
@@ -123,7 +138,7 @@ func (f *FailStore) Create(ctx context.Context, rec store.Record) error {
 	return f.Store.Create(ctx, rec)
 }
 
-// Replace is [store.Store]'s.
+// Replace implements [store.Store].
 func (f *FailStore) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	if err := f.err(); err != nil {
 		return err
@@ -131,7 +146,7 @@ func (f *FailStore) Replace(ctx context.Context, rec store.Record, version uint6
 	return f.Store.Replace(ctx, rec, version)
 }
 
-// Touch is [store.Store]'s.
+// Touch implements [store.Store].
 func (f *FailStore) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
 	if err := f.err(); err != nil {
 		return err
@@ -139,7 +154,7 @@ func (f *FailStore) Touch(ctx context.Context, key string, version uint64, seen,
 	return f.Store.Touch(ctx, key, version, seen, expires)
 }
 
-// Delete is [store.Store]'s.
+// Delete implements [store.Store].
 func (f *FailStore) Delete(ctx context.Context, key string) error {
 	if err := f.err(); err != nil {
 		return err
@@ -147,22 +162,22 @@ func (f *FailStore) Delete(ctx context.Context, key string) error {
 	return f.Store.Delete(ctx, key)
 }
 
-// Principal is [store.Lister]'s; errors.ErrUnsupported if Store is none.
+// Principal implements [store.Lister]. It yields [errors.ErrUnsupported] if Store is no Lister.
 func (f *FailStore) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
 	return f.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.Principal(ctx, principal) })
 }
 
-// All is [store.Lister]'s; errors.ErrUnsupported if Store is none.
+// All implements [store.Lister]. It yields [errors.ErrUnsupported] if Store is no Lister.
 func (f *FailStore) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return f.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
 
 func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		l, ok := f.Store.(store.Lister)
+		l, ok := store.As[store.Lister](f.Store)
 		err := f.err()
 		if err == nil && !ok {
-			err = errors.ErrUnsupported
+			err = fmt.Errorf("sessiontest: Store lists no sessions (if the store wraps another one, give it Unwrap): %w", errors.ErrUnsupported)
 		}
 		if err != nil {
 			yield(store.Record{}, err)
@@ -170,4 +185,23 @@ func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, erro
 		}
 		records(l)(yield)
 	}
+}
+
+// Sweep implements [store.Sweeper]. It removes nothing if Store is no Sweeper.
+func (f *FailStore) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	if err := f.err(); err != nil {
+		return 0, err
+	}
+	if s, ok := store.As[store.Sweeper](f.Store); ok {
+		return s.Sweep(ctx, limit)
+	}
+	return 0, nil
+}
+
+// OnEvict implements [store.Evicter]. It never fails. It never calls fn if Store is no Evicter.
+func (f *FailStore) OnEvict(fn func(store.Record)) (cancel func()) {
+	if e, ok := store.As[store.Evicter](f.Store); ok {
+		return e.OnEvict(fn)
+	}
+	return func() {}
 }

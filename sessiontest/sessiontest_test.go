@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -106,5 +109,49 @@ func TestFailStore(t *testing.T) {
 	}
 	if n, err := m.RevokeAll(t.Context(), "ann"); n != 1 || err != nil {
 		t.Errorf("RevokeAll after the outage: got %d, %v; want 1", n, err)
+	}
+}
+
+// unwrapping is a wrapper that changes nothing.
+type unwrapping struct{ store.Store }
+
+func (u unwrapping) Unwrap() store.Store { return u.Store }
+
+// FailStore passes on what its Store can do, also through a wrapper, and fails in that as well.
+func TestFailStoreForwards(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]store.Store{
+		"a store":                  memstore.New(&memstore.Options{MaxSessions: 1}),
+		"a wrapper":                unwrapping{memstore.New(&memstore.Options{MaxSessions: 1})},
+		"a wrapper without Unwrap": struct{ store.Store }{memstore.New(&memstore.Options{MaxSessions: 1})},
+	} {
+		_, able := store.As[store.Lister](s)
+		f := &sessiontest.FailStore{Store: s}
+		evicted := 0
+		cancel := f.OnEvict(func(store.Record) { evicted++ })
+		for i, left := range []time.Duration{time.Hour, time.Hour, 0} {
+			rec := store.Record{Key: fmt.Sprint(i), Version: 1, ExpiresAt: time.Now().Add(left)}
+			if err := f.Create(t.Context(), rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		n, err := f.Sweep(t.Context(), 10)
+		if want := map[bool]int{true: 1}[able]; n != want || err != nil {
+			t.Errorf("%s: Sweep: got %d, %v; want %d", name, n, err, want)
+		}
+		if want := map[bool]int{true: 2}[able]; evicted != want {
+			t.Errorf("%s: got %d calls of OnEvict's function, want %d", name, evicted, want)
+		}
+		for _, err := range f.All(t.Context()) {
+			if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "give it Unwrap") {
+				t.Errorf("%s: All: got %v, want ErrUnsupported with advice", name, err)
+			}
+		}
+		broken := errors.New("broken")
+		f.Fail(broken)
+		if _, err := f.Sweep(t.Context(), 10); err != broken {
+			t.Errorf("%s: Sweep in an outage: got %v, want %v", name, err, broken)
+		}
 	}
 }

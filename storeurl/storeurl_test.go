@@ -84,15 +84,15 @@ func TestOpen(t *testing.T) {
 			if _, err := open(t, other).Load(t.Context(), "key"); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("with another name or prefix: got %v, want ErrNotFound", err)
 			}
-			_, lists := s.(store.Lister)
+			_, lists := store.As[store.Lister](s)
 			if want := name != "memcached"; lists != want {
 				t.Errorf("is a Lister: got %t, want %t", lists, want)
 			}
-			_, sweeps := s.(store.Sweeper)
+			_, sweeps := store.As[store.Sweeper](s)
 			if want := !strings.Contains("redis valkey memcached", name); sweeps != want {
 				t.Errorf("is a Sweeper: got %t, want %t", sweeps, want)
 			}
-			if _, evicts := s.(store.Evicter); evicts != (name == "memory") {
+			if _, evicts := store.As[store.Evicter](s); evicts != (name == "memory") {
 				t.Errorf("is an Evicter: got %t", evicts)
 			}
 			useWithManager(t, s, lists)
@@ -134,10 +134,10 @@ func TestOpenSentinel(t *testing.T) {
 
 func TestTypes(t *testing.T) {
 	t.Parallel()
-	if _, ok := open(t, redis().URL).(*redisstore.Store); !ok {
+	if _, ok := store.As[*redisstore.Store](open(t, redis().URL)); !ok {
 		t.Error("redis: is no *redisstore.Store")
 	}
-	if _, ok := open(t, memcached().URL).(*memcachedstore.Store); !ok {
+	if _, ok := store.As[*memcachedstore.Store](open(t, memcached().URL)); !ok {
 		t.Error("memcached: is no *memcachedstore.Store")
 	}
 }

@@ -26,9 +26,9 @@ def subkey(label):
     return hkdf(SECRET, None, b"hipflask v1 " + label)
 
 
-def encrypted_cookie(created, seen, expires, principal, label, handle, data, salt, nonce):
+def encrypted_cookie(created, seen, expires, principal, label, handle, public, data, salt, nonce):
     plain = struct.pack(">qqq", created, seen, expires)
-    for text in (principal, label, handle):
+    for text in (principal, label, handle, public):
         assert len(text) < 128  # one byte of uvarint
         plain += bytes([len(text)]) + text
     plain += data
@@ -45,5 +45,5 @@ def signed_id(random):
 
 print(encrypted_cookie(
     1700000000000, 1700000001234, 4102444800000, "änn".encode(), b"Firefox on Windows", b"abcdefghijklmnop",
-    b'{"color":"green","n":2.0}', bytes(range(16)), bytes(range(100, 112))))
+    b'{"level":2}', b'{"color":"green","n":2.0}', bytes(range(16)), bytes(range(100, 112))))
 print(*signed_id(bytes(range(16))))

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -218,12 +216,6 @@ func (m *migration) seal(ctx context.Context, raw, f store.Record) error {
 	return nil
 }
 
-func randomVersion() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:]) >> 1
-}
-
 // maxMissing bounds how many copies one run ends.
 const maxMissing = 1_000_000
 
@@ -267,7 +259,7 @@ func (m *migration) end(ctx context.Context, key string) (bool, error) {
 	}
 	now := time.Now()
 	marker := t
-	marker.Kind, marker.Version, marker.Data, marker.Label = store.Ended, randomVersion(), nil, ""
+	marker.Kind, marker.Version, marker.Label, marker.Public, marker.Data = store.Ended, store.NewVersion(), "", nil, nil
 	marker.LastSeenAt, marker.ExpiresAt = now, now.Add(5*time.Minute) // longer than Grace
 	err = m.to.Replace(ctx, marker, t.Version)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
@@ -323,7 +315,7 @@ func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 		return &c.Newer
 	case absent:
 		return &c.Own
-	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal || isForeign(m.to)) &&
+	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal && bytes.Equal(f.Public, t.Public) || isForeign(m.to)) &&
 		f.ExpiresAt.Sub(t.ExpiresAt).Abs() <= 2*time.Second && !changed && (!known || before.wrote(t)):
 		return &c.Equal
 	case !known || !before.wrote(t):

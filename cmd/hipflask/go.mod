@@ -6,7 +6,8 @@ require (
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hipflask/session v0.0.0
 	github.com/hipflask/session/examples/login v0.0.0
-	github.com/hipflask/session/store/memcachedstore v0.0.0
+	github.com/hipflask/session/flask/flaskmemcached v0.0.0
+	github.com/hipflask/session/flask/flaskredis v0.0.0
 	github.com/hipflask/session/store/mysqlstore v0.0.0
 	github.com/hipflask/session/store/pgstore v0.0.0
 	github.com/hipflask/session/store/redisstore v0.0.0
@@ -28,6 +29,7 @@ require (
 	github.com/clipperhouse/uax29/v2 v2.2.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

@@ -24,7 +24,7 @@ func inspect(ctx context.Context, s store.Store, url string) []finding {
 	case "memcached":
 		return inspectMemcached(ctx, url)
 	}
-	if r, ok := s.(*redisstore.Store); ok {
+	if r, ok := store.As[*redisstore.Store](s); ok {
 		return inspectRedis(ctx, r)
 	}
 	return nil

@@ -69,7 +69,7 @@ func TestJudgeStored(t *testing.T) {
 		"ended":    {func(r *store.Record) { r.Kind = store.Ended }, session.ReasonEnded, "logged out or revoked"},
 	} {
 		value, kept := made(t, session.Config{})
-		for r := range kept.(store.Lister).All(t.Context()) {
+		for r := range lister(kept).All(t.Context()) {
 			next := r
 			c.change(&next)
 			next.Version = 7
@@ -79,7 +79,7 @@ func TestJudgeStored(t *testing.T) {
 	}
 
 	value, kept := made(t, session.Config{})
-	for r := range kept.(store.Lister).All(t.Context()) {
+	for r := range lister(kept).All(t.Context()) {
 		wantVerdict(t, "expired", &judge{value: value, store: &place{Store: expired{kept, r}}}, session.ReasonIdle, "the session expired 3 h ago")
 		must(t, kept.Delete(t.Context(), r.Key))
 	}

@@ -10,13 +10,15 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/flask/flaskfiles"
+	"github.com/hipflask/session/flask/flaskmemcached"
+	"github.com/hipflask/session/flask/flaskredis"
+	"github.com/hipflask/session/flask/flasksql"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/store/memcachedstore"
 	"github.com/hipflask/session/store/mysqlstore"
 	"github.com/hipflask/session/store/pgstore"
-	"github.com/hipflask/session/store/redisstore"
 	"github.com/hipflask/session/store/sqlitestore"
+	"github.com/hipflask/session/store/sqlstore"
 	"github.com/hipflask/session/storeurl"
 )
 
@@ -35,21 +37,36 @@ func openFlaskSession(ctx context.Context, url string) (storeurl.Store, error) {
 	}
 	switch scheme {
 	case "file":
-		return filestore.FlaskSession(path(url), &filestore.FlaskOptions{KeyPrefix: prefix})
+		return flaskfiles.Open(path(url), &flaskfiles.Options{KeyPrefix: prefix})
 	case "memcached":
-		return memcachedstore.OpenFlaskSession(ctx, url, &memcachedstore.FlaskOptions{KeyPrefix: prefix})
+		return flaskmemcached.Open(ctx, url, &flaskmemcached.Options{KeyPrefix: prefix})
 	case "postgres", "postgresql":
-		return pgstore.OpenFlaskSession(ctx, url, &pgstore.FlaskOptions{Table: table, KeyPrefix: prefix})
+		db, err := pgstore.OpenDB(ctx, url)
+		return flaskTable(db, err, flasksql.Postgres, table, prefix)
 	case "mysql", "mariadb":
-		url = "mysql" + strings.TrimPrefix(url, scheme)
-		return mysqlstore.OpenFlaskSession(ctx, url, &mysqlstore.FlaskOptions{Table: table, KeyPrefix: prefix})
+		db, err := mysqlstore.OpenDB(ctx, "mysql"+strings.TrimPrefix(url, scheme))
+		return flaskTable(db, err, flasksql.MySQL, table, prefix)
 	case "sqlite":
-		return sqlitestore.OpenFlaskSession(ctx, "sqlite:"+path(url), &sqlitestore.FlaskOptions{Table: table, KeyPrefix: prefix})
+		db, err := sqlitestore.OpenDB(ctx, "sqlite:"+path(url), nil)
+		return flaskTable(db, err, flasksql.SQLite, table, prefix)
 	}
 	if strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey") || scheme == "unix" {
-		return redisstore.OpenFlaskSession(ctx, url, &redisstore.FlaskOptions{KeyPrefix: prefix})
+		return flaskredis.Open(ctx, url, &flaskredis.Options{KeyPrefix: prefix})
 	}
 	return nil, usage("Flask-Session's layout is not known on %q", scheme)
+}
+
+// flaskTable makes a store of a database that was opened.
+func flaskTable(db sqlstore.DB, err error, d flasksql.Dialect, table, prefix string) (storeurl.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	s, err := flasksql.New(db, d, &flasksql.Options{Table: table, KeyPrefix: prefix})
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // cutParameter takes a parameter out of a URL.
@@ -79,7 +96,7 @@ type lists interface {
 
 // isForeign tells whether a store is in another framework's layout.
 func isForeign(s store.Store) bool {
-	_, foreign := s.(interface{ Layout() string })
+	_, foreign := store.As[interface{ Layout() string }](s)
 	return foreign
 }
 
@@ -119,7 +136,7 @@ func (m *migration) adapt(r *store.Record) {
 		r.Handle = session.InfoOf(*r).Handle
 	}
 	for r.Version == 0 || r.Version > 1<<63-1 {
-		r.Version = randomVersion()
+		r.Version = store.NewVersion()
 	}
 	if r.LastSeenAt.IsZero() {
 		if r.LastSeenAt = r.ExpiresAt.Add(-flaskLifetime); r.LastSeenAt.After(time.Now()) {

@@ -7,8 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/hipflask/session/flask/flaskfiles"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
@@ -83,8 +83,8 @@ func (a *app) move(ctx context.Context, fromURL, toURL string, f *migrateFlags) 
 	if from.name == to.name {
 		return usage("FROM and TO are the same store")
 	}
-	list, ok := from.Store.(lists)
-	if _, files := from.Store.(*filestore.FlaskStore); files {
+	list, ok := store.As[lists](from.Store)
+	if _, files := store.As[*flaskfiles.Store](from.Store); files {
 		return usage("the names of Flask's session files don't tell whose they are: take them over at the first request, with Config.Adopt")
 	} else if !ok {
 		return fmt.Errorf("%s can't list its sessions", from.name)
@@ -167,7 +167,7 @@ func (a *app) bar(total int, what string) *progressbar.ProgressBar {
 // endMissing ends the copies whose sessions FROM has no more. If they are many, FROM may have been emptied, and nobody
 // has logged out: then it takes a flag.
 func (a *app) endMissing(ctx context.Context, m *migration, many bool) (ended int, err error) {
-	list, ok := m.to.(store.Lister)
+	list, ok := store.As[store.Lister](m.to)
 	if !ok {
 		fmt.Fprintln(a.errs, "hipflask: TO can't list its sessions: what was logged out in FROM since an earlier run stays in TO until it expires")
 		return 0, nil

@@ -53,7 +53,7 @@ func (p *pair) run() (*migration, moved) {
 	must(p.T, err)
 	m := &migration{from: p.from, to: p.to, journal: j, workers: 4, began: time.Now()}
 	a := &app{out: io.Discard, errs: io.Discard}
-	l := p.from.(store.Lister)
+	l := lister(p.from)
 	must(p.T, m.copy(p.Context(), l))
 	ended, err := a.endMissing(p.Context(), m, false)
 	must(p.T, err)
@@ -273,7 +273,7 @@ func TestMigrateOutage(t *testing.T) {
 	must(t, err)
 	fail.Fail(errors.New("down"))
 	m := &migration{from: p.from, to: fail, journal: j, workers: 64}
-	if err := m.copy(t.Context(), p.from.(store.Lister)); err == nil || !strings.Contains(err.Error(), "20 sessions in a row") {
+	if err := m.copy(t.Context(), lister(p.from)); err == nil || !strings.Contains(err.Error(), "20 sessions in a row") {
 		t.Errorf("got %v, want a stop after 20 failures", err)
 	}
 	must(t, j.close())
@@ -400,7 +400,7 @@ func TestMigrateKilled(t *testing.T) {
 	defer to.Close()
 	for _, side := range [][2]store.Store{{from, to}, {to, from}} {
 		live := 0
-		for r, err := range side[0].(store.Lister).All(t.Context()) {
+		for r, err := range lister(side[0]).All(t.Context()) {
 			must(t, err)
 			if r.Kind != store.Live {
 				continue

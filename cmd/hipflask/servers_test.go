@@ -142,7 +142,7 @@ func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
 	last, err := storeurl.Open(t.Context(), urls[len(urls)-1])
 	must(t, err)
 	defer last.Close()
-	for r, err := range first.(store.Lister).All(t.Context()) {
+	for r, err := range lister(first).All(t.Context()) {
 		must(t, err)
 		want, err := first.Load(t.Context(), r.Key)
 		must(t, err)
@@ -276,7 +276,7 @@ func flaskSessions(t *testing.T, url string, n int) []byte {
 	s, err := openFlaskSession(t.Context(), url)
 	must(t, err)
 	defer s.Close()
-	if table, ok := s.(interface{ Migrate(context.Context) error }); ok {
+	if table, ok := store.As[interface{ Migrate(context.Context) error }](s); ok {
 		must(t, table.Migrate(t.Context()))
 	}
 	document, err := flask.Msgpack.Split([]byte(`{"_user_id":"ann","cart":["tea"],"n":7}`))
@@ -299,4 +299,10 @@ func held(t *testing.T, url string) []byte {
 	r, err := p.Load(t.Context(), sid(7))
 	must(t, err)
 	return r.Data
+}
+
+// lister returns the index of a store that has one.
+func lister(s store.Store) store.Lister {
+	l, _ := store.As[store.Lister](s)
+	return l
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/internal/summary"
+	"github.com/hipflask/session/admin/summary"
 	"github.com/hipflask/session/store"
 	"github.com/spf13/cobra"
 )
@@ -90,7 +90,7 @@ Config.SweepInterval is negative; so does a store with expiry of its own, such a
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(p *place, _ *session.Manager) error {
-				s, ok := p.Store.(store.Sweeper)
+				s, ok := store.As[store.Sweeper](p.Store)
 				if !ok {
 					fmt.Fprintf(a.errs, "hipflask: %s removes expired sessions by itself\n", p.name)
 				}

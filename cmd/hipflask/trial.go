@@ -30,7 +30,7 @@ func (t *trial) record(data []byte) store.Record {
 	key := "check-" + session.NewSecretKey()
 	t.keys = append(t.keys, key)
 	now := time.Now().Truncate(time.Millisecond)
-	return store.Record{Key: key, Version: randomVersion(), Principal: t.principal, Handle: session.NewSecretKey()[:16], Label: "hipflask check",
+	return store.Record{Key: key, Version: store.NewVersion(), Principal: t.principal, Handle: session.NewSecretKey()[:16], Label: "hipflask check",
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Minute), Data: data}
 }
 
@@ -67,7 +67,7 @@ func (t *trial) records(ctx context.Context) []finding {
 		return broken("a record comes back other than it was stored")
 	}
 	next := r
-	next.Version, next.Data = randomVersion(), []byte(`{"check":2}`)
+	next.Version, next.Data = store.NewVersion(), []byte(`{"check":2}`)
 	for _, c := range []struct {
 		what string
 		call func() error
@@ -107,7 +107,7 @@ func (t *trial) race(ctx context.Context) []finding {
 		for range writers {
 			all.Go(func() {
 				next := r
-				next.Version = randomVersion()
+				next.Version = store.NewVersion()
 				err := t.store.Replace(ctx, next, r.Version)
 				mu.Lock()
 				defer mu.Unlock()
@@ -165,7 +165,7 @@ func (t *trial) expiry(ctx context.Context) []finding {
 // list looks a record up by its principal, which is what "log out everywhere" needs.
 func (t *trial) list(ctx context.Context) []finding {
 	const about = "lists"
-	l, ok := t.store.(store.Lister)
+	l, ok := store.As[store.Lister](t.store)
 	if !ok {
 		return []finding{{warning, about, "this store can't list sessions: no \"log out everywhere\", no hipflask ls",
 			"Where users or administrators have to end sessions, use another store."}}
@@ -226,7 +226,7 @@ func (t *trial) latency(ctx context.Context) []finding {
 		}
 		loads = append(loads, time.Since(began))
 		next := r
-		next.Version = randomVersion()
+		next.Version = store.NewVersion()
 		began = time.Now()
 		if err := t.store.Replace(ctx, next, r.Version); err != nil {
 			return refused(about, err)

@@ -35,14 +35,18 @@ func (s *Store) find(ctx context.Context, key string, version uint64) (store.Rec
 	case version != 0 && version != e.rec.Version:
 		return store.Record{}, store.ErrConflict
 	}
-	e.rec.Data = bytes.Clone(e.rec.Data) // what is returned is the caller's
-	return e.rec, nil
+	return clone(e.rec), nil // the bytes belong to the caller
+}
+
+func clone(rec store.Record) store.Record {
+	rec.Public, rec.Data = bytes.Clone(rec.Public), bytes.Clone(rec.Data)
+	return rec
 }
 
 // put stores rec until it expires. The lock is held.
 func (s *Store) put(rec store.Record) {
 	s.remove(rec.Key)
-	rec.Data = bytes.Clone(rec.Data) // what is given stays the caller's
+	rec = clone(rec) // the bytes that were given stay the caller's
 	s.records[rec.Key] = entry{rec, time.AfterFunc(time.Until(rec.ExpiresAt), func() { s.expire(rec.Key) })}
 }
 

@@ -16,8 +16,7 @@ type Disk struct {
 }
 
 // NewDisk mounts a file system of a size such as "8m", which needs root. Its folder belongs to the user who runs s; nil:
-// the one who runs the tests. It is
-// unmounted when the test ends.
+// the one who runs the tests. It is unmounted when the test ends.
 func NewDisk(tb TB, s *Server, size string) *Disk {
 	tb.Helper()
 	root, err := os.MkdirTemp("", "disk-")
@@ -45,7 +44,13 @@ func NewDisk(tb TB, s *Server, size string) *Disk {
 func (d *Disk) filler() string { return filepath.Join(d.root, "filler") }
 
 // Fill takes all room that is left.
+//
+// It keeps this process from starting others meanwhile: a child has all open files of its parent until it executes its
+// program, and a file that was removed takes up room as long as anybody has it open. So Free would return before there
+// is room. Hold syscall.ForkLock for reading in the same way around any other file whose removal has to make room.
 func (d *Disk) Fill() error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.Create(d.filler())
 	if err != nil {
 		return err
@@ -60,5 +65,5 @@ func (d *Disk) Fill() error {
 	return nil
 }
 
-// Free gives back what Fill took.
+// Free gives back what Fill took. When it returns, there is room.
 func (d *Disk) Free() error { return os.Remove(d.filler()) }

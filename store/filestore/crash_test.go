@@ -74,7 +74,7 @@ func incrementer(dir string) error {
 			return err
 		}
 		old := rec.Version
-		rec.Version, rec.Data = newVersion(), append(rec.Data, 0)
+		rec.Version, rec.Data = store.NewVersion(), append(rec.Data, 0)
 		switch err := s.Replace(context.Background(), rec, old); {
 		case err == nil:
 			done++
@@ -127,7 +127,7 @@ func writer(dir, prefix string) error {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		next := writerRecord(key, newVersion())
+		next := writerRecord(key, store.NewVersion())
 		switch op := rand.N(10); {
 		case !exists:
 			fmt.Fprintln(out, "try", key, next.Version)

@@ -29,6 +29,10 @@ func smallDisk(t *testing.T, options string) (dir string, fill, free func()) {
 	})
 	filler := filepath.Join(disk, "filler")
 	fill = func() {
+		// A child has all open files of its parent until it executes its program, and a removed file takes up room as long
+		// as anybody has it open.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		f, err := os.Create(filler)
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +78,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	bigger := large
-	bigger.Version, bigger.Data = newVersion(), make([]byte, 300_000)
+	bigger.Version, bigger.Data = store.NewVersion(), make([]byte, 300_000)
 	if err := s.Replace(t.Context(), bigger, large.Version); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("Replace by more: got error %v, want ENOSPC", err)
 	}
@@ -86,7 +90,7 @@ func TestFullDisk(t *testing.T) {
 	replace(t, s, small)
 	for range 3 {
 		bigger := large
-		bigger.Version, bigger.Data = newVersion(), bytes.Repeat([]byte("2"), 300_000)
+		bigger.Version, bigger.Data = store.NewVersion(), bytes.Repeat([]byte("2"), 300_000)
 		if err := s.Replace(t.Context(), bigger, large.Version); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("Replace by more: got error %v, want ENOSPC", err)
 		}

@@ -3,7 +3,6 @@ package filestore_test
 import (
 	"bytes"
 	"iter"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func newRecord(key, principal string) store.Record {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return store.Record{
 		Key:        key,
-		Version:    newVersion(),
+		Version:    store.NewVersion(),
 		Principal:  principal,
 		Label:      "Firefox on Windows",
 		CreatedAt:  now,
@@ -36,8 +35,6 @@ func newRecord(key, principal string) store.Record {
 		Data:       bytes.Repeat([]byte(`{"cart":1}`), 20),
 	}
 }
-
-func newVersion() uint64 { return 1 + rand.Uint64N(1<<62) }
 
 func create(tb testing.TB, s store.Store, rec store.Record) {
 	tb.Helper()
@@ -50,7 +47,7 @@ func create(tb testing.TB, s store.Store, rec store.Record) {
 func replace(tb testing.TB, s store.Store, rec store.Record) store.Record {
 	tb.Helper()
 	old := rec.Version
-	rec.Version = newVersion()
+	rec.Version = store.NewVersion()
 	if err := s.Replace(tb.Context(), rec, old); err != nil {
 		tb.Fatalf("Replace: %v", err)
 	}

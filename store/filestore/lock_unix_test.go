@@ -93,7 +93,7 @@ func TestTornSlot(t *testing.T) {
 	unlock()
 	same(t, load(t, s, "key"), first)
 	third := first
-	third.Version = newVersion()
+	third.Version = store.NewVersion()
 	if err := s.Replace(t.Context(), third, first.Version); err != nil {
 		t.Errorf("Replace of what a dead writer has left: %v", err)
 	}

@@ -101,7 +101,7 @@ func check(key string) error {
 	return nil
 }
 
-// checkRecord refuses texts that are longer than the contract allows; the format has no room for them.
+// checkRecord refuses fields that are longer than the contract allows; the format has no room for them.
 func checkRecord(rec *store.Record) error {
 	if err := check(rec.Key); err != nil {
 		return err
@@ -112,6 +112,7 @@ func checkRecord(rec *store.Record) error {
 	}{
 		{"Principal", len(rec.Principal), store.MaxPrincipal},
 		{"Label", len(rec.Label), store.MaxLabel},
+		{"Public", len(rec.Public), store.MaxPublic},
 		{"MovedTo", len(rec.MovedTo), store.MaxKey},
 		{"Handle", len(rec.Handle), store.MaxKey},
 		{"Data", len(rec.Data), maxData},

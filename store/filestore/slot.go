@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"time"
@@ -18,22 +19,22 @@ const (
 
 // A slot, in little endian: a fixed part, the texts, and the data if there is room.
 const (
-	offMagic    = 0  // 4 bytes, also the version of the format
-	offLen      = 4  // 4: length of the slot from the magic on
-	offSum      = 8  // 8: checksum of everything but itself
-	offSeq      = 16 // 8: sequence number; of two slots the one with the higher number is the newer
-	offVersion  = 24 // 8
-	offCreated  = 32 // 8: Unix milliseconds, as all times
-	offSeen     = 40 // 8
-	offExpires  = 48 // 8
-	offBorn     = 56 // 8: when the record was stored first
-	offQueued   = 64 // 8: when Sweep will look at the record
-	offAt       = 72 // 8: where the data is in the file, 0: behind the texts
-	offDataSum  = 80 // 8: checksum of the data, if it is elsewhere
-	offDataLen  = 88 // 4
-	offLengths  = 92 // 7: lengths of principal and label, 2 bytes each; of key, MovedTo and handle, 1 byte each
-	offKind     = 99 // 1
-	offTexts    = 100
+	offMagic    = 0   // 4 bytes, also the version of the format
+	offLen      = 4   // 4: length of the slot from the magic on
+	offSum      = 8   // 8: checksum of everything but itself
+	offSeq      = 16  // 8: sequence number; of two slots the one with the higher number is the newer
+	offVersion  = 24  // 8
+	offCreated  = 32  // 8: Unix milliseconds, as all times
+	offSeen     = 40  // 8
+	offExpires  = 48  // 8
+	offBorn     = 56  // 8: when the record was stored first
+	offQueued   = 64  // 8: when Sweep will look at the record
+	offAt       = 72  // 8: where the data is in the file, 0: behind the texts
+	offDataSum  = 80  // 8: checksum of the data, if it is elsewhere
+	offDataLen  = 88  // 4
+	offLengths  = 92  // 9: lengths of principal, label and Public, 2 bytes each; of key, MovedTo and handle, 1 byte each
+	offKind     = 101 // 1
+	offTexts    = 102 // the texts and Public, then the data
 	offSeqEnd   = offSeq + 8
 	slotMagic   = "hfs\x01"
 	maxPosition = 1 << 40
@@ -49,7 +50,7 @@ type slot struct {
 	seq, version                uint64
 	seen, expires, born, queued int64
 	key, principal, label       []byte
-	movedTo, handle             []byte
+	movedTo, handle, public     []byte
 	inline                      []byte // the data, unless it has an extent
 	at                          int64
 	dataLen                     int
@@ -67,7 +68,7 @@ func (s *slot) expired(now int64) bool { return s.expires <= now }
 
 // record returns what s says, without the data.
 func (s *slot) record() store.Record {
-	texts := string(s.raw[offTexts : len(s.raw)-len(s.inline)]) // one allocation for the five
+	texts := string(s.raw[offTexts : len(s.raw)-len(s.inline)-len(s.public)]) // one allocation for the five
 	cut := func(n int) string {
 		t := texts[:n]
 		texts = texts[n:]
@@ -85,6 +86,9 @@ func (s *slot) record() store.Record {
 	rec.Label = cut(len(s.label))
 	rec.MovedTo = cut(len(s.movedTo))
 	rec.Handle = cut(len(s.handle))
+	if len(s.public) > 0 {
+		rec.Public = bytes.Clone(s.public)
+	}
 	return rec
 }
 
@@ -114,7 +118,7 @@ type extent struct {
 
 // fits tells whether the data of rec has room in a slot.
 func fits(rec *store.Record) bool {
-	return offTexts+len(rec.Key)+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Data) <= slotSize
+	return offTexts+len(rec.Key)+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data) <= slotSize
 }
 
 // encode writes a slot with rec to b, which has room for slotSize bytes, and returns it. The zero extent: data inline.
@@ -133,13 +137,15 @@ func encode(b []byte, rec *store.Record, seq uint64, born, queued int64, ext ext
 	lengths := b[offLengths:]
 	le.PutUint16(lengths, uint16(len(rec.Principal)))
 	le.PutUint16(lengths[2:], uint16(len(rec.Label)))
-	lengths[4], lengths[5], lengths[6] = byte(len(rec.Key)), byte(len(rec.MovedTo)), byte(len(rec.Handle))
+	le.PutUint16(lengths[4:], uint16(len(rec.Public)))
+	lengths[6], lengths[7], lengths[8] = byte(len(rec.Key)), byte(len(rec.MovedTo)), byte(len(rec.Handle))
 	b[offKind] = byte(rec.Kind)
 	b = append(b, rec.Key...)
 	b = append(b, rec.Principal...)
 	b = append(b, rec.Label...)
 	b = append(b, rec.MovedTo...)
 	b = append(b, rec.Handle...)
+	b = append(b, rec.Public...)
 	if ext.at == 0 {
 		b = append(b, rec.Data...)
 	}
@@ -200,11 +206,12 @@ func decode(b []byte) (slot, state) {
 		return t
 	}
 	lengths := b[offLengths:]
-	s.key = cut(int(lengths[4]))
+	s.key = cut(int(lengths[6]))
 	s.principal = cut(int(le.Uint16(lengths)))
 	s.label = cut(int(le.Uint16(lengths[2:])))
-	s.movedTo = cut(int(lengths[5]))
-	s.handle = cut(int(lengths[6]))
+	s.movedTo = cut(int(lengths[7]))
+	s.handle = cut(int(lengths[8]))
+	s.public = cut(int(le.Uint16(lengths[4:])))
 	if s.at == 0 {
 		s.inline = cut(s.dataLen)
 	}

@@ -171,6 +171,7 @@ func TestContractIsChecked(t *testing.T) {
 	for field, set := range map[string]func(*store.Record){
 		"Principal": func(r *store.Record) { r.Principal = strings.Repeat("p", 257) },
 		"Label":     func(r *store.Record) { r.Label = strings.Repeat("p", 257) },
+		"Public":    func(r *store.Record) { r.Public = make([]byte, 513) },
 		"MovedTo":   func(r *store.Record) { r.MovedTo = strings.Repeat("p", 129) },
 		"Handle":    func(r *store.Record) { r.Handle = strings.Repeat("p", 129) },
 	} {
@@ -195,11 +196,12 @@ func TestLongestTexts(t *testing.T) {
 	for i, n := range []int{0, 2000, 100_000} {
 		rec := newRecord(strings.Repeat("k", 127)+fmt.Sprint(i), strings.Repeat("p", 256))
 		rec.Label, rec.MovedTo, rec.Handle = strings.Repeat("l", 256), strings.Repeat("m", 128), strings.Repeat("h", 128)
+		rec.Public = bytes.Repeat([]byte{0xff}, 512)
 		rec.Kind, rec.Data = store.Renewed, bytes.Repeat([]byte{7}, n)
 		create(t, s, rec)
 		got := load(t, s, rec.Key)
 		same(t, got, rec)
-		if got.Label != rec.Label || got.MovedTo != rec.MovedTo || got.Handle != rec.Handle || !got.CreatedAt.Equal(rec.CreatedAt) {
+		if got.Label != rec.Label || !bytes.Equal(got.Public, rec.Public) || got.MovedTo != rec.MovedTo || got.Handle != rec.Handle || !got.CreatedAt.Equal(rec.CreatedAt) {
 			t.Errorf("with %d bytes of data: got record %+v", n, got)
 		}
 	}
@@ -332,7 +334,7 @@ func increment(t *testing.T, s store.Store, key string) {
 			return
 		}
 		old := rec.Version
-		rec.Version, rec.Data = newVersion(), append(rec.Data, 0)
+		rec.Version, rec.Data = store.NewVersion(), append(rec.Data, 0)
 		if err = s.Replace(t.Context(), rec, old); err == nil {
 			return
 		} else if !errors.Is(err, store.ErrConflict) {
@@ -416,7 +418,7 @@ func TestCreateAndDeleteRace(t *testing.T) {
 				default:
 					// Somebody may delete or replace it at once, but not leave it without its principal.
 					old := rec.Version
-					rec.Version = newVersion()
+					rec.Version = store.NewVersion()
 					err := s.Replace(t.Context(), rec, old)
 					if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 						t.Errorf("Replace: %v", err)

@@ -105,9 +105,6 @@ func (r *root) syncDir(string) error { return nil }
 
 func (f file) close() { f.Close() }
 
-// lockable is f as far as its lock is concerned. The caller keeps f open.
-func lockable(f *os.File) file { return file{f} }
-
 func (f file) pread(p []byte, pos int64) (int, error) {
 	n, err := f.ReadAt(p, pos)
 	if err == io.EOF {

@@ -181,9 +181,6 @@ func (r *root) syncDir(path string) error {
 
 func (f file) close() { unix.Close(f.fd) }
 
-// lockable is f as far as its lock is concerned. The caller keeps f open.
-func lockable(f *os.File) file { return file{int(f.Fd())} }
-
 // pread reads from the position on, until p is full or the file ends.
 func (f file) pread(p []byte, pos int64) (int, error) {
 	for read := 0; ; {

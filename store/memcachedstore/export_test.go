@@ -26,8 +26,6 @@ func Pick(url, key string) net.Addr {
 	return a
 }
 
-func Expiration(expires, now time.Time) int32 { return expiration(expires, now) }
-
 func Decode(value []byte) (store.Record, bool) { return decode(value) }
 
 func Encode(rec store.Record) ([]byte, error) { return encode(&rec) }

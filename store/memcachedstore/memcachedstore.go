@@ -62,10 +62,7 @@ package memcachedstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 
@@ -78,7 +75,7 @@ type Options struct {
 	// without spaces, at most 122 bytes: memcached's keys have at most 250.
 	Prefix string
 
-	// MaxConns bounds the calls that are under way at a time, and with them the connections. Calls beyond it wait, as long
+	// MaxConns bounds the calls in flight, and with them the connections. Calls beyond it wait, as long
 	// as their context allows. Default: 64; memcached itself takes 1024 connections unless it is told otherwise (-c).
 	MaxConns int
 
@@ -86,21 +83,15 @@ type Options struct {
 }
 
 const (
-	defaultPrefix   = "hipflask:"
-	defaultMaxConns = 64
-	maxKey          = 250 // of memcached's protocol
+	defaultPrefix = "hipflask:"
+	maxKey        = 250 // of memcached's protocol
 )
 
 // Store keeps records in memcached. It implements [store.Store] and, as memcached lists nothing, not [store.Lister]. Make
 // one with [New] or [Open].
 type Store struct {
-	client *memcache.Client
-	owned  bool
+	client *Client
 	prefix string
-
-	slots  chan struct{} // taken by each call that is under way
-	closed chan struct{}
-	close  sync.Once
 }
 
 var _ store.Store = (*Store)(nil)
@@ -112,38 +103,31 @@ var _ store.Store = (*Store)(nil)
 // anew. Its Timeout bounds for how long calls that were given up linger. For TLS set its DialContext. It must not retry
 // writes; as it comes from its package it doesn't.
 func New(client *memcache.Client, opts *Options) (*Store, error) {
-	if client == nil {
-		return nil, errors.New("memcachedstore: the client is nil: pass one of memcache.New, or use Open")
-	}
 	if opts == nil {
 		opts = new(Options)
 	}
-	s := &Store{client: client, prefix: opts.Prefix, closed: make(chan struct{})}
-	if s.prefix == "" {
-		s.prefix = defaultPrefix
+	c, err := NewClient(client, opts.MaxConns)
+	if err != nil {
+		return nil, err
 	}
-	if n := len(s.prefix); n > maxKey-store.MaxKey {
+	return newStore(c, opts)
+}
+
+func newStore(c *Client, opts *Options) (*Store, error) {
+	prefix := opts.Prefix
+	if prefix == "" {
+		prefix = defaultPrefix
+	}
+	if n := len(prefix); n > maxKey-store.MaxKey {
 		return nil, fmt.Errorf("memcachedstore: Prefix has %d bytes, at most %d", n, maxKey-store.MaxKey)
 	}
-	for i := range len(s.prefix) {
-		if c := s.prefix[i]; c <= ' ' || c > '~' {
+	for i := range len(prefix) {
+		if c := prefix[i]; c <= ' ' || c > '~' {
 			return nil, fmt.Errorf("memcachedstore: Prefix has the byte %#02x: use printable ASCII without spaces", c)
 		}
 	}
-	conns := opts.MaxConns
-	switch {
-	case conns == 0:
-		conns = defaultMaxConns
-	case conns < 0:
-		return nil, fmt.Errorf("memcachedstore: MaxConns is %d: use 0 for the default, or more", conns)
-	}
-	s.slots = make(chan struct{}, conns)
-	return s, nil
+	return &Store{client: c, prefix: prefix}, nil
 }
-
-// openTimeout is the Timeout of Open's client: long enough for a server under load, and a bound on the goroutines that
-// calls leave behind when their context ends first.
-const openTimeout = 2 * time.Second
 
 // Open makes a client for the servers that url names and returns a Store that uses it; Close closes it. Nil opts are the
 // defaults. It asks each server for its version, so that a wrong address is found at once.
@@ -155,36 +139,21 @@ const openTimeout = 2 * time.Second
 // The connections are neither encrypted nor authenticated, which the client library can't do by itself: whoever reaches a
 // server can read and write sessions. Keep it in a private network, or pass New a client with TLS.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
-	addrs, err := parse(url)
+	if opts == nil {
+		opts = new(Options)
+	}
+	c, err := Dial(ctx, url, opts.MaxConns)
 	if err != nil {
 		return nil, err
 	}
-	client := memcache.NewFromSelector(addrs)
-	client.Timeout = openTimeout
-	s, err := New(client, opts)
+	s, err := newStore(c, opts)
 	if err != nil {
-		return nil, err
-	}
-	client.MaxIdleConns = cap(s.slots)
-	s.owned = true
-	if err := s.do(ctx, "ask the servers for their version", client.Ping); err != nil {
-		s.Close()
+		c.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// Close waits for calls that are under way, also those that were given up, and closes a client that Open made. Later calls
+// Close waits for calls in flight, also for those that were given up, and closes a client that Open made. Later calls
 // fail. The error is always nil, also when the Store was closed before.
-func (s *Store) Close() error {
-	s.close.Do(func() {
-		close(s.closed)
-		for range cap(s.slots) { // and never gives them back
-			s.slots <- struct{}{}
-		}
-		if s.owned {
-			s.client.Close()
-		}
-	})
-	return nil
-}
+func (s *Store) Close() error { return s.client.Close() }

@@ -15,8 +15,8 @@ import (
 // Load implements [store.Store]. What is under the key and is no record of this package counts as absent.
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	var rec store.Record
-	err := s.do(ctx, "load", func() error {
-		item, err := s.gets(key)
+	err := s.client.Do(ctx, "load", func(c *memcache.Client) error {
+		item, err := s.gets(c, key)
 		if err == nil {
 			rec, err = present(key, item)
 		}
@@ -34,8 +34,8 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, "create", func() error {
-		err := s.client.Add(&memcache.Item{Key: s.prefix + rec.Key, Value: value, Expiration: expiration(rec.ExpiresAt, time.Now())})
+	return s.client.Do(ctx, "create", func(c *memcache.Client) error {
+		err := c.Add(&memcache.Item{Key: s.prefix + rec.Key, Value: value, Expiration: Expiration(rec.ExpiresAt, time.Now())})
 		if err == memcache.ErrNotStored {
 			return store.ErrExists
 		}
@@ -62,8 +62,8 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 
 // Delete implements [store.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	return s.do(ctx, "delete", func() error {
-		err := s.client.Delete(s.prefix + key)
+	return s.client.Do(ctx, "delete", func(c *memcache.Client) error {
+		err := c.Delete(s.prefix + key)
 		if err == memcache.ErrCacheMiss {
 			return nil
 		}
@@ -76,9 +76,9 @@ const rounds = 64
 
 // update stores what change makes of the value under key if that is a record of the given version.
 func (s *Store) update(ctx context.Context, step, key string, version uint64, expires time.Time, change func(value []byte) []byte) error {
-	return s.do(ctx, step, func() error {
+	return s.client.Do(ctx, step, func(c *memcache.Client) error {
 		for range rounds {
-			item, err := s.gets(key)
+			item, err := s.gets(c, key)
 			if err != nil {
 				return err
 			}
@@ -90,8 +90,8 @@ func (s *Store) update(ctx context.Context, step, key string, version uint64, ex
 			case ctx.Err() != nil: // the caller is gone: write no more than it has to expect
 				return ctx.Err()
 			}
-			item.Value, item.Expiration = change(item.Value), expiration(expires, time.Now())
-			switch err := s.client.CompareAndSwap(item); err {
+			item.Value, item.Expiration = change(item.Value), Expiration(expires, time.Now())
+			switch err := c.CompareAndSwap(item); err {
 			case memcache.ErrCASConflict: // perhaps by a Touch, which leaves the version
 			case memcache.ErrCacheMiss:
 				return store.ErrNotFound
@@ -103,14 +103,12 @@ func (s *Store) update(ctx context.Context, step, key string, version uint64, ex
 	})
 }
 
-// gets returns the item under key, or ErrNotFound. It is a read, and so may be sent twice: after a restart of the server
-// all connections that the client has kept are dead, and every one of them would cost a request.
-func (s *Store) gets(key string) (*memcache.Item, error) {
-	item, err := s.client.Get(s.prefix + key)
-	if err != nil && stale(err) {
-		s.client.Close() // drops the idle connections; the client stays usable
-		item, err = s.client.Get(s.prefix + key)
-	}
+// gets returns the item under key, or ErrNotFound.
+func (s *Store) gets(c *memcache.Client, key string) (item *memcache.Item, err error) {
+	err = again(c, func(c *memcache.Client) (err error) {
+		item, err = c.Get(s.prefix + key)
+		return err
+	})
 	switch {
 	case err == memcache.ErrCacheMiss:
 		return nil, store.ErrNotFound
@@ -143,8 +141,10 @@ const (
 // farOff tells whether memcached can't express a date: exptime is a signed number of 32 bits.
 func farOff(t time.Time) bool { return t.Add(2*tick).Unix() > math.MaxInt32 }
 
-// expiration returns memcached's exptime for a record that is to be there until expires at least.
-func expiration(expires, now time.Time) int32 {
+// Expiration returns memcached's exptime for an item that must be there until expires at least: a number of seconds, rounded
+// up, or a date if it is more than 30 days away; -1, which is at once, if expires is not after now; and 0, which is never,
+// for dates that memcached can't express, from 2038 on.
+func Expiration(expires, now time.Time) int32 {
 	left := expires.Sub(now)
 	switch {
 	case left <= 0:

@@ -9,7 +9,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A value is a head of fixed length, the texts in the order of their lengths, and the data. Numbers are big-endian, times
+// A value is a head of fixed length, the texts and Public in the order of their lengths, and the data. Numbers are big-endian, times
 // milliseconds since 1970.
 //
 //	0  magic       4 bytes
@@ -18,8 +18,8 @@ import (
 //	20 seen        8
 //	28 expires     8
 //	36 kind        1
-//	37 lengths     1 of MovedTo, 1 of Handle, 2 of Principal, 2 of Label
-//	43 texts, data
+//	37 lengths     1 of MovedTo, 1 of Handle, 2 of Principal, 2 of Label, 2 of Public
+//	45 texts, Public, data
 //
 // The key is memcached's.
 const (
@@ -30,7 +30,7 @@ const (
 	atExpires = 28
 	atKind    = 36
 	atLengths = 37
-	headLen   = 43
+	headLen   = 45
 )
 
 // encode returns the value for rec, or an error for a record over the contract's limits.
@@ -48,6 +48,7 @@ func encode(rec *store.Record) ([]byte, error) {
 		{"handle", len(rec.Handle), store.MaxKey},
 		{"principal", len(rec.Principal), store.MaxPrincipal},
 		{"label", len(rec.Label), store.MaxLabel},
+		{"public part", len(rec.Public), store.MaxPublic},
 	} {
 		if text.bytes > text.limit {
 			return nil, fmt.Errorf("memcachedstore: the record's %s has %d bytes, at most %d", text.name, text.bytes, text.limit)
@@ -62,13 +63,16 @@ func encode(rec *store.Record) ([]byte, error) {
 	b = append(b, byte(rec.Kind), byte(len(rec.MovedTo)), byte(len(rec.Handle)))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(rec.Principal)))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(rec.Label)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(rec.Public)))
 	for _, text := range [...]string{rec.MovedTo, rec.Handle, rec.Principal, rec.Label} {
 		b = append(b, text...)
 	}
+	b = append(b, rec.Public...)
 	return append(b, rec.Data...), nil
 }
 
-// decode returns the record in a value, without its key, or false if the value is none. Data is part of value.
+// decode returns the record in a value, without its key, or false if the value is none. Public and Data are
+// parts of value.
 func decode(value []byte) (rec store.Record, ok bool) {
 	if len(value) < headLen || string(value[:len(magic)]) != magic {
 		return rec, false
@@ -95,6 +99,11 @@ func decode(value []byte) (rec store.Record, ok bool) {
 		}
 		*text.to, rest = string(rest[:text.bytes]), rest[text.bytes:]
 	}
+	public := int(binary.BigEndian.Uint16(value[atLengths+6:]))
+	if public > store.MaxPublic || public > len(rest) {
+		return store.Record{}, false
+	}
+	rec.Public, rest = rest[:public:public], rest[public:]
 	if len(rest) > 0 {
 		rec.Data = rest[:len(rest):len(rest)]
 	}

@@ -66,6 +66,7 @@ func TestEncodeBounds(t *testing.T) {
 		"handle has":         func(r *store.Record) { r.Handle = strings.Repeat("h", store.MaxKey+1) },
 		"principal has":      func(r *store.Record) { r.Principal = strings.Repeat("p", store.MaxPrincipal+1) },
 		"label has":          func(r *store.Record) { r.Label = strings.Repeat("l", store.MaxLabel+1) },
+		"public part has":    func(r *store.Record) { r.Public = make([]byte, store.MaxPublic+1) },
 		"no printable ASCII": func(r *store.Record) { r.Key += "\n" },
 	} {
 		rec := newRecord(10)

@@ -229,8 +229,7 @@ func (s *Store) evicted(e *entry) {
 	if fns == nil {
 		return
 	}
-	rec, _ := e.unpack()
 	for _, fn := range *fns {
-		(*fn)(rec)
+		(*fn)(e.unpack(false)) // each gets a Public of its own
 	}
 }

@@ -76,8 +76,7 @@ func (l *lister) list(sh *shard, slots []uint32, principal string) bool {
 			if !l.alive() {
 				return false
 			}
-			rec, _ := l.page[i].unpack()
-			if !l.yield(rec, nil) {
+			if !l.yield(l.page[i].unpack(false), nil) {
 				return false
 			}
 		}

@@ -60,7 +60,7 @@ type Options struct {
 	MaxSessions int
 
 	// MaxBytes is the greatest number of bytes of all records. A record counts the bytes of its Key, Principal, Label,
-	// MovedTo, Handle and Data, and 128 for what it takes besides. 0: 512 MiB, which is a million records with 200 bytes
+	// MovedTo, Handle, Public and Data, and 128 for what it takes besides. 0: 512 MiB, which is a million records with 200 bytes
 	// of data. Negative: no bound. A record that is over it alone is refused with an error.
 	MaxBytes int64
 }
@@ -139,12 +139,9 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	}
 	sh.unlock()
 
-	rec, data := e.unpack()
+	rec := e.unpack(!expired)
 	if expired {
 		return store.Record{}, &store.ExpiredError{Record: rec}
-	}
-	if data != "" {
-		rec.Data = []byte(data)
 	}
 	return rec, nil
 }

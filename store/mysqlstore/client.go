@@ -13,22 +13,21 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
-// client is a database as a sqlstore.DB.
-type client struct {
-	*sqlstore.SQL
-	db  *sql.DB
-	own bool // Close closes db
+// NewDB returns the database of go-sql-driver/mysql behind db, for other packages that keep tables by package sqlstore. It
+// stays the caller's: Close leaves it open. What [New] says of it holds here too.
+func NewDB(db *sql.DB) sqlstore.DB { return newDB(db, false) }
+
+func newDB(db *sql.DB, owned bool) sqlstore.DB {
+	return sqlstore.NewDB(db, &sqlstore.DBOptions{
+		Owned: owned, Begin: "START TRANSACTION", Lock: lock, Changed: changed, Undone: undone, Clean: clean,
+	})
 }
 
-func newClient(db *sql.DB, own bool) *client {
-	return &client{sqlstore.NewSQL(db, db, changed), db, own}
-}
-
-// changed tells how many rows a statement has changed. An INSERT that found a live row calls LAST_INSERT_ID; nothing
-// else makes an ID, since no column counts up by itself.
+// changed returns how many rows a statement has changed. The Create of the dialect calls LAST_INSERT_ID if it found a row
+// that has not expired; no other statement does, and the table has no AUTO_INCREMENT.
 func changed(res sql.Result) (int64, error) {
 	if id, err := res.LastInsertId(); err != nil || id != 0 {
 		return 0, err
@@ -36,32 +35,26 @@ func changed(res sql.Result) (int64, error) {
 	return res.RowsAffected()
 }
 
-// lockWait is how many seconds one attempt to get a lock takes, so that a context that ends is heeded soon.
+// lockWait is how many seconds one attempt to get a lock takes, so that the end of a context is noticed soon.
 const lockWait = 1
 
-// Exclusive holds a lock of the server, which is the connection's. Where that isn't shared (Galera) two may get in:
-// they make the same, and CREATE TABLE IF NOT EXISTS lets them.
-func (c *client) Exclusive(ctx context.Context, name string, fn func(sqlstore.Conn) error) error {
-	conn, err := c.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+// lock takes a lock of the server, which belongs to the connection. The nodes of a Galera cluster don't share such locks,
+// so there two processes may migrate concurrently: CREATE TABLE IF NOT EXISTS lets both succeed.
+func lock(ctx context.Context, conn *sql.Conn, name string) (release func(), err error) {
 	sum := sha256.Sum256([]byte("hipflask " + name))
-	lock := hex.EncodeToString(sum[:20]) // names have at most 64 characters
+	text := hex.EncodeToString(sum[:20]) // names have at most 64 characters
 	for got := false; !got; {
-		err := conn.QueryRowContext(ctx, "SELECT COALESCE(GET_LOCK(?, ?), 0)", lock, lockWait).Scan(&got)
+		err := conn.QueryRowContext(ctx, "SELECT COALESCE(GET_LOCK(?, ?), 0)", text, lockWait).Scan(&got)
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	defer func() {
-		// If this fails the connection is gone, and the lock with it.
+	return func() {
+		// If this fails, the connection has ended, and the lock with it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockWait*time.Second)
 		defer cancel()
-		_, _ = conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", lock)
-	}()
-	return fn(sqlstore.Session{Conn: conn})
+		_, _ = conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", text)
+	}, nil
 }
 
 // The numbers of MySQL's and MariaDB's errors that are looked at.
@@ -78,21 +71,11 @@ const (
 	errRecordChanged     = 1020 // MariaDB with innodb_snapshot_isolation
 )
 
-// Undone: InnoDB rolls back the victim of a deadlock.
-func (c *client) Undone(err error) bool {
+// undone: InnoDB rolls back the victim of a deadlock.
+func undone(err error) bool {
 	var my *mysql.MySQLError
 	return errors.As(err, &my) && (my.Number == errDeadlock || my.Number == errRecordChanged)
 }
-
-func (c *client) Close() error {
-	err := c.SQL.Close()
-	if c.own {
-		err = errors.Join(err, c.db.Close())
-	}
-	return err
-}
-
-func (c *client) Clean(err error) error { return clean(err) }
 
 // clean returns what may be known of an error: the server's own messages, but for the one that quotes a key, or what
 // happened to the network.

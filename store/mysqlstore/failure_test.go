@@ -91,7 +91,7 @@ func TestConnectionsAreKilled(t *testing.T) {
 			sent := map[uint64]bool{rec.Version: true} // a write that failed may be applied later
 			for !done.Load() {
 				next := rec
-				next.Version = newVersion()
+				next.Version = store.NewVersion()
 				sent[next.Version] = true
 				err := s.Replace(t.Context(), next, rec.Version)
 				got, loadErr := s.Load(t.Context(), rec.Key)

@@ -67,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 	free()
 	for _, rec := range kept {
 		next := rec
-		next.Version, next.Data = newVersion(), append(rec.Data, rec.Data...)
+		next.Version, next.Data = store.NewVersion(), append(rec.Data, rec.Data...)
 		if err := s.Replace(t.Context(), next, rec.Version); err != nil {
 			t.Fatalf("Replace when there is room again: %v", err)
 		}

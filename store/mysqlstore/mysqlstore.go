@@ -52,7 +52,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // Options are the settings of a Store. The zero value is the default.
@@ -85,7 +85,7 @@ func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx
 // Ping returns nil if the database answers: for a check of the application's health.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
 
-// Close closes the connections, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// Close closes the connections, if [Open] has made the Store. It waits for calls in flight; later ones fail. It may be
 // called again.
 func (s *Store) Close() error { return s.engine.Close() }
 
@@ -96,14 +96,14 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("mysqlstore: the database is nil")
 	}
-	return newStore(newClient(db, false), opts)
+	return newStore(NewDB(db), opts)
 }
 
-func newStore(c *client, opts *Options) (*Store, error) {
+func newStore(db sqlstore.DB, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
-	s, err := sqlstore.New("mysqlstore", c, sqlstore.MySQL, opts.Table)
+	s, err := sqlstore.New(db, sqlstore.MySQL, &sqlstore.Options{Name: "mysqlstore", Table: opts.Table})
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +123,21 @@ const (
 // default. Settings are those of go-sql-driver/mysql, such as tls=true; socket=/run/mysqld/mysqld.sock connects there
 // and not to a host. Open connects once, to fail early; the table is made by Migrate. Nil opts are the defaults.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	db, err := OpenDB(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(db, opts)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenDB connects as [Open] does and returns the database, whose Close closes the connections: for other packages that
+// keep tables by package sqlstore.
+func OpenDB(ctx context.Context, url string) (sqlstore.DB, error) {
 	config, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("mysqlstore: URL: %w", err)
@@ -131,20 +146,16 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if err != nil { // which quotes settings
 		return nil, errors.New("mysqlstore: URL: a setting is refused by go-sql-driver/mysql")
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(maxConns)
-	db.SetMaxIdleConns(maxConns)
-	db.SetConnMaxLifetime(maxLifetime)
-	s, err := newStore(newClient(db, true), opts)
-	if err != nil {
+	handle := sql.OpenDB(connector)
+	handle.SetMaxOpenConns(maxConns)
+	handle.SetMaxIdleConns(maxConns)
+	handle.SetConnMaxLifetime(maxLifetime)
+	db := newDB(handle, true)
+	if err := sqlstore.NewClient("mysqlstore", db).Ping(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
-	if err := s.Ping(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return db, nil
 }
 
 // parseURL makes the driver's configuration of a URL. Its errors name no part of it.

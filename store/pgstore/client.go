@@ -13,8 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
+
+// NewDB returns the database behind a pool, for other packages that keep tables by package sqlstore. The pool stays the
+// caller's: Close leaves it open.
+func NewDB(pool *pgxpool.Pool) sqlstore.DB { return &client{pool: pool} }
 
 // client is a pool as a sqlstore.DB.
 type client struct {

@@ -88,7 +88,7 @@ func TestConnectionsAreKilled(t *testing.T) {
 			sent := map[uint64]bool{rec.Version: true} // a write that failed may be applied later
 			for !done.Load() {
 				next := rec
-				next.Version = newVersion()
+				next.Version = store.NewVersion()
 				sent[next.Version] = true
 				err := s.Replace(t.Context(), next, rec.Version)
 				got, loadErr := s.Load(t.Context(), rec.Key)
@@ -215,7 +215,7 @@ func TestSerializable(t *testing.T) {
 					return
 				}
 				next := got
-				next.Version = newVersion()
+				next.Version = store.NewVersion()
 				switch err := s.Replace(t.Context(), next, got.Version); {
 				case err == nil:
 					won.Add(1)

@@ -3,8 +3,6 @@ package pgstore_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,17 +81,11 @@ func run(tb testing.TB, statements ...string) {
 // table returns the name of a table that nobody else has.
 func table() string { return "t_" + strings.ToLower(rand.Text()) }
 
-func newVersion() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return max(1, binary.BigEndian.Uint64(b[:])&math.MaxInt64)
-}
-
 // newRecord returns a live record of a principal.
 func newRecord(principal string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: newVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
+		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
 	}
 }

@@ -47,7 +47,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // Options are the settings of a Store. The zero value is the default.
@@ -85,7 +85,7 @@ func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx
 // Ping returns nil if the database answers: for a check of the application's health.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
 
-// Close closes the pool, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// Close closes the pool, if [Open] has made the Store. It waits for calls in flight; later ones fail. It may be
 // called again.
 func (s *Store) Close() error { return s.engine.Close() }
 
@@ -95,22 +95,33 @@ func New(pool *pgxpool.Pool, opts *Options) (*Store, error) {
 	if pool == nil {
 		return nil, errors.New("pgstore: the pool is nil")
 	}
-	return newStore(&client{pool: pool}, opts)
+	return newStore(NewDB(pool), opts)
 }
 
-func newStore(c *client, opts *Options) (*Store, error) {
+func newStore(db sqlstore.DB, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
 	dialect := sqlstore.Postgres
 	if opts.Unlogged {
-		dialect = dialect.Unlogged()
+		dialect.Steps = unlogged(dialect.Steps)
 	}
-	s, err := sqlstore.New("pgstore", c, dialect, opts.Table)
+	s, err := sqlstore.New(db, dialect, &sqlstore.Options{Name: "pgstore", Table: opts.Table})
 	if err != nil {
 		return nil, err
 	}
 	return &Store{s}, nil
+}
+
+// unlogged returns the steps with a table that the server does not write to its log.
+func unlogged(steps [][]string) [][]string {
+	changed := make([][]string, len(steps))
+	for i, step := range steps {
+		for _, statement := range step {
+			changed[i] = append(changed[i], strings.Replace(statement, "CREATE TABLE", "CREATE UNLOGGED TABLE", 1))
+		}
+	}
+	return changed
 }
 
 // maxConns is the size of a pool where the URL names none. A statement takes well under a millisecond: so many at once
@@ -126,6 +137,21 @@ const connectTimeout = 5 * time.Second
 // (PGHOST, PGPASSWORD, ...) say. Open connects once, to fail early; the table is made by Migrate. Nil opts are the
 // defaults.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	db, err := OpenDB(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(db, opts)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenDB connects as [Open] does and returns the database, whose Close closes the connections: for other packages that
+// keep tables by package sqlstore.
+func OpenDB(ctx context.Context, url string) (sqlstore.DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil { // which quotes the URL
 		return nil, errors.New("pgstore: the URL can't be read: it is postgres://user:password@host:port/database?setting=value, " +
@@ -141,14 +167,10 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: open: %w", clean(err))
 	}
-	s, err := newStore(&client{pool: pool, own: true}, opts)
-	if err != nil {
-		pool.Close()
+	db := &client{pool: pool, own: true}
+	if err := sqlstore.NewClient("pgstore", db).Ping(ctx); err != nil {
+		db.Close()
 		return nil, err
 	}
-	if err := s.Ping(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return db, nil
 }

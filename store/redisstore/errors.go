@@ -32,30 +32,37 @@ var hints = map[string]string{
 	"WRONGPASS":   "the user name or the password is wrong",
 }
 
-// failed turns an error of rueidis into one of ours, without what it may tell about keys.
+// failed returns an error of rueidis as one of this package.
 func failed(op string, err error) error {
 	if absent(err) {
 		return store.ErrNotFound
 	}
+	return fmt.Errorf("redisstore: %s: %w", op, Clean(err))
+}
+
+// Clean returns an error that describes err, an error of rueidis, without what its text may contain of keys and values. Of
+// an error of the server it keeps the code, with a hint at what helps; of others the errors of contexts and of package
+// net. It is for packages that store something beside sessions with the same client.
+func Clean(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("redisstore: %s: %w", op, err)
+		return err
 	}
 	if errors.Is(err, rueidis.ErrClosing) {
-		return fmt.Errorf("redisstore: %s: the client is closed, or can't connect", op)
+		return errors.New("the client is closed, or can't connect")
 	}
 	if code := codeOf(err); code != "" {
 		hint := hints[code]
 		if hint == "" {
 			hint = "see the server's log"
 		}
-		return fmt.Errorf("redisstore: %s: the server answers %s: %s", op, code, hint)
+		return fmt.Errorf("the server answers %s: %s", code, hint)
 	}
-	// An error of package net tells addresses; others that come here are io.EOF, TLS's and our own.
+	// An error of package net contains addresses; others that come here are io.EOF, those of TLS and our own.
 	var network *net.OpError
 	if errors.As(err, &network) {
-		err = network
+		return network
 	}
-	return fmt.Errorf("redisstore: %s: %w", op, err)
+	return err
 }
 
 // absent says that a key has no value, or one of a type that is not ours: no record in either case.

@@ -44,7 +44,7 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 // may miss or repeat the records that move.
 func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		nodes, err := s.masters(ctx)
+		nodes, err := Masters(ctx, s.client)
 		if err != nil {
 			yield(store.Record{}, failed("list", err))
 			return
@@ -195,12 +195,13 @@ func (s *Store) ask(
 
 var withoutDataText = strconv.Itoa(withoutData - 1)
 
-// masters returns the nodes that hold the records. Of a cluster they have to be all: a listing that leaves out the
-// records of a node would look whole.
-func (s *Store) masters(ctx context.Context) ([]rueidis.Client, error) {
+// Masters returns the nodes of client that hold data: the only one, or all masters of a cluster, for commands such as SCAN.
+// It fails if a master can't be reached, since a list without that master's keys would look complete. The error is one of
+// rueidis: see [Clean].
+func Masters(ctx context.Context, client rueidis.Client) ([]rueidis.Client, error) {
 	var masters []rueidis.Client
-	for _, node := range s.client.Nodes() {
-		if s.client.Mode() != rueidis.ClientModeCluster {
+	for _, node := range client.Nodes() {
+		if client.Mode() != rueidis.ClientModeCluster {
 			return []rueidis.Client{node}, nil
 		}
 		// HELLO without arguments changes nothing and needs no permission that ROLE or INFO would.
@@ -211,7 +212,7 @@ func (s *Store) masters(ctx context.Context) ([]rueidis.Client, error) {
 			}
 		}
 	}
-	info, err := s.client.Do(ctx, s.client.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
+	info, err := client.Do(ctx, client.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
 	if err != nil {
 		return nil, err
 	}

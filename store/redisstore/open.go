@@ -96,16 +96,9 @@ func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if opts != nil {
 		settings = *opts
 	}
-	option, err := parseURL(url, &settings)
+	client, err := dial(ctx, url, &settings)
 	if err != nil {
-		return nil, fmt.Errorf("redisstore: URL: %w", err)
-	}
-	if err := settings.check(); err != nil {
 		return nil, err
-	}
-	client, err := dial(ctx, option)
-	if err != nil {
-		return nil, failed("connect", err)
 	}
 	s, err := New(client, &settings)
 	if err != nil {
@@ -116,8 +109,31 @@ func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// dial returns when ctx ends; what goes on behind it then ends with dialTimeout.
-func dial(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
+// Dial connects as [Open] does and returns the client, which the caller closes: for packages that store something beside
+// sessions. It tries nothing, so that it needs no permission. The client sends no command again, and the parameters prefix
+// and replicas are unknown.
+func Dial(ctx context.Context, url string) (rueidis.Client, error) { return dial(ctx, url, nil) }
+
+// dial sets in opts, unless they are nil, what the URL says about the store.
+func dial(ctx context.Context, url string, opts *Options) (rueidis.Client, error) {
+	option, err := parseURL(url, opts)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: URL: %w", err)
+	}
+	if opts != nil {
+		if err := opts.check(); err != nil {
+			return nil, err
+		}
+	}
+	client, err := newClient(ctx, option)
+	if err != nil {
+		return nil, failed("connect", err)
+	}
+	return client, nil
+}
+
+// newClient returns when ctx ends; the attempt that it leaves behind ends with dialTimeout.
+func newClient(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, error) {
 	var client rueidis.Client
 	var err error
 	done := make(chan struct{})

@@ -22,9 +22,10 @@ import (
 //	    41      1  kind
 //	    42      2  bytes of the principal
 //	    44      2  bytes of the label
-//	    46      1  bytes of MovedTo
-//	    47      1  bytes of the handle
-//	    48         principal, label, MovedTo, handle, data
+//	    46      2  bytes of Public
+//	    48      1  bytes of MovedTo
+//	    49      1  bytes of the handle
+//	    50         principal, label, MovedTo, handle, Public, data
 //
 // Numbers are big-endian. The scripts know the offsets up to 41, and that of the principal and its length.
 const (
@@ -35,10 +36,10 @@ const (
 	offsetExpires = 25
 	offsetCreated = 33
 	offsetKind    = 41
-	headerSize    = 48
+	headerSize    = 50
 
 	// withoutData is how many bytes hold every field but Data, at most.
-	withoutData = headerSize + 2*store.MaxKey + store.MaxPrincipal + store.MaxLabel
+	withoutData = headerSize + 2*store.MaxKey + store.MaxPrincipal + store.MaxLabel + store.MaxPublic
 )
 
 var be = binary.BigEndian
@@ -47,7 +48,7 @@ var be = binary.BigEndian
 // stands behind it. Without a principal there is no index time, and all is in the first part: that spares the server the
 // joining.
 func pack(rec *store.Record) (head, indexed, rest string) {
-	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Data))
+	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data))
 	b[0] = format
 	be.PutUint64(b[1:], rec.Version)
 	putTime(b[offsetSeen:], rec.LastSeenAt)
@@ -56,12 +57,14 @@ func pack(rec *store.Record) (head, indexed, rest string) {
 	b[offsetKind] = byte(rec.Kind)
 	be.PutUint16(b[42:], uint16(len(rec.Principal)))
 	be.PutUint16(b[44:], uint16(len(rec.Label)))
-	b[46] = byte(len(rec.MovedTo))
-	b[47] = byte(len(rec.Handle))
+	be.PutUint16(b[46:], uint16(len(rec.Public)))
+	b[48] = byte(len(rec.MovedTo))
+	b[49] = byte(len(rec.Handle))
 	b = append(b, rec.Principal...)
 	b = append(b, rec.Label...)
 	b = append(b, rec.MovedTo...)
 	b = append(b, rec.Handle...)
+	b = append(b, rec.Public...)
 	b = append(b, rec.Data...)
 	text := rueidis.BinaryString(b) // b is not changed any more
 	if rec.Principal == "" {
@@ -70,20 +73,21 @@ func pack(rec *store.Record) (head, indexed, rest string) {
 	return text[:offsetIndexed], text[offsetIndexed:offsetSeen], text[offsetSeen:]
 }
 
-// unpack returns the record in b, which was stored under key. Its Data is part of b. It returns false if b is no record.
+// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b is no record.
 func unpack(key string, b []byte) (rec store.Record, ok bool) {
 	if len(b) < headerSize || b[0] != format {
 		return rec, false
 	}
-	lengths := [...]int{int(be.Uint16(b[42:])), int(be.Uint16(b[44:])), int(b[46]), int(b[47])}
-	data := headerSize
+	lengths := [...]int{int(be.Uint16(b[42:])), int(be.Uint16(b[44:])), int(b[48]), int(b[49])}
+	public := headerSize
 	for _, n := range lengths {
-		data += n
+		public += n
 	}
+	data := public + int(be.Uint16(b[46:]))
 	if data > len(b) {
 		return rec, false
 	}
-	texts := string(b[headerSize:data])
+	texts := string(b[headerSize:public])
 	next := func(n int) (text string) {
 		text, texts = texts[:n], texts[n:]
 		return text
@@ -99,6 +103,7 @@ func unpack(key string, b []byte) (rec store.Record, ok bool) {
 		Label:      next(lengths[1]),
 		MovedTo:    next(lengths[2]),
 		Handle:     next(lengths[3]),
+		Public:     b[public:data:data],
 		Data:       b[data:],
 	}, true
 }
@@ -136,7 +141,7 @@ func check(key string) error {
 	return nil
 }
 
-// checkRecord refuses texts that are longer than the contract allows: the header has no room for their length.
+// checkRecord refuses fields that are longer than the contract allows: the header has no room for their lengths.
 func checkRecord(rec *store.Record) error {
 	if err := check(rec.Key); err != nil {
 		return err
@@ -147,6 +152,7 @@ func checkRecord(rec *store.Record) error {
 	}{
 		{"Principal", len(rec.Principal), store.MaxPrincipal},
 		{"Label", len(rec.Label), store.MaxLabel},
+		{"Public", len(rec.Public), store.MaxPublic},
 		{"MovedTo", len(rec.MovedTo), store.MaxKey},
 		{"Handle", len(rec.Handle), store.MaxKey},
 		{"Data", len(rec.Data), maxData},

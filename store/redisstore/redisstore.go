@@ -117,7 +117,7 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 }
 
 // Close closes the connections of a Store that Open made, and does nothing to others. It waits for what calls that were
-// given up have left behind (see Options.Replicas). Calls under way may fail. The error is always nil, also when the Store
+// given up have left behind (see Options.Replicas). Calls in flight may fail. The error is always nil, also when the Store
 // was closed before.
 func (s *Store) Close() error {
 	if s.owned {

@@ -74,10 +74,10 @@ return answer`}
 
 // touch takes: format and version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time. PEXPIRE stands
 // first for a server that has reached maxmemory: it stores nothing.
-var touchScript = script{"94c1c5fb6f1c7b7c2c0cfeb9be7c639b7cfd9c08", `local key, call = KEYS[1], redis.call
-local head = call('GETRANGE', key, 0, 47)
+var touchScript = script{"0b2e8233631105483ebbcd98bf2311d93df1c0a5", `local key, call = KEYS[1], redis.call
+local head = call('GETRANGE', key, 0, 49)
 if string.sub(head, 1, 9) ~= ARGV[1] then
-  if #head < 48 or string.byte(head) ~= 1 then return 0 end
+  if #head < 50 or string.byte(head) ~= 1 then return 0 end
   return 2
 end
 if ARGV[3] == '0' then
@@ -89,7 +89,7 @@ if indexed ~= '\0\0\0\0\0\0\0\0' then
   if indexed < ARGV[4] then indexed = ARGV[4] end
   local t = call('TIME')
   if t[1] * 1000 + t[2] / 1000 + ARGV[3] > struct.unpack('>I8', indexed) then
-    return {4, call('GETRANGE', key, 48, 47 + struct.unpack('>I2', head, 43))}
+    return {4, call('GETRANGE', key, 50, 49 + struct.unpack('>I2', head, 43))}
   end
 end
 call('PEXPIRE', key, ARGV[3])
@@ -98,12 +98,12 @@ return 1`}
 
 // delete takes nothing and answers {1, index time, principal} if the record has an entry. Whatever is there goes, also
 // what is no record (pcall: nor a string).
-var deleteScript = script{"0474811d76a5fbe8090b16507f2f83d0e7e5df26", `local head = redis.pcall('GETRANGE', KEYS[1], 0, 47)
+var deleteScript = script{"edec532529adca08f627665c692c40ec5bfeff5a", `local head = redis.pcall('GETRANGE', KEYS[1], 0, 49)
 local answer = 1
-if type(head) == 'string' and #head == 48 and string.byte(head) == 1 then
+if type(head) == 'string' and #head == 50 and string.byte(head) == 1 then
   local principal = struct.unpack('>I2', head, 43)
   if principal > 0 then
-    answer = {1, string.sub(head, 10, 17), redis.call('GETRANGE', KEYS[1], 48, 47 + principal)}
+    answer = {1, string.sub(head, 10, 17), redis.call('GETRANGE', KEYS[1], 50, 49 + principal)}
   end
 end
 redis.call('DEL', KEYS[1])

@@ -48,7 +48,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	create(t, s, newRecord("bob"))
 	next := kept[0]
-	next.Version = newVersion()
+	next.Version = store.NewVersion()
 	if err := s.Replace(t.Context(), next, kept[0].Version); err != nil {
 		t.Errorf("Replace when there is room again: %v", err)
 	}

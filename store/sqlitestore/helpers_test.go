@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/binary"
-	"math"
 	"path/filepath"
 	"testing"
 	"time"
@@ -47,17 +45,11 @@ func database(tb testing.TB, path string) *sql.DB {
 	return db
 }
 
-func newVersion() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return max(1, binary.BigEndian.Uint64(b[:])&math.MaxInt64)
-}
-
 // newRecord returns a live record of a principal.
 func newRecord(principal string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: newVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
+		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
 	}
 }

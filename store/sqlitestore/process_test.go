@@ -75,7 +75,7 @@ func increment(path string) error {
 			return err
 		}
 		old := rec.Version
-		rec.Version, rec.Data = newVersion(), append(rec.Data, 0)
+		rec.Version, rec.Data = store.NewVersion(), append(rec.Data, 0)
 		switch err := s.Replace(ctx, rec, old); {
 		case err == nil:
 			done++

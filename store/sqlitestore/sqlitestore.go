@@ -48,7 +48,7 @@ import (
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/internal/sqlstore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // Options are the settings of a Store. The zero value is the default.
@@ -67,10 +67,7 @@ type Options struct {
 
 // Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
 // for concurrent use. Make one with [New] or [Open].
-type Store struct {
-	engine
-	client *client
-}
+type Store struct{ engine }
 
 // engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
 type engine = *sqlstore.Store
@@ -89,7 +86,7 @@ func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx
 // Ping returns nil if the database answers: for a check of the application's health.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
 
-// Close closes the file, if [Open] has made the Store. It waits for calls that are under way; later ones fail. It may be
+// Close closes the file, if [Open] has made the Store. It waits for calls in flight; later ones fail. It may be
 // called again.
 func (s *Store) Close() error { return s.engine.Close() }
 
@@ -100,23 +97,38 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlitestore: the database is nil")
 	}
-	return newStore(newClient(db, db, false), opts)
+	return newStore(NewDB(db), opts)
 }
 
-func newStore(c *client, opts *Options) (*Store, error) {
+func newStore(db sqlstore.DB, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
-	s, err := sqlstore.New("sqlitestore", c, sqlstore.SQLite, opts.Table)
+	s, err := sqlstore.New(db, sqlstore.SQLite, &sqlstore.Options{Name: "sqlitestore", Table: opts.Table})
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s, c}, nil
+	return &Store{s}, nil
 }
 
 // Open returns a Store of the file that url names, as "sqlite:PATH" or by its path alone, and makes the file if it isn't
 // there, though not its folder; the table is made by Migrate. Nil opts are the defaults. Close closes the file.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
+	db, err := OpenDB(ctx, url, opts)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(db, opts)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenDB opens a file as [Open] does and returns the database, whose Close closes the file: for other packages that keep
+// tables by package sqlstore. Of opts it uses Sync alone; nil opts are the defaults.
+func OpenDB(ctx context.Context, url string, opts *Options) (sqlstore.DB, error) {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if path == "" || strings.HasPrefix(path, ":") || strings.ContainsRune(path, 0) {
 		return nil, errors.New(`sqlitestore: the URL names no file: it is "sqlite:PATH"; for sessions in memory there is memstore`)
@@ -131,20 +143,15 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
-	c, err := connect(path, opts.Sync)
+	db, err := connect(path, opts.Sync)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", clean(err))
 	}
-	s, err := newStore(c, opts)
-	if err != nil {
-		c.Close()
+	if err := sqlstore.NewClient("sqlitestore", db).Ping(ctx); err != nil {
+		db.Close()
 		return nil, err
 	}
-	if err := s.Ping(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return db, nil
 }
 
 // creating keeps files that create has open apart from those that SQLite has: closing one ends all of a process's locks
@@ -170,7 +177,7 @@ const busyTimeout = 1000
 
 // connect makes the connections: one that writes, so that the writers of this process stand in a queue and not in each
 // other's way, and several that read.
-func connect(path string, full bool) (*client, error) {
+func connect(path string, full bool) (sqlstore.DB, error) {
 	level := "NORMAL"
 	if full {
 		level = "FULL"
@@ -194,5 +201,5 @@ func connect(path string, full bool) (*client, error) {
 	readers := max(2, runtime.GOMAXPROCS(0))
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return newClient(read, write, true), nil
+	return newDB(read, write, true), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/sqlitestore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // Nobody else can read a file that Open makes, whatever the umask.
@@ -131,8 +132,22 @@ func TestMigrateAtOnce(t *testing.T) {
 func TestSync(t *testing.T) {
 	t.Parallel()
 	for full, want := range map[bool]int{false: 1, true: 2} {
-		s := open(t, file(t), &sqlitestore.Options{Sync: full})
-		read, write := sqlitestore.Levels(t, s)
+		db, err := sqlitestore.OpenDB(t.Context(), file(t), &sqlitestore.Options{Sync: full})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		level := func(c sqlstore.Conn) (n int) {
+			err := c.Query(t.Context(), "PRAGMA synchronous", func(scan func(...any) error) error { return scan(&n) })
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		read, write := level(db), 0
+		if err := db.Exclusive(t.Context(), "", func(c sqlstore.Conn) error { write = level(c); return nil }); err != nil {
+			t.Error(err)
+		}
 		if read != want || write != want {
 			t.Errorf("Sync %t: got the levels %d for readers and %d for writers, want %d", full, read, write, want)
 		}
@@ -165,7 +180,7 @@ func TestLockIsHeld(t *testing.T) {
 	}
 	waiting := make(chan error)
 	next := rec
-	next.Version = newVersion()
+	next.Version = store.NewVersion()
 	go func() { waiting <- s.Replace(t.Context(), next, rec.Version) }()
 	if _, err := conn.ExecContext(t.Context(), "COMMIT"); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ type clause struct {
 	run      func(p *probe, a, b store.Store)
 	about    topic
 	alone    bool // counts what other subtests would change, or needs the processors for itself
+	waits    bool // for a record to expire, and does little besides
 	twoOpens bool // holds between two opens of the same data as well: then b is another store than a
 	realTime bool // can't run in a bubble
 }
@@ -36,14 +37,15 @@ const (
 	aboutEviction
 	aboutMaxData
 	aboutReopening
+	aboutWrapping
 )
 
 // clauses is the whole suite.
 var clauses = slices.Concat(
 	declarationClauses, createClauses, replaceClauses, touchClauses, deleteClauses,
-	fieldClauses, textClauses, dataClauses, keyClauses,
+	fieldClauses, textClauses, publicClauses, dataClauses, keyClauses,
 	expiryClauses, raceClauses, contextClauses, errorClauses,
-	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, promiseClauses,
+	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, wrapperClauses, promiseClauses,
 )
 
 // reporter is where the findings of a clause go: a subtest, or a list when the suite itself is under test.

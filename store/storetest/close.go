@@ -39,10 +39,10 @@ func closeTwice(p *probe, _, _ store.Store) {
 
 // closer returns the Close of s, nil if it has none: the contract does not ask for one.
 func closer(s store.Store) func() error {
-	switch c := s.(type) {
-	case io.Closer:
+	if c, ok := store.As[io.Closer](s); ok {
 		return c.Close
-	case interface{ Close() }:
+	}
+	if c, ok := store.As[interface{ Close() }](s); ok {
 		return func() error { c.Close(); return nil }
 	}
 	return nil
@@ -97,7 +97,7 @@ func (p *probe) useAndClose(ctx context.Context, s store.Store) {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(i)*10*time.Microsecond)
 		defer cancel()
 		_, _ = s.Load(ctx, rec.Key) // an error is as good
-		_ = s.Replace(ctx, changed(rec), newVersion())
+		_ = s.Replace(ctx, changed(rec), store.NewVersion())
 	})
 	if !p.cfg.noIndex {
 		for _, l := range listings(p.lister(s), rec.Principal) {

@@ -25,7 +25,7 @@ var contextClauses = []clause{{
 
 var errorClauses = []clause{{
 	name: "ErrorsKeepSecrets",
-	rule: "errors never contain a key, a principal, a label or data: they end in logs, and who reads the log must not learn " +
+	rule: "errors never contain a key, a principal, a label, a public attribute or data: they end in logs, and who reads the log must not learn " +
 		"from it whose session is where. Mind the texts of the operating system and of client libraries (file names, keys).",
 	run: errorsKeepSecrets,
 }}
@@ -51,8 +51,8 @@ func endedContextIsAnError(p *probe, a, _ store.Store) {
 		p.failed(err, "Load of nothing"+what)
 		p.failed(a.Create(ctx, fresh), "Create"+what)
 		p.failed(a.Create(ctx, rec), "Create of a taken key"+what)
-		p.failed(a.Replace(ctx, changed(rec), newVersion()), "Replace of another version"+what)
-		p.failed(a.Touch(ctx, rec.Key, newVersion(), now(), rec.ExpiresAt), "Touch of another version"+what)
+		p.failed(a.Replace(ctx, changed(rec), store.NewVersion()), "Replace of another version"+what)
+		p.failed(a.Touch(ctx, rec.Key, store.NewVersion(), now(), rec.ExpiresAt), "Touch of another version"+what)
 		p.failed(a.Replace(ctx, changed(rec), rec.Version), "Replace"+what)
 		p.failed(a.Touch(ctx, rec.Key, rec.Version, now(), rec.ExpiresAt), "Touch"+what)
 		p.failed(a.Delete(ctx, rec.Key), "Delete"+what)
@@ -92,13 +92,15 @@ func cancelledCallsLeaveNoLock(p *probe, a, b store.Store) {
 func errorsKeepSecrets(p *probe, a, _ store.Store) {
 	rec := newRecord()
 	rec.Label = "label-" + newKey()
+	rec.Public = []byte(`{"public":"` + newKey() + `"}`)
 	rec.Data = []byte("data-" + newKey())
 	p.create(a, rec)
 	other := rec
-	other.Version = newVersion()
+	other.Version = store.NewVersion()
 	check := func(err error, what string) {
 		for field, secret := range map[string]string{
-			"key": rec.Key, "principal": rec.Principal, "label": rec.Label, "handle": rec.Handle, "data": string(rec.Data),
+			"key": rec.Key, "principal": rec.Principal, "label": rec.Label, "handle": rec.Handle,
+			"public attributes": string(rec.Public), "data": string(rec.Data),
 		} {
 			if err != nil && tells(err, secret) {
 				p.Errorf("the error of %s contains the record's %s", what, field)
@@ -109,9 +111,9 @@ func errorsKeepSecrets(p *probe, a, _ store.Store) {
 		_, err := a.Load(ctx, rec.Key)
 		check(err, "Load"+what)
 		check(a.Create(ctx, rec), "Create"+what)
-		check(a.Replace(ctx, rec, newVersion()), "Replace"+what)
-		check(a.Touch(ctx, rec.Key, newVersion(), now(), rec.ExpiresAt), "Touch"+what)
-		if l, ok := a.(store.Lister); ok {
+		check(a.Replace(ctx, rec, store.NewVersion()), "Replace"+what)
+		check(a.Touch(ctx, rec.Key, store.NewVersion(), now(), rec.ExpiresAt), "Touch"+what)
+		if l, ok := store.As[store.Lister](a); ok {
 			for _, err := range l.Principal(ctx, rec.Principal) {
 				check(err, "Principal"+what)
 			}

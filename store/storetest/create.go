@@ -58,13 +58,13 @@ var deleteClauses = []clause{{
 }}
 
 func declaresWhatItIs(p *probe, a, _ store.Store) {
-	if _, is := a.(store.Lister); is == p.cfg.noIndex {
+	if _, is := store.As[store.Lister](a); is == p.cfg.noIndex {
 		p.Errorf("%T: is a store.Lister: %v, declares NoIndex: %v", a, is, p.cfg.noIndex)
 	}
-	if _, is := a.(store.Sweeper); is == p.cfg.ownExpiry {
+	if _, is := store.As[store.Sweeper](a); is == p.cfg.ownExpiry {
 		p.Errorf("%T: is a store.Sweeper: %v, declares OwnExpiry: %v", a, is, p.cfg.ownExpiry)
 	}
-	if _, is := a.(store.Evicter); is != (p.cfg.bounded != nil) {
+	if _, is := store.As[store.Evicter](a); is != (p.cfg.bounded != nil) {
 		p.Errorf("%T: is a store.Evicter: %v, has an option Bounded to test it: %v", a, is, p.cfg.bounded != nil)
 	}
 }

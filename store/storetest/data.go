@@ -32,7 +32,7 @@ var dataClauses = []clause{{
 	run:  givenBytesAreNotKept,
 }, {
 	name: "ReturnedBytesAreTheCallers",
-	rule: "the bytes that Load returns belong to the caller, up to their capacity: what one request does to its copy must " +
+	rule: "the bytes that Load returns, Public and Data, belong to the caller, up to their capacity: what one request does to its copy must " +
 		"not show in another's.",
 	run: returnedBytesAreTheCallers,
 }}
@@ -111,18 +111,19 @@ func dataOverTheLimit(p *probe, a, _ store.Store) {
 func givenBytesAreNotKept(p *probe, a, _ store.Store) {
 	for _, size := range []int{8, 1000, 100_000} {
 		size = min(size, p.cfg.maxData)
-		rec, want := newRecord(), bytes.Repeat([]byte{'w'}, size)
-		rec.Data = slices.Clone(want)
+		want := newRecord()
+		want.Data = bytes.Repeat([]byte{'w'}, size)
+		rec := cloned(want)
 		p.create(a, rec)
-		scribble(rec.Data)
-		rec.Data = want
-		p.present(a, rec, "after the slice given to Create was written over")
-		next := changed(rec)
-		next.Data = slices.Clone(want)
-		p.replace(a, next, rec.Version)
-		scribble(next.Data)
-		next.Data = want
-		p.present(a, next, "after the slice given to Replace was written over")
+		scribble(rec)
+		p.present(a, want, "after the slices given to Create were written over")
+		version := want.Version
+		want = changed(want)
+		want.Data = bytes.Repeat([]byte{'x'}, size)
+		next := cloned(want)
+		p.replace(a, next, version)
+		scribble(next)
+		p.present(a, want, "after the slices given to Replace were written over")
 	}
 }
 
@@ -135,18 +136,24 @@ func returnedBytesAreTheCallers(p *probe, a, _ store.Store) {
 		p.ok(err, "Load")
 		second, err := a.Load(p.ctx, rec.Key)
 		p.ok(err, "Load")
-		scribble(first.Data)
+		scribble(first)
 		if d := diff(second, rec); d != "" {
 			p.Errorf("a record loaded before another copy was written over: %s", d)
 		}
-		p.present(a, rec, "after a returned slice was written over")
+		p.present(a, rec, "after returned slices were written over")
+		scribble(store.Record{Public: second.Public})
+		if !bytes.Equal(second.Data, rec.Data) {
+			p.Errorf("a record whose Public was written over, up to its capacity: got Data %s, want %s", brief(second.Data), brief(rec.Data))
+		}
 	}
 }
 
-// scribble writes over all of data, also what append would reach.
-func scribble(data []byte) {
-	for i := range data[:cap(data)] {
-		data[:cap(data)][i] = 'X'
+// scribble writes over all bytes of rec, also what append would reach.
+func scribble(rec store.Record) {
+	for _, b := range [][]byte{rec.Public, rec.Data} {
+		for i := range b[:cap(b)] {
+			b[:cap(b)][i] = 'X'
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func (e *evictions) of(recs map[string]store.Record) (n int) {
 func (p *probe) bounded() (store.Store, store.Evicter) {
 	p.Helper()
 	s := p.open(p.cfg.bounded)
-	e, ok := s.(store.Evicter)
+	e, ok := store.As[store.Evicter](s)
 	if !ok {
 		p.Fatalf("%T is no store.Evicter, but the test has an option Bounded", s)
 	}

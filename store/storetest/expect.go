@@ -106,7 +106,7 @@ func (p *probe) absent(s store.Store, key, when string) {
 // lister returns s as a Lister, or ends the clause.
 func (p *probe) lister(s store.Store) store.Lister {
 	p.Helper()
-	l, ok := s.(store.Lister)
+	l, ok := store.As[store.Lister](s)
 	if !ok {
 		p.Fatalf("%T is no store.Lister, and the test does not declare NoIndex", s)
 	}
@@ -116,7 +116,7 @@ func (p *probe) lister(s store.Store) store.Lister {
 // sweeper returns s as a Sweeper, or ends the clause.
 func (p *probe) sweeper(s store.Store) store.Sweeper {
 	p.Helper()
-	sw, ok := s.(store.Sweeper)
+	sw, ok := store.As[store.Sweeper](s)
 	if !ok {
 		p.Fatalf("%T is no store.Sweeper, and the test does not declare OwnExpiry", s)
 	}

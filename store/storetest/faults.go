@@ -3,9 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +61,9 @@ const defaultMaxDelay = time.Second
 // ErrInjected is the error of calls that a [Faulty] store made fail. To its callers it is an error like any other that
 // is not named in the contract: the write may have been applied, or may be later.
 var ErrInjected = errors.New("storetest: injected fault")
+
+// errNoLister is the error of listings if the store behind is no Lister.
+var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if the store wraps another one, give it Unwrap): %w", errors.ErrUnsupported)
 
 // Faulty is a store that fails as the contract of package store allows: writes are applied at most once, but the answer
 // may be an error although they were, or will be. A session.Manager keeps its promises on it.
@@ -290,13 +293,13 @@ func (f *Faulty) Load(ctx context.Context, key string) (rec store.Record, err er
 
 // Create is [store.Store]'s.
 func (f *Faulty) Create(ctx context.Context, rec store.Record) error {
-	rec.Data = slices.Clone(rec.Data) // a late write outlives the call
+	rec = cloned(rec) // a late write outlives the call
 	return f.write(ctx, func(ctx context.Context) error { return f.store.Create(ctx, rec) })
 }
 
 // Replace is [store.Store]'s.
 func (f *Faulty) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	rec.Data = slices.Clone(rec.Data)
+	rec = cloned(rec)
 	return f.write(ctx, func(ctx context.Context) error { return f.store.Replace(ctx, rec, version) })
 }
 
@@ -312,7 +315,7 @@ func (f *Faulty) Delete(ctx context.Context, key string) error {
 
 // Sweep is [store.Sweeper]'s.
 func (f *Faulty) Sweep(ctx context.Context, limit int) (removed int, err error) {
-	s, ok := f.store.(store.Sweeper)
+	s, ok := store.As[store.Sweeper](f.store)
 	if !ok {
 		return 0, nil
 	}
@@ -341,9 +344,9 @@ func (f *Faulty) All(ctx context.Context) iter.Seq2[store.Record, error] {
 
 func (f *Faulty) list(ctx context.Context, records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		l, ok := f.store.(store.Lister)
+		l, ok := store.As[store.Lister](f.store)
 		if !ok {
-			yield(store.Record{}, errors.ErrUnsupported)
+			yield(store.Record{}, errNoLister)
 			return
 		}
 		d := f.draw(ctx)
@@ -373,7 +376,7 @@ func (f *Faulty) list(ctx context.Context, records func(store.Lister) iter.Seq2[
 
 // OnEvict is [store.Evicter]'s. It is never disturbed.
 func (f *Faulty) OnEvict(fn func(store.Record)) (cancel func()) {
-	if e, ok := f.store.(store.Evicter); ok {
+	if e, ok := store.As[store.Evicter](f.store); ok {
 		return e.OnEvict(fn)
 	}
 	return func() {}

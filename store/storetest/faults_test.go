@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -259,8 +260,8 @@ func TestOptionalMethodsAreForwarded(t *testing.T) {
 	t.Parallel()
 	plain := storetest.NewFaulty(struct{ store.Store }{memstore.New(nil)}, storetest.Faults{})
 	for _, err := range plain.All(t.Context()) {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("got %v, want ErrUnsupported: the store behind is no Lister", err)
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "give it Unwrap") {
+			t.Errorf("got %v, want ErrUnsupported with advice: the store behind is no Lister", err)
 		}
 	}
 	if n, err := plain.Sweep(t.Context(), 1); n != 0 || err != nil {

@@ -105,7 +105,7 @@ func kindsAndTargets(p *probe, a, _ store.Store) {
 		live := newRecord()
 		live.Handle = ""
 		p.create(a, live)
-		rec.Key, rec.Principal, rec.Version = live.Key, live.Principal, newVersion()
+		rec.Key, rec.Principal, rec.Version = live.Key, live.Principal, store.NewVersion()
 		p.replace(a, rec, live.Version)
 		p.present(a, rec, "after Replace by kind "+kind.String())
 		back := changed(live)

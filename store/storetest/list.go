@@ -11,7 +11,7 @@ import (
 
 var listClauses = []clause{{
 	name: "PrincipalListsItsRecords", about: aboutIndex, twoOpens: true,
-	rule: "Principal yields every record of the principal exactly once, with every field but Data, and nobody else's: a " +
+	rule: "Principal yields every record of the principal exactly once, with every field but Data, Public too, and nobody else's: a " +
 		"session that is missing survives \"log out everywhere\".",
 	run: principalListsItsRecords,
 }, {
@@ -40,7 +40,7 @@ var listClauses = []clause{{
 	rule: "records are listed without Data: a page of devices must not read, or show, megabytes of what is in the sessions.",
 	run:  listingOmitsData,
 }, {
-	name: "ListingOmitsExpired", about: aboutIndex, twoOpens: true,
+	name: "ListingOmitsExpired", about: aboutIndex, twoOpens: true, waits: true,
 	rule: "expired records are not listed, before any cleanup has run: a page of devices shows who is logged in now.",
 	run:  listingOmitsExpired,
 }, {

@@ -85,4 +85,7 @@ var promiseMutants = []mutant{{
 }, {
 	name: "promises: cuts data off at 64 KiB", caught: []string{"P9LargestSession"},
 	open: writing(func(rec *store.Record) { rec.Data = rec.Data[:min(len(rec.Data), 1<<16-1)] }),
+}, {
+	name: "promises: loses what is public at a change", caught: []string{"P1AttributesBelongToTheSession"},
+	open: replacing(func(_, rec store.Record) store.Record { rec.Public = nil; return rec }),
 }}

@@ -21,6 +21,7 @@ type config struct {
 	coarse     time.Duration
 	maxData    int
 	bounded    func(testing.TB) store.Store
+	wrap       func(store.Store) store.Store // of Wrapper
 	except     map[string]string
 	limit      time.Duration // of one clause
 	out        reporter      // where findings go; nil: the subtest
@@ -101,6 +102,8 @@ func (cfg *config) wants(c clause) bool {
 		return cfg.maxData < mebibyte
 	case aboutReopening:
 		return !cfg.singleOpen
+	case aboutWrapping:
+		return cfg.wrap != nil
 	}
 	return true
 }

@@ -19,7 +19,7 @@ import (
 
 // The promises of package session that need a real store's semantics, run through real Managers: P1 to P10 are numbered
 // as in its documentation. Each clause is an application on three servers, which share the stores under test.
-var promiseClauses = slices.Concat(writePromises, endPromises, faultPromises, dataPromises)
+var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, faultPromises, dataPromises)
 
 // site is one application on several servers: Managers with one key over the same data.
 type site struct {
@@ -78,7 +78,7 @@ func (st *site) counted(kind session.EventKind) (n int) {
 // through returns s as the Managers see it: records made are deleted when the clause ends, and calls can fail.
 func (st *site) through(s store.Store) store.Store {
 	t := through{s, st}
-	if l, ok := s.(store.Lister); ok {
+	if l, ok := store.As[store.Lister](s); ok {
 		return throughLister{t, l}
 	}
 	return t
@@ -136,7 +136,7 @@ func (t through) overtake(key string) bool {
 		return false
 	}
 	was := rec.Version
-	rec.Version = newVersion()
+	rec.Version = store.NewVersion()
 	rec.Data = fmt.Appendf(nil, `{"%s":1,%s`, overtaker, strings.TrimPrefix(string(rec.Data), "{"))
 	err = t.Store.Replace(t.st.p.ctx, rec, was)
 	t.st.p.want(nil, err, "Replace by another request")

@@ -204,7 +204,7 @@ func (p *probe) increment(s store.Store, key string) {
 		p.ok(err, "reading the number in Label")
 		runtime.Gosched() // in memory, too, others come between
 		base := rec.Version
-		rec.Version = newVersion()
+		rec.Version = store.NewVersion()
 		rec.Label = strconv.Itoa(n + 1)
 		err = s.Replace(p.ctx, rec, base)
 		if err == nil {

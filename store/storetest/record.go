@@ -3,9 +3,7 @@ package storetest
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -18,13 +16,6 @@ const hour = time.Hour
 // newKey returns a key that nobody else uses.
 func newKey() string { return "storetest-" + rand.Text() }
 
-// newVersion returns a random version, as the core chooses one for each write.
-func newVersion() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return max(1, binary.BigEndian.Uint64(b[:])&math.MaxInt64)
-}
-
 // now is the present to the millisecond, which is what stores keep.
 func now() time.Time { return time.Now().Truncate(time.Millisecond) }
 
@@ -33,13 +24,14 @@ func newRecord() store.Record {
 	t := now()
 	return store.Record{
 		Key:        newKey(),
-		Version:    newVersion(),
+		Version:    store.NewVersion(),
 		Principal:  "principal-" + rand.Text(),
 		Label:      "Firefox on Windows",
 		CreatedAt:  t.Add(-3 * time.Hour).Add(-7 * time.Millisecond),
 		LastSeenAt: t.Add(-time.Minute).Add(-13 * time.Millisecond),
 		ExpiresAt:  t.Add(hour),
 		Handle:     "handle-" + rand.Text(),
+		Public:     []byte(`{"devices/name":"` + rand.Text() + `"}`),
 		Data:       []byte(`{"visits":1}`),
 	}
 }
@@ -54,12 +46,13 @@ func recordsOf(principal string, n int) []store.Record {
 	return recs
 }
 
-// changed returns what a request makes of rec: another version, label, activity and data.
+// changed returns what a request makes of rec: another version, label, activity, public attribute and data.
 func changed(rec store.Record) store.Record {
-	rec.Version = newVersion()
+	rec.Version = store.NewVersion()
 	rec.Label = "Safari on " + rand.Text()
 	rec.LastSeenAt = rec.LastSeenAt.Add(1234 * time.Millisecond)
 	rec.ExpiresAt = rec.ExpiresAt.Add(1001 * time.Millisecond)
+	rec.Public = []byte(`{"devices/name":"` + rand.Text() + `","seen":1}`)
 	rec.Data = []byte(`{"visits":2,"nonce":"` + rand.Text() + `"}`)
 	return rec
 }
@@ -68,7 +61,7 @@ func changed(rec store.Record) store.Record {
 func retired(rec store.Record, kind store.Kind) store.Record {
 	tomb := store.Record{
 		Key:       rec.Key,
-		Version:   newVersion(),
+		Version:   store.NewVersion(),
 		Principal: rec.Principal,
 		ExpiresAt: now().Add(hour),
 		Kind:      kind,
@@ -86,6 +79,12 @@ var tombstones = []store.Kind{store.Renewed, store.Replaced, store.Ended}
 // withoutData returns rec as listings yield it.
 func withoutData(rec store.Record) store.Record {
 	rec.Data = nil
+	return rec
+}
+
+// cloned returns a record that shares no bytes with rec.
+func cloned(rec store.Record) store.Record {
+	rec.Public, rec.Data = bytes.Clone(rec.Public), bytes.Clone(rec.Data)
 	return rec
 }
 
@@ -111,6 +110,7 @@ func diff(got, want store.Record) string {
 	add("Kind", got.Kind == want.Kind, got.Kind, want.Kind)
 	text("MovedTo", got.MovedTo, want.MovedTo)
 	text("Handle", got.Handle, want.Handle)
+	add("Public", bytes.Equal(got.Public, want.Public), brief(got.Public), brief(want.Public))
 	add("Data", bytes.Equal(got.Data, want.Data), brief(got.Data), brief(want.Data))
 	return strings.Join(d, "; ")
 }

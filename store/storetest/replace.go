@@ -59,7 +59,7 @@ func replaceStoresTheWholeRecord(p *probe, a, b store.Store) {
 	next.CreatedAt = rec.CreatedAt.Add(time.Hour)
 	p.replace(b, next, rec.Version)
 	p.present(a, next, "after Replace")
-	bare := store.Record{Key: rec.Key, Version: newVersion(), Principal: rec.Principal, ExpiresAt: rec.ExpiresAt}
+	bare := store.Record{Key: rec.Key, Version: store.NewVersion(), Principal: rec.Principal, ExpiresAt: rec.ExpiresAt}
 	p.replace(a, bare, next.Version)
 	p.present(b, bare, "after Replace by a record with empty fields")
 	for _, kind := range tombstones {
@@ -87,7 +87,7 @@ func replaceRefusesAnotherVersion(p *probe, a, b store.Store) {
 	rec := newRecord()
 	p.create(a, rec)
 	next := changed(rec)
-	p.want(store.ErrConflict, b.Replace(p.ctx, next, newVersion()), "Replace of a version that never was")
+	p.want(store.ErrConflict, b.Replace(p.ctx, next, store.NewVersion()), "Replace of a version that never was")
 	p.present(a, rec, "after the refused Replace")
 	p.want(store.ErrConflict, b.Replace(p.ctx, next, next.Version), "Replace of the version it brings")
 	p.present(a, rec, "after the refused Replace")
@@ -144,7 +144,7 @@ func touchRefusesAnotherVersion(p *probe, a, b store.Store) {
 	rec := newRecord()
 	p.create(a, rec)
 	later := rec.ExpiresAt.Add(time.Hour)
-	p.want(store.ErrConflict, b.Touch(p.ctx, rec.Key, newVersion(), now(), later), "Touch of a version that never was")
+	p.want(store.ErrConflict, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), later), "Touch of a version that never was")
 	p.present(a, rec, "after the refused Touch")
 	tomb := retired(rec, store.Ended)
 	p.replace(a, tomb, rec.Version)

@@ -38,6 +38,7 @@
 package storetest
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/hipflask/session/store"
@@ -60,19 +61,34 @@ func Run(t *testing.T, open func(testing.TB) store.Store, opts ...Option) {
 	}
 }
 
-// run checks all clauses that apply to so many stores over the same data: first those that have to be alone.
+// run checks all clauses that apply to so many stores over the same data: first those that have to be alone, then those
+// that wait, and then the others. testing runs as many parallel subtests at a time as there are processors. One that
+// waits would keep a place that others could work in; so all that wait run at once, in goroutines of their own.
 func (cfg *config) run(t *testing.T, open func(testing.TB) store.Store, stores int) {
-	for _, alone := range []bool{true, false} {
-		for _, c := range clauses {
-			if c.alone != alone || !cfg.wants(c) || stores > 1 && !c.twoOpens {
-				continue
-			}
-			t.Run(c.name, func(t *testing.T) {
-				if !alone {
-					t.Parallel()
-				}
-				cfg.check(t, c, open, stores)
-			})
+	var alone, waiting, others []clause
+	for _, c := range clauses {
+		switch {
+		case !cfg.wants(c) || stores > 1 && !c.twoOpens:
+		case c.alone:
+			alone = append(alone, c)
+		case c.waits:
+			waiting = append(waiting, c)
+		default:
+			others = append(others, c)
 		}
+	}
+	for _, c := range alone {
+		t.Run(c.name, func(t *testing.T) { cfg.check(t, c, open, stores) })
+	}
+	var wg sync.WaitGroup
+	for _, c := range waiting {
+		wg.Go(func() { t.Run(c.name, func(t *testing.T) { cfg.check(t, c, open, stores) }) })
+	}
+	wg.Wait()
+	for _, c := range others {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg.check(t, c, open, stores)
+		})
 	}
 }

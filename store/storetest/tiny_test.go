@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
 	"errors"
@@ -58,7 +57,7 @@ func (m *medium) at(key string, version uint64) (store.Record, error) {
 
 // put stores a copy of rec. The lock is held.
 func (m *medium) put(rec store.Record) {
-	rec.Data = bytes.Clone(rec.Data)
+	rec = cloned(rec)
 	m.recs[rec.Key] = rec
 	if rec.Principal != "" {
 		if m.index[rec.Principal] == nil {
@@ -86,8 +85,7 @@ func (s *tiny) Load(ctx context.Context, key string) (store.Record, error) {
 	if !ok {
 		return store.Record{}, store.ErrNotFound
 	}
-	rec.Data = bytes.Clone(rec.Data)
-	return rec, nil
+	return cloned(rec), nil
 }
 
 func (s *tiny) Create(ctx context.Context, rec store.Record) error {
@@ -174,7 +172,7 @@ func (s *tiny) list(ctx context.Context, keys func() []string, belongs func(stor
 			s.mu.Lock()
 			rec, ok := s.get(key)
 			s.mu.Unlock()
-			if ok && belongs(rec) && !yield(withoutData(rec), nil) {
+			if ok && belongs(rec) && !yield(cloned(withoutData(rec)), nil) {
 				return
 			}
 		}
@@ -226,7 +224,7 @@ func (m *medium) evict() {
 		m.order = m.order[1:]
 		if rec, ok := m.recs[key]; ok {
 			m.remove(key)
-			gone = append(gone, withoutData(rec))
+			gone = append(gone, withoutData(rec)) // nobody else has it now
 		}
 	}
 	fns := slices.Collect(maps.Values(m.evicted))

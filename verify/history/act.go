@@ -8,6 +8,11 @@ import (
 	"github.com/hipflask/session"
 )
 
+const (
+	attribute = session.Attribute[[]string]("attribute")
+	public    = session.PublicAttribute[string]("public")
+)
+
 // act does one action of a handler.
 func (v *visit) act(a *Action) {
 	if v.written && (v.state == none || a.Verb == Login || a.Verb == Renew) && a.Verb != Sleep {
@@ -51,6 +56,14 @@ func (v *visit) act(a *Action) {
 		t := v.tag()
 		s.SetLabel(t)
 		v.changed(change{kind: put, key: keyLabel, value: t})
+	case Attribute:
+		t := v.tag()
+		attribute.Update(s, func(list []string) []string { return append(list, t) })
+		v.changed(change{kind: extend, key: keyAttribute, value: t})
+	case Public:
+		t := v.tag()
+		public.Set(s, t)
+		v.changed(change{kind: put, key: keyPublic, value: t})
 	case Take:
 		v.take(a.Key)
 	case Save:
@@ -100,6 +113,11 @@ func (v *visit) blind(a *Action) {
 		s.Clear()
 	case Label:
 		s.SetLabel(v.tag())
+	case Attribute:
+		t := v.tag()
+		attribute.Update(s, func(list []string) []string { return append(list, t) })
+	case Public:
+		public.Set(s, v.tag())
 	case Take:
 		if got, ok, err := session.Key[string](name).Take(v.ctx, s); ok {
 			v.find("got %q, %v by Take after an uncertain save", got, err)
@@ -165,6 +183,8 @@ func (v *visit) login(who string) {
 	if was != "" && was != who || v.state == spent {
 		v.scratch, v.pending, v.view = true, nil, data{}
 	}
+	v.pending = append(withoutAttributes(v.pending), change{kind: leave})
+	v.view = apply(v.pending[len(v.pending)-1:], v.view)
 	if v.state == gone {
 		v.state = none
 	}

@@ -4,18 +4,20 @@ import "strings"
 
 // The keys that programs use.
 const (
-	keyA     = iota // set to values that are set once only
-	keyB            // as keyA
-	keyFlag         // set to "on" or "off": values that may be there already
-	keyLog          // appended to, by Update
-	keyCode0        // set once, and taken
-	keyCode1        // as keyCode0
-	keyFlash        // flash messages
-	keyLabel        // the label, which is no value: Clear keeps it, and alone it makes no session
+	keyA         = iota // set to values that are set once only
+	keyB                // as keyA
+	keyFlag             // set to "on" or "off": values that may be there already
+	keyLog              // appended to, by Update
+	keyCode0            // set once, and taken
+	keyCode1            // as keyCode0
+	keyFlash            // flash messages
+	keyLabel            // the label, which is no value: Clear keeps it, and alone it makes no session
+	keyAttribute        // an attribute, appended to by Update: Clear keeps it, Login drops it
+	keyPublic           // a public attribute, set to values that are set once only
 	keys
 )
 
-var keyNames = [keys]string{"a", "b", "flag", "log", "code0", "code1", "_flashes", "label"}
+var keyNames = [keys]string{"a", "b", "flag", "log", "code0", "code1", "_flashes", "label", "attribute", "public"}
 
 // data is what a session holds: a text for each key, "" if the key is absent. Lists are joined by spaces.
 type data [keys]string
@@ -39,6 +41,7 @@ const (
 	extend                   // Update and Flash: append one element
 	drop                     // Flashes: remove the first n elements, or the key if there are no more
 	wipe                     // Clear
+	leave                    // Login, which drops attributes
 )
 
 // change is one change to a session, as the model applies it.
@@ -59,6 +62,8 @@ func (c change) String() string {
 		return keyNames[c.key] + "+=" + c.value
 	case drop:
 		return keyNames[c.key] + "-first"
+	case leave:
+		return "-attributes"
 	}
 	return "clear"
 }
@@ -76,20 +81,27 @@ func apply(changes []change, d data) data {
 			list := strings.Fields(d[c.key])
 			d[c.key] = strings.Join(list[min(c.n, len(list)):], " ")
 		case wipe:
-			d = data{keyLabel: d[keyLabel]}
+			d = data{keyLabel: d[keyLabel], keyAttribute: d[keyAttribute], keyPublic: d[keyPublic]}
+		case leave:
+			d[keyAttribute], d[keyPublic] = "", ""
 		}
 	}
 	return d
 }
 
-// empty reports whether there are no values.
+// empty reports whether there are neither values nor attributes.
 func (d data) empty() bool { return d == data{keyLabel: d[keyLabel]} }
+
+// withoutAttributes leaves out what was done to attributes.
+func withoutAttributes(changes []change) []change {
+	return without(without(changes, keyAttribute), keyPublic)
+}
 
 // without leaves out what was done to key.
 func without(changes []change, key int) []change {
 	var rest []change
 	for _, c := range changes {
-		if c.kind == wipe || c.key != key {
+		if c.kind == wipe || c.kind == leave || c.key != key {
 			rest = append(rest, c)
 		}
 	}

@@ -38,7 +38,7 @@ var principals = []string{"ann", "bob"}
 
 // usual is how often each verb is drawn.
 var usual = [verbs]int{
-	Set: 6, Flag: 2, Delete: 1, Append: 6, Flash: 2, Flashes: 2, Clear: 1, Label: 1, Code: 3, Take: 3, Save: 3, Reload: 1,
+	Set: 6, Flag: 2, Delete: 1, Append: 6, Flash: 2, Flashes: 2, Clear: 1, Label: 1, Attribute: 2, Public: 1, Code: 3, Take: 3, Save: 3, Reload: 1,
 	Login: 3, Renew: 3, Logout: 2, RevokeOthers: 1, Sleep: 5, Write: 1,
 }
 

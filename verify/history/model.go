@@ -168,8 +168,9 @@ func (m *spec) read(s state, o *op) []state {
 }
 
 // target follows the links that a save may follow and returns where it arrives, -1: nowhere. lapse: the session may have
-// expired, or may be under an ID that nobody has. What merely is older than Grace is no excuse to drop changes.
-func (m *spec) target(s state, o *op) (i int, lapse bool) {
+// expired, or may be under an ID that nobody has. What merely is older than Grace is no excuse to drop changes. login: a
+// Login lies on the way, at which attributes stay behind.
+func (m *spec) target(s state, o *op) (i int, lapse, login bool) {
 	who := o.who
 	i = m.local[o.id]
 	for {
@@ -177,18 +178,19 @@ func (m *spec) target(s state, o *op) (i int, lapse bool) {
 		lapse = lapse || (e.kind == live || e.unsure) && m.mayLapse(e, o)
 		switch {
 		case e.kind == absent || e.kind == ended || who != "" && who != e.who:
-			return -1, lapse
+			return -1, lapse, login
 		case e.kind == live:
-			return i, lapse
+			return i, lapse, login
 		case e.kind == replaced && o.verb == opTake:
-			return -1, lapse
+			return -1, lapse, login
 		}
+		login = login || e.kind == replaced
 		who, i = e.who, m.local[e.to]
 	}
 }
 
 func (m *spec) write(s state, o *op) []state {
-	i, lapse := m.target(s, o)
+	i, lapse, login := m.target(s, o)
 	switch {
 	case o.outcome == dropped && (i < 0 || lapse):
 		return []state{s}
@@ -199,9 +201,14 @@ func (m *spec) write(s state, o *op) []state {
 	case i < 0:
 		return nil
 	}
-	e := s[i]
-	e.data = apply(o.changes, e.data)
-	e.seen = m.coarse(o.callAt)
+	e, changes := s[i], o.changes
+	if login {
+		changes = withoutAttributes(changes)
+	}
+	if len(changes) > 0 || !login {
+		e.seen = m.coarse(o.callAt)
+	}
+	e.data = apply(changes, e.data)
 	// A request that was anonymous and follows a login keeps its old view.
 	if e.who == o.who && !o.sees(e.data) {
 		return nil
@@ -210,7 +217,7 @@ func (m *spec) write(s state, o *op) []state {
 }
 
 func (m *spec) take(s state, o *op) []state {
-	i, lapse := m.target(s, o)
+	i, lapse, _ := m.target(s, o)
 	switch {
 	case o.outcome == dropped && (i < 0 || lapse):
 		return []state{s}

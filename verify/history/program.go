@@ -51,6 +51,8 @@ const (
 	Flashes
 	Clear
 	Label
+	Attribute
+	Public
 	Code
 	Take
 	Save
@@ -66,7 +68,7 @@ const (
 	verbs
 )
 
-var verbNames = [verbs]string{"Set", "Flag", "Delete", "Append", "Flash", "Flashes", "Clear", "Label", "Code", "Take", "Save", "Reload",
+var verbNames = [verbs]string{"Set", "Flag", "Delete", "Append", "Flash", "Flashes", "Clear", "Label", "Attribute", "Public", "Code", "Take", "Save", "Reload",
 	"Login", "Renew", "Logout", "RevokeOthers", "Sleep", "Write", "RevokeAll", "Revoke"}
 
 // Action is one call of a handler.

@@ -83,7 +83,9 @@ func (v *visit) conclude(what string, a *attempt, err error) {
 func (v *visit) happened(a *attempt, kind session.EventKind) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return slices.ContainsFunc(v.events[a.events:], func(e session.Event) bool { return e.Kind == kind })
+	return slices.ContainsFunc(v.events[a.events:], func(e session.Event) bool {
+		return e.Kind == kind && e.Key == "" // with one, an attribute alone was dropped
+	})
 }
 
 func (v *visit) concludeEnd(a *attempt, out outcome, known bool) {

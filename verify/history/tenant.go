@@ -57,7 +57,7 @@ func (t *tenant) All(ctx context.Context) iter.Seq2[store.Record, error] {
 
 func (t *tenant) list(records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		l, ok := t.Store.(store.Lister)
+		l, ok := store.As[store.Lister](t.Store)
 		if !ok {
 			yield(store.Record{}, errors.ErrUnsupported)
 			return
@@ -74,7 +74,7 @@ func (t *tenant) list(records func(store.Lister) iter.Seq2[store.Record, error])
 }
 
 func (t *tenant) Sweep(ctx context.Context, limit int) (int, error) {
-	if s, ok := t.Store.(store.Sweeper); ok {
+	if s, ok := store.As[store.Sweeper](t.Store); ok {
 		return s.Sweep(ctx, limit)
 	}
 	return 0, nil

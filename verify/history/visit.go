@@ -248,6 +248,9 @@ func (v *visit) snapshot() data {
 			d[i], _ = session.Key[string](name).Get(v.s)
 		}
 	}
+	list, _ := attribute.Get(v.s)
+	d[keyAttribute] = strings.Join(list, " ")
+	d[keyPublic], _ = public.Get(v.s)
 	d[keyLabel] = v.s.Info().Label
 	if v.state == spent {
 		d[keyLabel] = v.view[keyLabel] // Info is that of the session that took over

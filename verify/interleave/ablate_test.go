@@ -41,7 +41,9 @@ func TestChild(t *testing.T) {
 	runs := 0
 	for _, sc := range selected(t, slices.Concat(scenarios, mixed)) {
 		synctest.Test(t, func(t *testing.T) {
-			r := (&explorer{first: true}).explore(t, &sc, brokenStores[*brokenStore], *limit)
+			o := brokenStores[*brokenStore]
+			o.managers = max(*managers, 0)
+			r := (&explorer{first: true}).explore(t, &sc, o, *limit)
 			runs += r.runs
 			if len(r.bad()) > 0 {
 				f := r.bad()[0]
@@ -55,20 +57,17 @@ func TestChild(t *testing.T) {
 type caught struct{ scenario, runs, finding string }
 
 // Each rule of the protocol is needed: without it, the explorer finds a broken promise. A rule is switched off by a change
-// of the core's source, in an overlay. A change whose place is not in the source any more fails: adapt it.
+// of the core's source, in an overlay, at the line that has the comment "// rule: NAME". An anchor that is missing fails.
 func TestAblations(t *testing.T) {
 	if *child {
 		return
 	}
-	core, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	core := coreFolder(t)
 	var mu sync.Mutex
 	lines := map[string]caught{}
 	for _, a := range ablations {
 		if !*ablate && !a.daily {
-			a.check(t, core)
+			a.edited(t, core)
 			continue
 		}
 		t.Run(a.rule, func(t *testing.T) {
@@ -108,31 +107,10 @@ func tableText(lines map[string]caught) string {
 	return b.String()
 }
 
-// sources returns the changed files.
-func (a *ablation) check(t *testing.T, core string) map[string]string {
-	files := map[string]string{}
-	for _, e := range a.edits {
-		name := filepath.Join(core, e.file)
-		text, ok := files[name]
-		if !ok {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text = string(b)
-		}
-		if n := strings.Count(text, e.old); n != 1 {
-			t.Errorf("%s: %s has the text %q %d times, want once: adapt the ablation", a.rule, e.file, e.old, n)
-		}
-		files[name] = strings.Replace(text, e.old, e.new, 1)
-	}
-	return files
-}
-
 func (a *ablation) run(t *testing.T, core string) (c caught) {
 	dir := t.TempDir()
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for name, text := range a.check(t, core) {
+	for name, text := range a.edited(t, core) {
 		changed := filepath.Join(dir, filepath.Base(name))
 		if err := os.WriteFile(changed, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -152,7 +130,7 @@ func (a *ablation) run(t *testing.T, core string) (c caught) {
 	}
 	scenario := "^" + regexp.QuoteMeta(a.scenario) + "$"
 	args := []string{"test", "-v", "-vet=off", "-count=1", "-run=^TestChild$", "-overlay=" + file, ".",
-		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-faults=%d", a.faults)}
+		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-managers=%d", a.managers), fmt.Sprintf("-faults=%d", a.faults)}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -66,6 +66,11 @@ func (w *world) checkRecord(k int8, given bool) {
 			w.broken("PRINCIPAL: write crossed principals")
 		}
 	}
+	for i, q := range w.q {
+		if v.attributes>>i&1 == 1 && q.life != login && q.loaded >= 0 && w.session[k] != w.session[q.loaded] {
+			w.broken("PRINCIPAL: an attribute followed into a login")
+		}
+	}
 	if v.old && w.scenario.principal != 0 && principal != w.scenario.principal && given {
 		w.broken("PRINCIPAL: data crossed principals")
 	}
@@ -147,7 +152,7 @@ func (w *world) checkAvailable(q *request) {
 	for _, p := range w.q {
 		revoked = revoked || p.revokes() && (q.life == login || q.life == renew)
 	}
-	if q.hurt == 0 && !revoked {
+	if q.hurt == 0 && !revoked && !w.shared(q) {
 		w.broken("AVAILABLE: 503 though no store call of the request failed")
 	}
 	alone := w.pending == nil
@@ -157,6 +162,17 @@ func (w *world) checkAvailable(q *request) {
 	if alone && q.hurt == 1 && q.lost {
 		w.broken("AVAILABLE: 503 though the store had what was to be saved, and nobody else wrote")
 	}
+}
+
+// shared reports whether a store call failed of another request to the same process, whose save may have done that of q as
+// well.
+func (w *world) shared(q *request) bool {
+	for _, p := range w.q {
+		if p != q && p.i%len(w.managers) == q.i%len(w.managers) && p.hurt > 0 && q.shareable() && p.shareable() {
+			return true
+		}
+	}
+	return false
 }
 
 // checkEnd holds the rules about what is left when all requests have been answered.
@@ -209,11 +225,16 @@ func (w *world) reachable(k int8) bool {
 }
 
 func (w *world) checkSaved(i int, q *request) {
-	hasSet, hasUpdate := q.set, q.update
-	if q.out != saved {
-		hasSet, hasUpdate = q.setSaved, q.updateSaved // it was answered, though the rest failed
+	if q.flag && q.out == saved && !q.before.flag && q.target >= 0 { // who removed it did so before q was sent
+		if e, _ := w.lineage(q.target); w.live(e) && !w.entries[e].value.flag {
+			w.broken("P1: acknowledged set lost, of a value that an older record has")
+		}
 	}
-	if !hasSet && !hasUpdate || q.target < 0 {
+	hasSet, hasUpdate, hasAttribute := q.set, q.update, q.attribute
+	if q.out != saved {
+		hasSet, hasUpdate, hasAttribute = q.setSaved, q.updateSaved, false // it was answered, though the rest failed
+	}
+	if !hasSet && !hasUpdate && !hasAttribute || q.target < 0 {
 		return
 	}
 	e, _ := w.lineage(q.target)
@@ -221,11 +242,21 @@ func (w *world) checkSaved(i int, q *request) {
 	switch {
 	case w.live(e) && hasSet && v.set>>i&1 == 0:
 		w.broken("P1: acknowledged set lost")
+	case w.live(e) && hasAttribute && v.attributes>>i&1 == 0 && w.session[e] == w.attributed(q):
+		w.broken("P1: acknowledged attribute lost")
 	case w.live(e) && hasUpdate && v.count[i] == 0:
 		w.broken("P1: acknowledged Update lost")
 	case !w.entries[e].there && w.endedIn>>w.session[e]&1 == 0 && w.moved[e] < 0:
 		w.broken("P1: session with acknowledged writes vanished")
 	}
+}
+
+// attributed returns the session that q's attribute belongs to.
+func (w *world) attributed(q *request) int8 {
+	if q.life != login && q.loaded >= 0 {
+		return w.session[q.loaded]
+	}
+	return w.session[q.target]
 }
 
 func (w *world) checkDropped(q *request, revoker bool) {

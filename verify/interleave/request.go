@@ -33,6 +33,8 @@ const (
 type spec struct {
 	name              string
 	set, update, take bool
+	attribute         bool // of the session itself
+	flag, unflag      bool // set, or remove, a value that was there at the start
 	life              life
 	principal         uint8 // of login and revokeAll: 1 is A, 2 is B
 	save              bool  // Save between the update and the set
@@ -45,6 +47,9 @@ type spec struct {
 
 func (s *spec) ends() bool { return s.life == logout || s.leave }
 
+// shareable reports whether the request has a save that changes values alone.
+func (s *spec) shareable() bool { return s.set || s.update || s.attribute || s.flag || s.unflag }
+
 func (s *spec) revokes() bool { return s.life == revokeAll || s.life == revokeOthers }
 
 var principals = [...]string{"", "A", "B"}
@@ -54,17 +59,24 @@ func principalIndex(name string) uint8 { return uint8(slices.Index(principals[:]
 // The session's values. Each request sets a key of its own, and all append their number to one list, so that what was
 // lost and what was applied twice can be told from the record.
 const (
-	oldKey = "old" // was there at the start
-	log    = session.Key[[]int]("log")
-	token  = session.Key[string]("token") // for Take
+	oldKey  = "old"                    // was there at the start
+	flagKey = session.Key[int]("flag") // so was this
+	log     = session.Key[[]int]("log")
+	token   = session.Key[string]("token") // for Take
 )
+
+func attribute(i int) session.Attribute[int] {
+	return session.Attribute[int]("attribute" + strconv.Itoa(i))
+}
 
 func setKey(i int) string { return "set" + strconv.Itoa(i) }
 
 // value is a session's data, as far as the rules ask.
 type value struct {
 	old, token bool
+	flag       bool
 	set        uint8              // bit i: the key of request i
+	attributes uint8              // bit i: the attribute of request i
 	count      [maxRequests]uint8 // how often request i is in the list
 }
 
@@ -72,9 +84,13 @@ type value struct {
 func parse(data []byte) (v value) {
 	v.old = bytes.Contains(data, []byte(`"old":`))
 	v.token = bytes.Contains(data, []byte(`"token":`))
+	v.flag = bytes.Contains(data, []byte(`"flag":`))
 	for i := range maxRequests {
 		if bytes.Contains(data, []byte(`"`+setKey(i)+`":`)) {
 			v.set |= 1 << i
+		}
+		if bytes.Contains(data, []byte(attribute(i)+`":`)) {
+			v.attributes |= 1 << i
 		}
 	}
 	if _, list, ok := bytes.Cut(data, []byte(`"log":[`)); ok {
@@ -100,6 +116,7 @@ func look(s *session.Session) view {
 	v := view{principal: principalIndex(s.Principal())}
 	_, v.old = s.Get(oldKey)
 	_, v.token = token.Get(s)
+	_, v.flag = flagKey.Get(s)
 	for i := range maxRequests {
 		if _, ok := s.Get(setKey(i)); ok {
 			v.set |= 1 << i
@@ -282,6 +299,15 @@ func (q *request) act(ctx context.Context, s *session.Session) (err error) {
 	}
 	if q.set {
 		s.Set(setKey(q.i), 1)
+	}
+	if q.attribute {
+		attribute(q.i).Set(s, 1)
+	}
+	if q.flag {
+		flagKey.Set(s, 1)
+	}
+	if q.unflag {
+		flagKey.Delete(s)
 	}
 	return nil
 }

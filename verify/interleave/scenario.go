@@ -35,6 +35,11 @@ var (
 	upd    = spec{name: "upd", update: true}
 	setupd = spec{name: "setupd", set: true, update: true}
 	take   = spec{name: "take", take: true}
+	flags  = spec{name: "flag", flag: true}
+	unflag = spec{name: "unflag", unflag: true}
+	attr   = spec{name: "attribute", attribute: true}
+	attrS  = spec{name: "attribute+set", attribute: true, set: true}
+	loginT = spec{name: "login(A)+attribute", life: login, principal: 1, attribute: true}
 	renews = spec{name: "renew", life: renew}
 	renewS = spec{name: "renew+set", life: renew, set: true}
 	ends   = spec{name: "logout", life: logout}
@@ -53,6 +58,7 @@ var (
 )
 
 func second(s spec) spec { s.name += "2"; return s }
+func third(s spec) spec  { s.name += "3"; return s }
 
 // after is s, sent when the response of the i-th request (from 1) has arrived.
 func after(s spec, i int) spec { s.after = i; s.name += "'"; return s }
@@ -74,9 +80,19 @@ var scenarios = []scenario{
 	{name: "set|upd", requests: of(set, upd), faults: 2},
 	{name: "upd|upd", requests: of(upd, second(upd)), faults: 2},
 	{name: "upd|upd|set", requests: of(upd, second(upd), set), faults: 1},
+	{name: "upd|upd|upd", requests: of(upd, second(upd), third(upd)), faults: 1},
+	{name: "flag|unflag|flag", requests: of(flags, unflag, second(flags)), faults: 1},
+	{name: "upd|upd|renew", requests: of(upd, second(upd), renews), principal: 1, faults: 1},
+	{name: "upd|setupd|login", requests: of(upd, setupd, loginA), faults: 1},
+	{name: "upd|set|logout", requests: of(upd, set, ends), principal: 1, faults: 1},
+	{name: "upd|upd|take", requests: of(upd, second(upd), take), faults: 1},
 	{name: "take|take", requests: of(take, second(take)), faults: 2},
 	{name: "take|take|renew", requests: of(take, second(take), renews), principal: 1, faults: 1},
 	{name: "take|login", requests: of(take, loginA), faults: 2},
+	{name: "attribute|attribute", requests: of(attr, second(attr)), faults: 2},
+	{name: "attribute|renew", requests: of(attrS, renews), principal: 1, faults: 2},
+	{name: "attribute|login", requests: of(attrS, loginT), faults: 2},
+	{name: "attribute|login again", requests: of(attr, loginT), principal: 1, faults: 1},
 	{name: "setupd|renew", requests: of(setupd, renews), principal: 1, faults: 2},
 	{name: "setupd|renew expiry", requests: of(setupd, renews), principal: 1, faults: 1, jumps: whole},
 	{name: "set|renew+set|renew+set", requests: of(set, renewS, second(renewS)), principal: 1, faults: 1},

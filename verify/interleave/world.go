@@ -148,6 +148,7 @@ func (w *world) prepare(t testing.TB) {
 	}
 	s.Set(oldKey, 1)
 	token.Set(s, "once")
+	flagKey.Set(s, 1)
 	if err := s.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}

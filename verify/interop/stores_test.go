@@ -16,14 +16,16 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/flask/flaskfiles"
+	"github.com/hipflask/session/flask/flaskmemcached"
+	"github.com/hipflask/session/flask/flaskredis"
+	"github.com/hipflask/session/flask/flasksql"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/store/memcachedstore"
 	"github.com/hipflask/session/store/mysqlstore"
 	"github.com/hipflask/session/store/pgstore"
-	"github.com/hipflask/session/store/redisstore"
 	"github.com/hipflask/session/store/sqlitestore"
+	"github.com/hipflask/session/store/sqlstore"
 )
 
 // deployment is a Flask application with Flask-Session and a Go application over one store.
@@ -56,42 +58,45 @@ var deployments = sync.OnceValue(func() []*deployment {
 	sqlite := filepath.Join(dir, "sessions.db")
 	list := []*deployment{
 		{name: "redis", backend: "redis", address: redis.URL, serializer: flask.Msgpack, open: func(t *testing.T) (store.Store, error) {
-			return redisstore.OpenFlaskSession(t.Context(), redis.URL, nil)
+			return flaskredis.Open(t.Context(), redis.URL, nil)
 		}},
 		{name: "redis, signed JSON", backend: "redis", address: redis.URL, serializer: flask.JSON, ids: flask.SignedSID,
 			config: map[string]any{"SESSION_USE_SIGNER": true, "SESSION_SERIALIZATION_FORMAT": "json", "SESSION_KEY_PREFIX": "shop:",
 				"SESSION_PERMANENT": false, "SESSION_REFRESH_EACH_REQUEST": false},
 			open: func(t *testing.T) (store.Store, error) {
-				return redisstore.OpenFlaskSession(t.Context(), redis.URL, &redisstore.FlaskOptions{KeyPrefix: "shop:"})
+				return flaskredis.Open(t.Context(), redis.URL, &flaskredis.Options{KeyPrefix: "shop:"})
 			}},
 		{name: "memcached", backend: "memcached", address: memcached.Addr, serializer: flask.Msgpack, open: func(t *testing.T) (store.Store, error) {
-			return memcachedstore.OpenFlaskSession(t.Context(), memcached.URL, nil)
+			return flaskmemcached.Open(t.Context(), memcached.URL, nil)
 		}},
 		{name: "postgres", backend: "sqlalchemy", address: strings.Replace(postgres.URL, "postgres:", "postgresql+psycopg:", 1), serializer: flask.Msgpack,
 			open: func(t *testing.T) (store.Store, error) {
-				return pgstore.OpenFlaskSession(t.Context(), postgres.URL, nil)
+				db, err := pgstore.OpenDB(t.Context(), postgres.URL)
+				return flaskTable(db, err, flasksql.Postgres, nil)
 			}},
 		{name: "mariadb", backend: "sqlalchemy", address: strings.Replace(mariadb.URL, "mysql:", "mysql+pymysql:", 1), serializer: flask.Msgpack,
 			open: func(t *testing.T) (store.Store, error) {
-				return mysqlstore.OpenFlaskSession(t.Context(), mariadb.URL, nil)
+				db, err := mysqlstore.OpenDB(t.Context(), mariadb.URL)
+				return flaskTable(db, err, flasksql.MySQL, nil)
 			}},
 		{name: "sqlite", backend: "sqlalchemy", address: "sqlite:///" + sqlite, serializer: flask.Msgpack,
 			config: map[string]any{"SESSION_SQLALCHEMY_TABLE": "flask_sessions", "SESSION_PERMANENT": false},
 			open: func(t *testing.T) (store.Store, error) {
-				return sqlitestore.OpenFlaskSession(t.Context(), "sqlite:"+sqlite, &sqlitestore.FlaskOptions{Table: "flask_sessions"})
+				db, err := sqlitestore.OpenDB(t.Context(), "sqlite:"+sqlite, nil)
+				return flaskTable(db, err, flasksql.SQLite, &flasksql.Options{Table: "flask_sessions"})
 			}},
 		{name: "cachelib", backend: "cachelib", address: filepath.Join(dir, "cachelib"), serializer: flask.Pickle, open: func(t *testing.T) (store.Store, error) {
-			return filestore.FlaskSession(filepath.Join(dir, "cachelib"), nil)
+			return flaskfiles.Open(filepath.Join(dir, "cachelib"), nil)
 		}},
 		{name: "filesystem", backend: "filesystem", address: filepath.Join(dir, "files"), serializer: flask.Pickle,
 			config: map[string]any{"SESSION_KEY_PREFIX": "", "SESSION_REFRESH_EACH_REQUEST": false},
 			open: func(t *testing.T) (store.Store, error) {
-				return filestore.FlaskSession(filepath.Join(dir, "files"), &filestore.FlaskOptions{NoKeyPrefix: true})
+				return flaskfiles.Open(filepath.Join(dir, "files"), &flaskfiles.Options{NoKeyPrefix: true})
 			}},
 		{name: "redis, short lives", backend: "redis", address: redis.URL, serializer: flask.Msgpack, lifetime: 3 * time.Second,
 			config: map[string]any{"SESSION_KEY_PREFIX": "short:"},
 			open: func(t *testing.T) (store.Store, error) {
-				return redisstore.OpenFlaskSession(t.Context(), redis.URL, &redisstore.FlaskOptions{KeyPrefix: "short:"})
+				return flaskredis.Open(t.Context(), redis.URL, &flaskredis.Options{KeyPrefix: "short:"})
 			}},
 	}
 	var apps [][]any
@@ -121,6 +126,14 @@ var deployments = sync.OnceValue(func() []*deployment {
 	}
 	return list
 })
+
+// flaskTable makes a store of a database that was opened.
+func flaskTable(db sqlstore.DB, err error, d flasksql.Dialect, opts *flasksql.Options) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return flasksql.New(db, d, opts)
+}
 
 // site returns a browser in front of both applications.
 func (d *deployment) site(t *testing.T) *site {

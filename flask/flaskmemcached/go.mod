@@ -1,0 +1,11 @@
+module github.com/hipflask/session/flask/flaskmemcached
+
+go 1.26.0
+
+require (
+	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c
+	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session/store/memcachedstore v0.0.0
+)
+
+require golang.org/x/sys v0.49.0 // indirect

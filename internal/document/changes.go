@@ -1,0 +1,318 @@
+package document
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// Updater computes a value from the one before; keep false removes it. It may run several times.
+type Updater func(value []byte, present bool) (next []byte, keep bool, err error)
+
+// Changes is what a request did to its session since the last save: the difference to whatever is stored by then.
+type Changes struct {
+	Seq     uint64   // of the newest change
+	cleared uint64   // Seq of the last Clear; 0: none
+	left    uint64   // Seq of the last Login, which leaves all attributes behind; 0: none
+	list    []change // sorted by name, each name once
+	shared  bool     // a snapshot has the list too: it is copied before the next change
+}
+
+// change is what was done to one name: a value or its absence, and the updaters that led there if the result depends
+// on what is stored.
+type change struct {
+	name    string
+	seq     uint64
+	value   []byte
+	present bool
+	updates []update
+}
+
+type update struct {
+	seq uint64
+	fn  Updater
+}
+
+func (c *Changes) search(name string) (int, bool) {
+	return slices.BinarySearchFunc(c.list, name, func(ch change, name string) int { return strings.Compare(ch.name, name) })
+}
+
+// find returns the change of name; nil: none.
+func (c *Changes) find(name string) *change {
+	if i, ok := c.search(name); ok {
+		return &c.list[i]
+	}
+	return nil
+}
+
+// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates.
+func (c *Changes) Put(name string, value []byte, present bool, updates ...update) {
+	c.Seq++
+	c.own()
+	i, ok := c.search(name)
+	if !ok {
+		c.list = slices.Insert(c.list, i, change{})
+	}
+	c.list[i] = change{name, c.Seq, value, present, updates}
+}
+
+// Forget takes back what was done to name.
+func (c *Changes) Forget(name string) {
+	if i, ok := c.search(name); ok {
+		c.own()
+		c.list = slices.Delete(c.list, i, i+1)
+	}
+}
+
+func (c *Changes) own() {
+	if c.shared {
+		c.list, c.shared = slices.Clone(c.list), false
+	}
+}
+
+// Snapshot returns the changes as they are now.
+func (c *Changes) Snapshot() Changes {
+	c.shared = true
+	return *c
+}
+
+// Update records fn, whose result on the present view is value. After a Set or Clear of the same request the outcome
+// depends on nothing stored: then it is a plain change.
+func (c *Changes) Update(name string, fn Updater, value []byte, present bool) {
+	var updates []update
+	if old := c.find(name); old != nil && len(old.updates) > 0 || old == nil && !c.hides(name) {
+		if old != nil {
+			updates = slices.Clip(old.updates)
+		}
+		updates = append(updates, update{c.Seq + 1, fn})
+	}
+	c.Put(name, value, present, updates...)
+}
+
+// Take returns what takes name out of the stored document: what was done to it so far, and its removal. taken gets the
+// value that was stored, each time the removal is applied.
+func (c *Changes) Take(name string, taken func(value []byte, present bool)) Changes {
+	own := Changes{Seq: c.Seq}
+	if ch := c.find(name); ch != nil {
+		own.list = []change{*ch}
+	}
+	own.Update(name, func(value []byte, present bool) ([]byte, bool, error) {
+		taken(value, present)
+		return nil, false, nil
+	}, nil, false)
+	own.Seq = c.Seq // nothing newer is part of it
+	return own
+}
+
+// Taken forgets name when what [Changes.Take] returned with this Seq has been saved.
+func (c *Changes) Taken(name string, seq uint64) {
+	if ch := c.find(name); ch == nil || ch.seq <= seq {
+		c.Forget(name)
+		c.Seq++
+	}
+}
+
+// Clear removes all values, and keeps what is reserved.
+func (c *Changes) Clear() {
+	c.Seq++
+	c.cleared = c.Seq
+	c.drop(func(name string) bool { return !Reserved(name) })
+}
+
+// LeaveAttributes removes all attributes: they belong to the session before a Login.
+func (c *Changes) LeaveAttributes() {
+	c.Seq++
+	c.left = c.Seq
+	c.drop(IsAttribute)
+}
+
+// DropAttributes takes back what was done to attributes, and returns the name of one of them; "" if nothing was done.
+func (c *Changes) DropAttributes() string {
+	i := slices.IndexFunc(c.list, func(ch change) bool { return IsAttribute(ch.name) })
+	if i < 0 {
+		return ""
+	}
+	name := PlainName(c.list[i].name)
+	c.drop(IsAttribute)
+	return name
+}
+
+func (c *Changes) drop(which func(name string) bool) {
+	c.own()
+	c.list = slices.DeleteFunc(c.list, func(ch change) bool { return which(ch.name) })
+}
+
+// hides reports whether the stored value of name is out of sight, whatever it is.
+func (c *Changes) hides(name string) bool {
+	return c.cleared > 0 && !Reserved(name) || c.left > 0 && IsAttribute(name)
+}
+
+// Empty reports whether there is nothing to save.
+func (c *Changes) Empty() bool { return c.cleared == 0 && c.left == 0 && len(c.list) == 0 }
+
+// Has reports whether name was changed.
+func (c *Changes) Has(name string) bool { return c.find(name) != nil }
+
+// SomeName returns a name that was changed, for messages; "" if none was.
+func (c *Changes) SomeName() string {
+	if len(c.list) == 0 {
+		return ""
+	}
+	return PlainName(c.list[len(c.list)-1].name)
+}
+
+// ExactlyOnce reports whether applying the changes a second time would do harm.
+func (c *Changes) ExactlyOnce() bool {
+	return slices.ContainsFunc(c.list, func(ch change) bool { return len(ch.updates) > 0 })
+}
+
+// Since returns what has been changed after seq, when everything up to it has been saved in base. The updates that are
+// left are run again on base.
+func (c *Changes) Since(seq uint64, base Document) (Changes, error) {
+	rest := Changes{Seq: c.Seq}
+	if c.cleared > seq {
+		rest.cleared = c.cleared
+	}
+	if c.left > seq {
+		rest.left = c.left
+	}
+	for _, ch := range c.list {
+		if ch.seq <= seq {
+			continue
+		}
+		first := 0
+		for first < len(ch.updates) && ch.updates[first].seq <= seq {
+			first++
+		}
+		ch.updates = ch.updates[first:]
+		if len(ch.updates) > 0 {
+			value, present := base.Get(ch.name)
+			var err error
+			if ch.value, ch.present, err = run(ch.updates, value, present); err != nil {
+				return rest, err
+			}
+		}
+		rest.list = append(rest.list, ch)
+	}
+	return rest, nil
+}
+
+func run(updates []update, value []byte, present bool) ([]byte, bool, error) {
+	for _, u := range updates {
+		var err error
+		if value, present, err = u.fn(value, present); err != nil {
+			return nil, false, err
+		}
+	}
+	return value, present, nil
+}
+
+// Get returns the value of name as this request sees it.
+func (c *Changes) Get(base Document, name string) ([]byte, bool) {
+	if ch := c.find(name); ch != nil {
+		return ch.value, ch.present
+	}
+	if c.hides(name) {
+		return nil, false
+	}
+	return base.Get(name)
+}
+
+// pairs yields, sorted by name, what is in base and what was done to it; nil: nothing.
+func (c *Changes) pairs(base Document) iter.Seq2[*Member, *change] {
+	return func(yield func(*Member, *change) bool) {
+		for list := c.list; len(base) > 0 || len(list) > 0; {
+			var m *Member
+			var ch *change
+			if len(list) == 0 || len(base) > 0 && base[0].Name <= list[0].name {
+				m = &base[0]
+			}
+			if len(base) == 0 || len(list) > 0 && list[0].name <= base[0].Name {
+				ch = &list[0]
+			}
+			if m != nil {
+				base = base[1:]
+			}
+			if ch != nil {
+				list = list[1:]
+			}
+			if !yield(m, ch) {
+				return
+			}
+		}
+	}
+}
+
+// Names yields the names of the application's values that this request sees, sorted.
+func (c *Changes) Names(base Document) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range c.all(base) {
+			if !Reserved(name) && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// all yields every name that this request sees, sorted.
+func (c *Changes) all(base Document) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for m, ch := range c.pairs(base) {
+			name, there := "", false
+			if ch != nil {
+				name, there = ch.name, ch.present
+			} else {
+				name, there = m.Name, !c.hides(m.Name)
+			}
+			if there && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// Count returns how many of the application's values this request sees.
+func (c *Changes) Count(base Document) (n int) {
+	for range c.Names(base) {
+		n++
+	}
+	return n
+}
+
+// Begin reports whether the changes alone are worth a session: whether they leave a value or an attribute.
+func (c *Changes) Begin() bool {
+	return slices.ContainsFunc(c.list, func(ch change) bool { return ch.present && ch.name != Permanent })
+}
+
+// Apply returns base with the changes, and whether that differs from base.
+func (c *Changes) Apply(base Document) (result Document, changed bool, err error) {
+	result = make(Document, 0, len(base)+len(c.list))
+	for m, ch := range c.pairs(base) {
+		switch {
+		case ch == nil && c.hides(m.Name):
+			changed = true
+			continue
+		case ch == nil:
+			result = append(result, *m)
+			continue
+		}
+		var value []byte
+		if m != nil {
+			value = m.Value
+		}
+		next, there := ch.value, ch.present
+		if len(ch.updates) > 0 {
+			if next, there, err = run(ch.updates, value, m != nil); err != nil {
+				return nil, false, err
+			}
+		}
+		if there {
+			result = append(result, Member{ch.name, next})
+		}
+		if there != (m != nil) || there && !bytes.Equal(value, next) {
+			changed = true
+		}
+	}
+	return result, changed, nil
+}

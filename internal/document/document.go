@@ -1,0 +1,130 @@
+// Package document is what a session holds: encoded values by name, what a request changed of them, and how the two merge.
+package document
+
+import (
+	"slices"
+	"strings"
+)
+
+// Member is one entry of a document: a name and its encoded value.
+type Member struct {
+	Name  string
+	Value []byte
+}
+
+// Permanent is the name of whether the session outlives the browser, Flask's own for it (flask/sessions.py,
+// SessionMixin.permanent).
+const Permanent = "_permanent"
+
+// Attributes have names of their own, so that they merge as values do. Public ones are kept apart, in Record.Public.
+const (
+	reserved        = "_hipflask:"
+	attributePrefix = reserved + "a:"
+	publicPrefix    = reserved + "p:"
+)
+
+// Attribute returns the name under which a document has an attribute.
+func Attribute(name string) string { return attributePrefix + name }
+
+// PublicAttribute returns the name under which a document has a public attribute.
+func PublicAttribute(name string) string { return publicPrefix + name }
+
+// IsAttribute reports whether name is that of an attribute, public or not.
+func IsAttribute(name string) bool { return strings.HasPrefix(name, reserved) }
+
+// PlainName returns the name that the application gave.
+func PlainName(name string) string {
+	if IsAttribute(name) {
+		return name[len(attributePrefix):] // as long as publicPrefix
+	}
+	return name
+}
+
+// Reserved reports whether name is none of the application's: Keys and Len leave it out, Clear keeps it.
+func Reserved(name string) bool { return name == Permanent || IsAttribute(name) }
+
+// Serializer is the part of session.Serializer that splits documents.
+type Serializer interface {
+	Split(document []byte) ([]Member, error)
+	Join(members []Member) ([]byte, error)
+}
+
+// Document is a session's encoded values, sorted by name, each name once. It is never changed in place.
+type Document []Member
+
+// Split returns the document of a record's Data and Public.
+func Split(s Serializer, data, public []byte) (Document, error) {
+	members, err := s.Split(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(public) > 0 {
+		shown, err := JSON{}.Split(public)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range shown {
+			members = append(members, Member{PublicAttribute(m.Name), m.Value})
+		}
+	}
+	return sorted(members), nil
+}
+
+// Join is the reverse of [Split].
+func Join(s Serializer, d Document) (data, public []byte, err error) {
+	first, _ := d.search(publicPrefix)
+	last := first
+	for last < len(d) && strings.HasPrefix(d[last].Name, publicPrefix) {
+		last++
+	}
+	if first == last {
+		data, err = s.Join(d)
+		return data, nil, err
+	}
+	shown := slices.Clone(d[first:last])
+	for i := range shown {
+		shown[i].Name = shown[i].Name[len(publicPrefix):]
+	}
+	if public, err = (JSON{}).Join(shown); err != nil {
+		return nil, nil, err
+	}
+	data, err = s.Join(slices.Concat(d[:first], d[last:]))
+	return data, public, err
+}
+
+// sorted sorts what a serializer split. Of a name that is there twice the last wins, as in Python.
+func sorted(members []Member) Document {
+	n := 1
+	for n < len(members) && members[n-1].Name < members[n].Name {
+		n++
+	}
+	if n >= len(members) {
+		return members // as we write them
+	}
+	slices.SortStableFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	d := members[:0]
+	for i, m := range members {
+		if i+1 == len(members) || members[i+1].Name != m.Name {
+			d = append(d, m)
+		}
+	}
+	return d
+}
+
+func (d Document) search(name string) (int, bool) {
+	return slices.BinarySearchFunc(d, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })
+}
+
+// Get returns the encoded value of name.
+func (d Document) Get(name string) ([]byte, bool) {
+	i, ok := d.search(name)
+	if !ok {
+		return nil, false
+	}
+	return d[i].Value, true
+}
+
+// Bare reports whether the document holds nothing that is worth a session: neither values nor attributes.
+func (d Document) Bare() bool {
+	return len(d) == 0 || len(d) == 1 && d[0].Name == Permanent
+}

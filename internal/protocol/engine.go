@@ -1,0 +1,175 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/token"
+	"github.com/hipflask/session/store"
+)
+
+// Options are what an [Engine] needs to know.
+type Options struct {
+	Store   store.Store
+	Records Records
+
+	Grace        time.Duration // how long a tombstone is needed
+	StoreTimeout time.Duration // bounds one load and one save
+	TouchEvery   time.Duration // how old the stored time of the last activity may become
+
+	// Deadline is the end of a session however much it is used.
+	Deadline func(*store.Record) time.Time
+
+	// NewToken and Key are those of session.IDFormat; a token that Key refuses has a Reason.
+	NewToken func() (token, key string)
+	Key      func(token string) (key string, refused Reason)
+
+	// KeepUnreadable leaves a record that can't be decoded: another framework may be able to read it.
+	KeepUnreadable bool
+}
+
+// Engine keeps sessions in a store.Store. It is safe for concurrent use.
+type Engine struct {
+	Options
+	store store.Store
+	turns *turns
+}
+
+// New returns an Engine.
+func New(o Options) *Engine { return &Engine{o, o.Store, newTurns()} }
+
+var _ Keeper = (*Engine)(nil)
+
+// maxHops bounds the chain of tombstones that a load follows.
+const maxHops = 8
+
+// NewID implements Keeper.
+func (k *Engine) NewID() *token.ID {
+	id := &token.ID{Handle: token.NewHandle()}
+	id.Token, id.Key = k.NewToken()
+	return id
+}
+
+// NeedsCookie implements Keeper: a client has to learn of a new ID. An end takes effect without it.
+func (k *Engine) NeedsCookie(c *Change) bool {
+	return c.Move != Logout && (c.creates() || c.Move != Stay)
+}
+
+// Check implements Keeper.
+func (k *Engine) Check(token string) (key string, refused Reason) { return k.Key(token) }
+
+// Load implements Keeper.
+func (k *Engine) Load(ctx context.Context, token string, v *View) (Reason, error) {
+	key, refused := k.Key(token)
+	if refused != "" {
+		return refused, nil
+	}
+	return k.find(ctx, key, v)
+}
+
+// Reload implements Keeper.
+func (k *Engine) Reload(ctx context.Context, v, now *View) error {
+	_, err := k.find(ctx, v.Record.Key, now)
+	return err
+}
+
+// find loads the session under key, by way of the tombstones that Renew left.
+func (k *Engine) find(parent context.Context, key string, v *View) (Reason, error) {
+	*v = View{At: time.Now()}
+	ctx := &timeout{}
+	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
+	defer ctx.cancel()
+	for range maxHops + 1 {
+		r, err := k.store.Load(ctx, key)
+		if err != nil {
+			return k.notFound(v, err) // the record is the tombstone that led here
+		}
+		v.Record = r
+		switch v.Record.Kind {
+		case store.Live:
+			d, err := document.Split(k.Records.Serializer, v.Record.Data, v.Record.Public)
+			if err != nil {
+				return k.unreadable(ctx, v)
+			}
+			v.State, v.Document = Live, d
+			return "", nil
+		case store.Renewed:
+			key, v.Moved = v.Record.MovedTo, true
+		case store.Replaced:
+			v.State = Late // rule: MarkerLate
+			return Replaced, nil
+		case store.Ended:
+			v.State = Late
+			return Ended, nil
+		default:
+			return k.unreadable(ctx, v)
+		}
+	}
+	return "", Unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+// notFound says why nothing was found.
+func (k *Engine) notFound(v *View, err error) (Reason, error) {
+	if !errors.Is(err, store.ErrNotFound) {
+		return "", Unavailable("load", err)
+	}
+	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
+		v.Record = expired.Record
+		return Expired(&v.Record, k.Deadline(&v.Record)), nil
+	}
+	return Unknown, nil
+}
+
+// Expired says which of its two times ended a session. Of an expired tombstone nothing is known any more.
+func Expired(r *store.Record, deadline time.Time) Reason {
+	switch {
+	case r.Kind != store.Live:
+		return Unknown
+	case r.ExpiresAt.Before(deadline):
+		return Idle
+	}
+	return Lifetime
+}
+
+func (k *Engine) unreadable(ctx context.Context, v *View) (Reason, error) {
+	k.discard(ctx, &v.Record)
+	v.Record = store.Record{Handle: v.Record.Handle, Principal: v.Record.Principal}
+	return Unreadable, nil
+}
+
+// discard ends a record that can't be decoded, so that it is reported once and fails nobody for ever.
+func (k *Engine) discard(ctx context.Context, r *store.Record) {
+	if !k.KeepUnreadable {
+		k.store.Replace(ctx, k.tombstone(r, store.Ended, ""), r.Version)
+	}
+}
+
+// tombstone is what takes r's place. It outlives Grace by StoreTimeout, since a slow store may count from
+// before the moment at which it applies the write: a request that loaded the session until then has to meet it.
+func (k *Engine) tombstone(r *store.Record, kind store.Kind, movedTo string) store.Record {
+	now := time.Now().Truncate(time.Millisecond)
+	life := k.Grace + k.StoreTimeout // rule: MergeLife
+	t := store.Record{
+		Key:        r.Key,
+		Version:    store.NewVersion(),
+		CreatedAt:  r.CreatedAt,
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(life),
+		Kind:       kind,
+		MovedTo:    movedTo,
+		Handle:     r.Handle,
+	}
+	t.Principal = r.Principal // rule: KeepPrin
+	return t
+}
+
+// HandleOf returns the public name of a record. A layout without room for one has the hash of its key.
+func HandleOf(r *store.Record) string {
+	if r.Handle == "" && r.Key != "" {
+		return token.Hash([]byte(r.Key))
+	}
+	return r.Handle
+}

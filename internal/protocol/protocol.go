@@ -1,0 +1,228 @@
+// Package protocol loads, saves, moves and ends sessions: the protocol of docs/protocol.md, which a model checker has been
+// over (verify/model). Each step and each order of questions is there because a simpler one lost a write, revived a session
+// or logged somebody out. It knows records, documents, principals and time; it knows no HTTP, no cookie and no configuration.
+//
+// A comment "rule: NAME" marks the line that a rule of the protocol stands on. verify/interleave switches each of them off
+// in turn, and shows which promise breaks.
+package protocol
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/token"
+	"github.com/hipflask/session/store"
+)
+
+// Keeper keeps sessions: in a store ([Engine]), or in the cookie itself. It is safe for concurrent use.
+type Keeper interface {
+	// NewID makes the ID of a session that is going to be created.
+	NewID() *token.ID
+
+	// Check returns the key of the session that a token names, or refuses one that gives none, as far as that can be told
+	// without I/O.
+	Check(token string) (key string, refused Reason)
+
+	// Load reads the session that a client names by token into v. A session that is not live has a reason.
+	Load(ctx context.Context, token string, v *View) (Reason, error)
+
+	// Reload reads the session of v again, into now.
+	Reload(ctx context.Context, v, now *View) error
+
+	// NeedsCookie reports whether the client has to get a cookie for c, or c is lost. It does no I/O.
+	NeedsCookie(c *Change) bool
+
+	// Save does what c says, and returns the session as it is then.
+	Save(ctx context.Context, c *Change) (View, error)
+
+	// End ends the session of v, by its own principal. forget: the client may forget it.
+	End(ctx context.Context, v *View) (forget bool, err error)
+}
+
+// State is what is known of a session.
+type State uint8
+
+const (
+	Fresh  State = iota // nothing is stored
+	Live                // the record is stored
+	Late                // found under an ID that a login or an end retired: reads empty, takes no changes; only Login works
+	Spent               // moved by a concurrent login from anonymous to a principal: keeps its view, takes no changes
+	Failed              // could not be read: reads empty, takes no changes
+)
+
+// View is a session as a load found it or a save left it.
+type View struct {
+	State    State
+	Moved    bool              // found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	Record   store.Record      // of state Live; of others what is known, for events
+	Document document.Document // of Record, or none after a Login over another principal
+	At       time.Time         // when Record was last known to be stored
+}
+
+// Move says what a change does to the session's ID.
+type Move uint8
+
+const (
+	Stay Move = iota
+	Renew
+	Login
+	Logout // by Keeper.End, never by Save
+)
+
+// Fate is what became of a save.
+type Fate uint8
+
+const (
+	Unchanged Fate = iota // there was nothing to store, but perhaps the time of the last activity
+	Stored                // under the ID that the session had
+	Created               // under Change.Next
+	Emptied               // nothing was left that is worth a session, so none is kept
+	Dropped               // the session has ended, and the changes with it
+	Crossed               // the changes followed a login from anonymous to a principal
+)
+
+// Change is one save: what it is to do, and afterwards what became of it. It is used once.
+type Change struct {
+	Base      *View // what the request has loaded; it does not change while the save runs
+	Values    document.Changes
+	Label     *string // nil: as it is
+	Take      bool    // Values removes one name, which exactly one of several saves may do
+	Move      Move
+	Principal string    // of a Login
+	Next      *token.ID // of a Move, and of the first save of a session
+	Active    bool      // counts as activity
+	Sealed    bool      // no cookie can be sent any more
+
+	Fate  Fate
+	Token string // what the client has to get; "": nothing
+	Notes []Note
+
+	timeout timeout
+}
+
+// creates reports whether c makes a session where none is.
+func (c *Change) creates() bool { return c.Base.State != Live }
+
+// onlyMoves reports whether c changes nothing within the session.
+func (c *Change) onlyMoves() bool { return c.Values.Empty() && c.Label == nil }
+
+// onlyTouches reports whether all that c can change is the time of the last activity.
+func (c *Change) onlyTouches() bool { return c.Move == Stay && c.onlyMoves() }
+
+// Note is something that happened on the way of a save and that an operator wants to know.
+type Note struct {
+	Kind              NoteKind
+	Handle, Principal string
+	Name              string // of AttributesLeft: one of them
+	Err               error
+}
+
+// NoteKind says what happened.
+type NoteKind uint8
+
+const (
+	Undecodable    NoteKind = iota // a record could not be decoded
+	TouchFailed                    // the time of the last activity was not stored
+	AttributesLeft                 // changes of attributes were dropped, since a login has taken the session's place
+)
+
+// Reason says why a client's token gives no session.
+type Reason string
+
+// The reasons that an [Engine] has. Those of package session have the same texts.
+const (
+	Idle       Reason = "idle"
+	Lifetime   Reason = "lifetime"
+	Unknown    Reason = "unknown"
+	Ended      Reason = "ended"
+	Replaced   Reason = "replaced"
+	Unreadable Reason = "undecodable"
+)
+
+// Records says what a session's record looks like, wherever it is kept.
+type Records struct {
+	Serializer document.Serializer
+	Begin      document.Document // what a session holds before its first change
+	MaxBytes   int               // of Data
+
+	// Expiry is the end of a session that is not used again.
+	Expiry func(created, seen time.Time, d document.Document) time.Time
+}
+
+// first returns the record and document of a session that has none.
+func (f *Records) first(c *Change, now time.Time) (store.Record, document.Document, error) {
+	r := store.Record{Key: c.Next.Key, Handle: c.Next.Handle, CreatedAt: now.Truncate(time.Millisecond)}
+	if c.Move == Login {
+		r.Principal = c.Principal
+	}
+	r, d, _, err := f.build(c, r, f.Begin, now)
+	return r, d, err
+}
+
+// successor returns the record under the new ID, which has the values of r and the changes. A login over another principal
+// starts from nothing.
+func (f *Records) successor(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, error) {
+	if c.Move == Login && r.Principal != "" && r.Principal != c.Principal { // rule: Scrub
+		return f.first(c, now)
+	}
+	r.Key = c.Next.Key
+	if c.Move == Login {
+		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, now.Truncate(time.Millisecond)
+	}
+	r, d, _, err := f.build(c, r, d, now)
+	return r, d, err
+}
+
+// build returns r with the changes, and whether anything but times differs.
+func (f *Records) build(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, bool, error) {
+	d, changed, err := c.Values.Apply(d)
+	if err != nil {
+		return r, nil, false, err
+	}
+	if c.Label != nil && *c.Label != r.Label {
+		r.Label, changed = *c.Label, true
+	}
+	if r.Data, r.Public, err = document.Join(f.Serializer, d); err != nil {
+		return r, nil, false, fmt.Errorf("session: the session can't be encoded: %w", err)
+	}
+	if err := f.check(c, &r, d); err != nil {
+		return r, nil, false, err
+	}
+	if c.Active || r.LastSeenAt.IsZero() {
+		r.LastSeenAt = now.Truncate(time.Millisecond)
+	}
+	r.ExpiresAt = f.Expiry(r.CreatedAt, r.LastSeenAt, d)
+	return r, d, changed, nil
+}
+
+// Next returns the record and document that c makes of its view, and whether they differ from it.
+func (f *Records) Next(c *Change, now time.Time) (r store.Record, d document.Document, changed bool, err error) {
+	switch {
+	case c.creates():
+		r, d, err = f.first(c, now)
+	case c.Move != Stay:
+		r, d, err = f.successor(c, c.Base.Record, c.Base.Document, now)
+	default:
+		return f.build(c, c.Base.Record, c.Base.Document, now)
+	}
+	return r, d, true, err
+}
+
+// check refuses a record that is too large, and names the longest of the values that this request changed.
+func (f *Records) check(c *Change, r *store.Record, d document.Document) error {
+	if len(r.Public) > store.MaxPublic {
+		return fmt.Errorf("%w: the public attributes have %d bytes together, at most %d", ErrTooLarge, len(r.Public), store.MaxPublic)
+	}
+	if len(r.Data) <= f.MaxBytes {
+		return nil
+	}
+	key, longest := "", -1
+	for _, m := range d {
+		if c.Values.Has(m.Name) && len(m.Value) > longest {
+			key, longest = document.PlainName(m.Name), len(m.Value)
+		}
+	}
+	return fmt.Errorf("%w: %d bytes, at most %d; key %q has %d of them", ErrTooLarge, len(r.Data), f.MaxBytes, key, longest)
+}

@@ -1,0 +1,462 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/store"
+)
+
+// maxAttempts bounds how often one save sends its write, or follows a session that moves, against other writers.
+const maxAttempts = 64
+
+// saving is one run of [Engine.Save].
+type saving struct {
+	k *Engine
+	c *Change
+
+	base     store.Record      // the record that the changes are for
+	document document.Document // of base
+	at       time.Time         // when base was last known to be stored
+	who      string            // the principal that the request acts under
+
+	move     Move
+	attempts int
+	took     time.Duration // by the last write
+	turn     string        // the key whose turn this save has
+	group    []*waiter     // saves of other requests that wait for that turn: this one does them as well
+	now      time.Time     // when this attempt began
+	unsure   bool          // a write failed without an answer: it may have been applied, or be in flight
+	moved    bool          // followed a tombstone of Renew
+	crossed  bool          // followed one of Login from anonymous to a principal
+	stored   bool
+	created  bool // under c.Next
+	dropped  bool
+}
+
+// Save implements Keeper.
+func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
+	now := time.Now()
+	bounded := &c.timeout
+	bounded.forSave(ctx, now.Add(k.StoreTimeout))
+	defer bounded.cancel()
+	s := saving{
+		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.At, who: c.Base.Record.Principal,
+		move: c.Move, now: now, moved: c.Base.Moved,
+	}
+	if err := s.run(bounded); err != nil {
+		return View{}, err
+	}
+	return s.result(), nil
+}
+
+func (s *saving) run(ctx context.Context) error {
+	switch {
+	case s.c.creates():
+		return s.create(ctx)
+	case s.c.onlyTouches():
+		s.touch(ctx)
+		return nil
+	}
+	s.turn = s.base.Key
+	w, sent, err := s.k.turns.enter(ctx, s.turn, s.c.shareable())
+	switch {
+	case sent:
+		return Uncertain("save", errBusy)
+	case err != nil:
+		return s.bound(errBusy)
+	case w != nil && w.served:
+		return s.served(w)
+	}
+	defer func() { // also if a function of an Update panics
+		s.k.turns.putBack(s.turn, s.group)
+		s.k.turns.leave(s.turn, s.giveWay())
+	}()
+	if s.move != Stay {
+		s.now = time.Now()
+		return s.moveID(ctx)
+	}
+	if w != nil {
+		// The one before has changed the record, most likely, and whoever waits now has loaded an older one.
+		sleep(ctx, w.pause)
+		if _, _, err := s.look(ctx, s.turn, 0); err != nil || s.dropped {
+			return err
+		}
+	}
+	return s.change(ctx)
+}
+
+// shareable returns c if another save may do it as well; nil: not.
+func (c *Change) shareable() *Change {
+	if c.Move != Stay || c.Take {
+		return nil
+	}
+	return c
+}
+
+// served takes what another save did for this one.
+func (s *saving) served(w *waiter) error {
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
+	s.base, s.document, s.at, s.stored = w.view.Record, w.view.Document, w.view.At, w.fate == Stored
+	return w.err
+}
+
+// serve tells the group what became of it.
+func (s *saving) serve(stored bool) {
+	for _, w := range s.group {
+		w.view = View{State: Live, Record: s.base, Document: s.document, At: s.at}
+		if stored {
+			w.fate = Stored
+		}
+		s.k.turns.serve(s.turn, w)
+	}
+	s.group = nil
+}
+
+// giveWay is how long the next save of this process lets those of other processes go first: none, unless this one has met
+// some. Else the process that wrote last would win again and again.
+func (s *saving) giveWay() time.Duration {
+	if s.attempts < 2 {
+		return 0
+	}
+	return jitter(2 * s.took)
+}
+
+const longestPause = 20 * time.Millisecond
+
+// jitter returns a random duration of up to most.
+func jitter(most time.Duration) time.Duration {
+	most = max(min(most, longestPause), 1)
+	return time.Duration(store.NewVersion() % uint64(most))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+	}
+}
+
+// result says what became of the Change.
+func (s *saving) result() View {
+	c := s.c
+	switch {
+	case s.dropped:
+		c.Fate = Dropped
+	case s.crossed:
+		c.Fate = Crossed
+	case s.created:
+		c.Fate, c.Token = Created, c.Next.Token
+		s.moved = false
+	case s.stored:
+		c.Fate = Stored
+	}
+	return View{State: Live, Moved: s.moved, Record: s.base, Document: s.document, At: s.at}
+}
+
+func (s *saving) note(n Note) { s.c.Notes = append(s.c.Notes, n) }
+
+// again counts an attempt.
+func (s *saving) again(ctx context.Context) error {
+	s.attempts++
+	if s.attempts > maxAttempts || s.attempts > 1 && ctx.Err() != nil {
+		return errBusy // so far the store has answered
+	}
+	return ctx.Err()
+}
+
+// load reads the record under key. After the first attempts it lets other writers go first, and always before it loads:
+// a pause between a load and the write that depends on it would only make the record older.
+func (s *saving) load(ctx context.Context, key string) (store.Record, error) {
+	if s.attempts > 1 {
+		sleep(ctx, jitter(max(s.took, time.Microsecond)<<min(s.attempts-1, 20)))
+	}
+	s.now = time.Now()
+	return s.k.store.Load(ctx, key)
+}
+
+// bound is the error when the attempts or the time are used up.
+func (s *saving) bound(err error) error {
+	switch {
+	case s.unsure: // rule: UncertainBound
+		return Uncertain("save", err)
+	case err == errBusy:
+		return &BusyError{}
+	}
+	return Unavailable("save", err)
+}
+
+// gone is for a record that is no longer there: its session has ended. But a request that outlived the tombstones can't
+// know that.
+func (s *saving) gone() error {
+	if time.Since(s.at) > s.k.Grace { // rule: Elapsed
+		return Uncertain("save", errors.New("the request took longer than Grace, and its session is no longer under its ID"))
+	}
+	s.dropped = true
+	return nil
+}
+
+// mayFollow reports whether this request may continue on r, a record that it reached through tombstones. It never crosses
+// from one principal to another.
+func (s *saving) mayFollow(r *store.Record) bool {
+	return s.who == "" || s.who == r.Principal // rule: Hop
+}
+
+func (s *saving) build(r store.Record, d document.Document) (store.Record, document.Document, bool, error) {
+	r, d, changed, err := s.k.Records.build(s.c, r, d, s.now)
+	r.Version = store.NewVersion()
+	return r, d, changed, err
+}
+
+// first is the record of a session that begins with these changes.
+func (s *saving) first() (store.Record, document.Document, error) {
+	r, d, err := s.k.Records.first(s.c, s.now)
+	r.Version = store.NewVersion()
+	return r, d, err
+}
+
+// create stores a new session.
+func (s *saving) create(ctx context.Context) error {
+	r, d, err := s.first()
+	if err != nil {
+		return err
+	}
+	if err := s.put(ctx, &r); err != nil {
+		return err
+	}
+	s.base, s.document, s.created = r, d, true
+	return nil
+}
+
+// put creates r, whose ID nobody has yet: whatever else happens, nothing was changed.
+func (s *saving) put(ctx context.Context, r *store.Record) error {
+	s.at = s.now
+	err := s.k.store.Create(ctx, *r)
+	if err == nil {
+		return nil
+	}
+	if now, lookErr := s.k.store.Load(ctx, r.Key); lookErr == nil && now.Version == r.Version {
+		return nil
+	}
+	return Unavailable("create", err)
+}
+
+// change brings the changes into the record, wherever it has gone meanwhile, and those of the group with them.
+func (s *saving) change(ctx context.Context) error {
+	for {
+		r, d, changed, err := s.build(s.base, s.document)
+		if err != nil {
+			return err
+		}
+		r, d, changed = s.buildGroup(r, d, changed)
+		if !changed {
+			if s.due() {
+				s.touch(ctx)
+			}
+			s.serve(false)
+			return nil
+		}
+		done, err := s.write(ctx, r)
+		if err != nil || s.dropped {
+			s.giveUpGroup(err)
+			return err
+		}
+		if done {
+			s.base, s.document, s.stored = r, d, true
+			s.serve(true)
+			return nil
+		}
+	}
+}
+
+// due reports whether the time of the last activity has to be stored.
+func (s *saving) due() bool {
+	active := s.c.Active
+	for _, w := range s.group {
+		active = active || w.c.Active
+	}
+	return active && time.Since(s.base.LastSeenAt) >= s.k.TouchEvery
+}
+
+// buildGroup adds the changes of the group to r. Who can't be added is told why.
+func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (store.Record, document.Document, bool) {
+	s.group = s.k.turns.include(s.turn, s.group)
+	s.group = slices.DeleteFunc(s.group, func(w *waiter) bool {
+		next, nd, differs, err := s.buildOne(w, r, d)
+		if err != nil || w.panicked != nil {
+			w.err = err
+			s.k.turns.serve(s.turn, w)
+			return true
+		}
+		r, d, changed = next, nd, changed || differs
+		return false
+	})
+	return r, d, changed
+}
+
+// buildOne runs the functions of another request's Updates: what they panic with is for that request.
+func (s *saving) buildOne(w *waiter, r store.Record, d document.Document) (_ store.Record, _ document.Document, changed bool, err error) {
+	defer func() { w.panicked = recover() }()
+	return s.k.Records.build(w.c, r, d, s.now)
+}
+
+// giveUpGroup is for a save that failed. If what it sent may have been applied, then what the group wanted may have been
+// too. Else they go on by themselves.
+func (s *saving) giveUpGroup(err error) {
+	if !s.unsure || err == nil {
+		return // putBack follows
+	}
+	for _, w := range s.group {
+		w.err = err
+		s.k.turns.serve(s.turn, w)
+	}
+	s.group = nil
+}
+
+// write sends r until it is known to be stored (done), or s.base has moved and the changes have to be built anew, or the
+// session turns out to have ended (s.dropped).
+func (s *saving) write(ctx context.Context, r store.Record) (done bool, err error) {
+	for {
+		if err := s.again(ctx); err != nil {
+			return false, s.bound(err)
+		}
+		at, began := s.now, time.Now()
+		err := s.k.store.Replace(ctx, r, s.base.Version)
+		s.took = time.Since(began)
+		switch {
+		case err == nil:
+			s.at = at
+			return true, nil
+		case errors.Is(err, store.ErrNotFound):
+			return false, s.gone()
+		case !errors.Is(err, store.ErrConflict):
+			s.unsure = true
+		}
+		again, done, err := s.look(ctx, s.base.Key, r.Version)
+		if !again {
+			return done, err
+		}
+	}
+}
+
+// look finds out what became of a write of the given version, and where the record is now. again: it was not applied,
+// and can be sent once more as it is.
+func (s *saving) look(ctx context.Context, key string, version uint64) (again, done bool, err error) {
+	for hops := 0; ; hops++ {
+		if hops > 0 {
+			err = s.again(ctx)
+		} else {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return false, false, s.bound(err)
+		}
+		s.gather(key)
+		r, err := s.load(ctx, key)
+		absent := errors.Is(err, store.ErrNotFound)
+		switch {
+		case err != nil && !absent:
+			return false, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
+		case !absent && r.Version == version: // rule: Own
+			s.at = s.now
+			return false, true, nil
+		case !absent && r.Kind == store.Live && r.Version == s.base.Version && key == s.base.Key:
+			return true, false, nil // one version can be applied only once
+		case s.unsure && s.once(): // rule: Once
+			return false, false, Uncertain("save", errLost)
+		case absent:
+			return false, false, s.gone()
+		case r.Kind == store.Live:
+			if !s.mayFollow(&r) || !s.follow(ctx, r) {
+				s.dropped = true
+			}
+			return false, false, nil
+		case r.Kind != store.Renewed && r.Kind != store.Replaced, !s.mayFollow(&r):
+			s.dropped = true
+			return false, false, nil
+		case s.c.Take && r.Kind == store.Replaced: // rule: HopTake
+			s.dropped = true
+			return false, false, nil
+		}
+		s.hop(&r)
+		key = r.MovedTo
+	}
+}
+
+// gather takes along the saves that wait for the turn, when the record is about to be loaded: so it is newer than what each
+// of them has loaded, and what makes no difference to it need not be stored. While a write may be in flight, nobody is
+// taken along: what became of them could not be told apart.
+func (s *saving) gather(key string) {
+	if s.unsure { // rule: GatherSure
+		return
+	}
+	if key == s.turn && s.c.shareable() != nil {
+		s.group = s.k.turns.gather(key, s.group)
+	}
+}
+
+// once reports whether what was sent must not be applied a second time. Those of the group for whom that holds are told
+// that it is uncertain.
+func (s *saving) once() bool {
+	s.group = slices.DeleteFunc(s.group, func(w *waiter) bool {
+		if !w.c.Values.ExactlyOnce() {
+			return false
+		}
+		w.err = Uncertain("save", errLost)
+		s.k.turns.serve(s.turn, w)
+		return true
+	})
+	return s.c.Take || s.c.Values.ExactlyOnce()
+}
+
+var errLost = errors.New("the store's answer was lost")
+
+// hop follows a tombstone. Attributes belong to the session before a login: their changes stay behind.
+func (s *saving) hop(r *store.Record) {
+	s.k.turns.putBack(s.turn, s.group) // each of the group has to judge for itself whether it may follow
+	s.group = nil
+	s.who = r.Principal
+	s.moved = s.moved || r.Kind == store.Renewed
+	if r.Kind == store.Replaced { // rule: Attributes
+		if name := s.c.Values.DropAttributes(); name != "" {
+			s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Name: name, Err: ErrEnded})
+		}
+	}
+}
+
+// follow makes the live record r, which was just loaded, the base. A record that can't be decoded is ended instead.
+func (s *saving) follow(ctx context.Context, r store.Record) bool {
+	d, err := document.Split(s.k.Records.Serializer, r.Data, r.Public)
+	if err != nil {
+		s.k.discard(ctx, &r)
+		s.note(Note{Kind: Undecodable, Handle: r.Handle, Principal: r.Principal})
+		return false
+	}
+	s.crossed = s.crossed || s.base.Principal == "" && r.Principal != ""
+	s.who = r.Principal
+	s.base, s.document, s.at = r, d, s.now
+	return true
+}
+
+// touch moves the time of the last activity, if that is due. A conflict means that somebody else just wrote: fine.
+func (s *saving) touch(ctx context.Context) {
+	t := s.now.Truncate(time.Millisecond)
+	expires := s.k.Records.Expiry(s.base.CreatedAt, t, s.document)
+	err := s.k.store.Touch(ctx, s.base.Key, s.base.Version, t, expires)
+	switch {
+	case err == nil:
+		s.base.LastSeenAt, s.base.ExpiresAt = t, expires
+	case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
+		s.note(Note{Kind: TouchFailed, Handle: s.base.Handle, Err: Unavailable("touch", err)}) // the response doesn't depend on it
+	}
+}

@@ -1,0 +1,224 @@
+// Package respond is the boundary between a handler and its response: before the first byte leaves, by whichever method of
+// the http.ResponseWriter, it commits. It knows no session.
+package respond
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+)
+
+// Request is what has to happen around the response of one request.
+type Request interface {
+	// Commit is called once, before the header is sent, to complete it. An error makes the response a failure.
+	// hijack: no header will be sent.
+	Commit(header http.Header, hijack bool) error
+
+	// Finish is called when the handler has returned and the header had been sent. An error cuts the connection.
+	Finish() error
+
+	// Fail answers in place of the handler.
+	Fail(w http.ResponseWriter, err error)
+}
+
+// Boundary stands between a handler and the server's http.ResponseWriter. The zero value waits for Start.
+type Boundary struct{ r response }
+
+// Start begins the response that w is for, and returns what the handler gets in place of w.
+func (b *Boundary) Start(x Request, w http.ResponseWriter) http.ResponseWriter {
+	r := &b.r
+	r.x, r.w = x, w
+	if h := w.Header(); len(h) > 0 {
+		r.before = make([]field, 0, len(h))
+		for name, values := range h {
+			r.before = append(r.before, field{name, values})
+		}
+	}
+	return r.writer()
+}
+
+// Committed reports whether it is too late to change the header. It may be called at any time.
+func (b *Boundary) Committed() bool { return b.r.committed.Load() }
+
+// Replaced reports whether something else was sent than the handler's response.
+func (b *Boundary) Replaced() bool { return b.r.replaced != nil }
+
+// Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so that
+// nobody takes the response for complete.
+func (b *Boundary) Finish() {
+	r := &b.r
+	if !r.committed.Load() {
+		r.commit(false)
+		return
+	}
+	if r.replaced != nil {
+		return
+	}
+	if err := r.x.Finish(); err != nil && !r.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+type response struct {
+	x         Request
+	w         http.ResponseWriter
+	before    []field     // the header as it was before the handler
+	committed atomic.Bool // the header has been sent, or is about to be
+	hijacked  bool
+	replaced  error // the response was replaced for this reason; what the handler writes goes nowhere
+}
+
+// field is a line of the header, or several of one name. Who changes a header puts other values in their place.
+type field struct {
+	name   string
+	values []string
+}
+
+func (r *response) Header() http.Header { return r.w.Header() }
+
+func (r *response) WriteHeader(code int) {
+	// 1xx are not the answer yet; 101 is (RFC 9110, section 15.2).
+	if code >= 100 && code <= 199 && code != http.StatusSwitchingProtocols {
+		r.w.WriteHeader(code)
+		return
+	}
+	if r.commit(false) == nil {
+		r.w.WriteHeader(code)
+	}
+}
+
+func (r *response) Write(b []byte) (int, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return r.w.Write(b)
+}
+
+func (r *response) WriteString(s string) (int, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return io.WriteString(r.w, s)
+}
+
+// Unwrap is for http.ResponseController and others who look for what a writer can do further down. They find what is
+// there, in a form that commits first, and nothing below that.
+func (r *response) Unwrap() http.ResponseWriter {
+	_, hijacks := capability[http.Hijacker](r.w)
+	c := controlled{r}
+	switch flushes := r.flushes(); {
+	case flushes && hijacks:
+		return controlledFlushHijacker{controlledFlusher{c}}
+	case flushes:
+		return controlledFlusher{c}
+	case hijacks:
+		return controlledHijacker{c}
+	}
+	return c
+}
+
+// commit completes the header, once.
+func (r *response) commit(hijack bool) error {
+	if r.committed.Load() {
+		return r.replaced
+	}
+	r.committed.Store(true)
+	if err := r.x.Commit(r.w.Header(), hijack); err != nil {
+		r.replace(err)
+	}
+	return r.replaced
+}
+
+// replace answers instead of the handler. Of the header only what stood there before the handler is left.
+func (r *response) replace(err error) {
+	r.replaced = err
+	h := r.w.Header()
+	clear(h)
+	for _, f := range r.before {
+		h[f.name] = f.values
+	}
+	w := &answer{ResponseWriter: r.w}
+	r.x.Fail(w, err)
+	if !w.given { // net/http would say 200
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// answer notices whether there is one.
+type answer struct {
+	http.ResponseWriter
+	given bool
+}
+
+func (a *answer) WriteHeader(code int) {
+	a.given = a.given || code >= 200
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.given = true
+	return a.ResponseWriter.Write(b)
+}
+
+func (r *response) flushes() bool {
+	if _, ok := capability[http.Flusher](r.w); ok {
+		return true
+	}
+	_, ok := capability[interface{ FlushError() error }](r.w)
+	return ok
+}
+
+func (r *response) flush() error {
+	if !r.flushes() {
+		return http.ErrNotSupported // and the answer has not begun
+	}
+	if err := r.commit(false); err != nil {
+		return err
+	}
+	return http.NewResponseController(r.w).Flush()
+}
+
+func (r *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h, ok := capability[http.Hijacker](r.w)
+	if !ok {
+		return nil, nil, http.ErrNotSupported
+	}
+	if err := r.commit(true); err != nil {
+		return nil, nil, err
+	}
+	c, rw, err := h.Hijack()
+	r.hijacked = r.hijacked || err == nil
+	return c, rw, err
+}
+
+// capability finds what w can do the way http.ResponseController does.
+func capability[T any](w http.ResponseWriter) (T, bool) {
+	for {
+		if t, ok := w.(T); ok {
+			return t, true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			var none T
+			return none, false
+		}
+		w = u.Unwrap()
+	}
+}
+
+func (r *response) push(target string, opts *http.PushOptions) error {
+	p, ok := r.w.(http.Pusher)
+	if !ok {
+		return http.ErrNotSupported
+	}
+	return p.Push(target, opts)
+}
+
+func (r *response) readFrom(src io.Reader) (int64, error) {
+	if err := r.commit(false); err != nil {
+		return 0, err
+	}
+	return r.w.(io.ReaderFrom).ReadFrom(src)
+}

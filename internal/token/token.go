@@ -1,0 +1,86 @@
+// Package token makes and checks what is random or keyed: session IDs, handles, subkeys and MACs.
+package token
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"hash"
+	"sync"
+)
+
+// ID is the identity of a session.
+type ID struct {
+	Token  string // what the client has; "" where the client gets the session itself
+	Key    string // under which the store keeps the session
+	Handle string // the public name
+}
+
+// Base64 is base64url without padding. Strict: of the spellings that decode to the same bytes only one is accepted, so
+// that the text of a cookie can't be changed without becoming invalid.
+var Base64 = base64.RawURLEncoding.Strict()
+
+// Encode returns b in Base64.
+func Encode(b []byte) string {
+	var space [64]byte // of the sums and IDs that are encoded for each request
+	return string(Base64.AppendEncode(space[:0], b))
+}
+
+// NewHandle returns a random public name for a session, 96 bits.
+func NewHandle() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return Encode(b[:])
+}
+
+// Hash returns the SHA-256 of the random bytes of an ID: the store's key for them.
+func Hash(id []byte) string {
+	sum := sha256.Sum256(id)
+	return Encode(sum[:])
+}
+
+// Subkey derives the key for one use. No key is ever used for two purposes: each label is used once.
+func Subkey(secret, label string) []byte {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "hipflask v1 "+label, sha256.Size)
+	if err != nil {
+		panic(err) // only lengths beyond 255 hashes fail
+	}
+	return key
+}
+
+// MAC computes HMAC-SHA256 under one key, without setting the key up again for each message. It is safe for concurrent
+// use.
+type MAC struct{ pool sync.Pool }
+
+// NewMAC returns the MAC under key.
+func NewMAC(key []byte) *MAC {
+	m := &MAC{}
+	m.pool.New = func() any { return &macState{Hash: hmac.New(sha256.New, key)} }
+	return m
+}
+
+// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here too.
+type macState struct {
+	hash.Hash
+	message, sum []byte
+}
+
+// Sum returns the MAC of message.
+func (m *MAC) Sum(message []byte) (sum [sha256.Size]byte) {
+	h := m.pool.Get().(*macState)
+	h.Reset()
+	h.message = append(h.message[:0], message...)
+	h.Write(h.message)
+	h.sum = h.Sum(h.sum[:0])
+	copy(sum[:], h.sum)
+	m.pool.Put(h)
+	return sum
+}
+
+// Verify reports whether sum is the MAC of message. It takes the same time for each sum of the right length.
+func (m *MAC) Verify(message, sum []byte) bool {
+	want := m.Sum(message)
+	return hmac.Equal(want[:], sum)
+}

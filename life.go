@@ -1,0 +1,203 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/store"
+)
+
+// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL. Call it
+// after the user has been authenticated. It takes effect in this request at once, and for others when the session is saved.
+//
+// The session gets a new ID, a new handle (ASVS 5.0, 7.2.4), and its [Config.Lifetime] starts again; the old ID is no
+// longer valid. The values are kept, such as a basket that was filled before; but if another principal was logged in, they
+// are cleared first. Attributes are dropped. Login works even if the session has ended meanwhile.
+//
+// An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late for
+// the new cookie: see [ErrTooLate].
+func (s *Session) Login(principal string) {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view.State == protocol.Failed {
+		return
+	}
+	if principal == "" || len(principal) > store.MaxPrincipal || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
+		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
+		return
+	}
+	was := s.currentPrincipal()
+	another := was != "" && was != principal // rule: ScrubView
+	if another || s.view.State == protocol.Spent {
+		s.changes.Clear()
+		s.changes.Forget(document.Permanent)
+		none := ""
+		s.view.Document, s.label = nil, &none
+	}
+	s.changes.LeaveAttributes()
+	if s.err == ErrEnded {
+		s.err = nil // what was dropped stays dropped, but from here on there is a session again
+	}
+	s.move, s.principal, s.next = protocol.Login, principal, nil
+	if s.m.policy == nil {
+		return
+	}
+	for name, value := range s.m.policy.Login(principal) {
+		data, err := s.m.serializer.Marshal(value)
+		if err != nil {
+			s.refuse(fmt.Errorf("session: Login: %w", err))
+			return
+		}
+		s.changes.Put(name, data, true)
+	}
+}
+
+// Logout ends the session: in the store, so that no request in flight can bring it back (ASVS 5.0, 7.4.1), and in the
+// browser, which is told to forget the cookie. It takes effect when the session is saved.
+//
+// Afterwards the Session is a new, empty and anonymous one. What is set after Logout, such as a flash message, is stored
+// under a new ID, and the response has that cookie instead. Unsaved changes from before Logout are dropped.
+//
+// With a [Config.CookieCodec] only the browser forgets: a copy of the cookie is valid until it expires.
+func (s *Session) Logout() {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view.State == protocol.Failed {
+		return
+	}
+	if s.view.State == protocol.Live {
+		ending := s.view
+		s.ending = &ending
+	}
+	s.reset()
+}
+
+// reset makes the session a new one. The caller holds mu.
+func (s *Session) reset() {
+	s.view, s.token, s.label = protocol.View{}, "", nil
+	s.changes = document.Changes{Seq: s.changes.Seq + 1} // so that a save in flight does not take what follows for its own
+	s.move, s.principal, s.next = protocol.Stay, "", nil
+	if s.err == ErrEnded || s.unsure {
+		s.err = nil
+	}
+	s.unsure = false
+}
+
+// Renew gives the session a new ID when it is saved. Call it when the rights of the session grow without a Login, such as
+// after a second factor. Values, attributes, principal, handle and Lifetime stay; requests in flight keep their changes.
+//
+// The old ID is accepted for the time of [Config.Grace]. Renew does nothing to a session that is not stored yet, nor if
+// this request came with an ID that another request has renewed already. After the first byte of the response it is too
+// late for the new cookie: see [ErrTooLate].
+func (s *Session) Renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renew()
+}
+
+func (s *Session) renew() {
+	if s.view.State == protocol.Live && s.move == protocol.Stay {
+		s.move, s.next = protocol.Renew, nil
+	}
+}
+
+// pendingMove returns the Move of the next save. The caller holds mu.
+func (s *Session) pendingMove() protocol.Move {
+	if s.move == protocol.Renew && s.view.Moved { // rule: RenewOnce
+		return protocol.Stay // the ID was renewed a moment ago; the browser gets it from that response
+	}
+	return s.move
+}
+
+// choose makes the ID of the session that the next save creates. It reports whether the save is going to create one. The
+// caller holds mu.
+func (s *Session) choose() bool {
+	creates := s.pendingMove() != protocol.Stay || s.view.State == protocol.Fresh && s.changes.Begin()
+	if !creates || s.sealed {
+		return false
+	}
+	if s.next == nil {
+		s.next = s.m.keeper.NewID()
+		if s.move == protocol.Renew {
+			s.next.Handle = s.view.Record.Handle
+		}
+	}
+	return true
+}
+
+// Principal returns who is logged in, as [Session.Login] was told; "" for nobody.
+func (s *Session) Principal() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.currentPrincipal()
+}
+
+func (s *Session) currentPrincipal() string {
+	if s.move == protocol.Login {
+		return s.principal
+	}
+	if s.view.State != protocol.Live {
+		return ""
+	}
+	return s.view.Record.Principal
+}
+
+// SetLabel sets a text that lists of sessions show, such as "Firefox on Windows": see [Info]. It is cut to at most 256
+// bytes, between characters. Bytes that are not UTF-8, and NUL, are replaced by U+FFFD. A label alone doesn't make a
+// session worth storing.
+func (s *Session) SetLabel(label string) {
+	label = strings.ReplaceAll(strings.ToValidUTF8(label, "\uFFFD"), "\x00", "\uFFFD")
+	for len(label) > store.MaxLabel {
+		_, size := utf8.DecodeLastRuneInString(label)
+		label = label[:len(label)-size]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.currentLabel() != label && s.writable() {
+		s.changes.Seq++
+		s.label = &label
+	}
+}
+
+func (s *Session) currentLabel() string {
+	if s.label != nil {
+		return *s.label
+	}
+	return s.view.Record.Label
+}
+
+// SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent does. The
+// default is [Cookie.Persistent]. A persistent session has no idle timeout, and its cookie a Max-Age: the rest of
+// [Config.Lifetime], but at most 400 days (RFC 6265bis, section 5.5).
+//
+// If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a cookie
+// is sent only with a new ID.
+func (s *Session) SetPersistent(persistent bool) {
+	data, err := s.m.serializer.Marshal(persistent)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.refuse(err)
+		return
+	}
+	if s.isPersistent() != persistent && s.writable() {
+		s.changes.Put(document.Permanent, data, true)
+		s.renew()
+	}
+}
+
+// isPersistent reports whether the session outlives the browser. The caller holds mu.
+func (s *Session) isPersistent() bool {
+	data, ok := s.changes.Get(s.view.Document, document.Permanent)
+	if !ok && s.view.State != protocol.Live {
+		return s.m.config.Cookie.Persistent // as it is going to begin
+	}
+	return s.m.persistent(data, ok)
+}
