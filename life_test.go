@@ -1,14 +1,20 @@
 package session_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/sessiontest"
 )
 
 // lifeModel is what a session should be: the model that every combination of calls is held against.
@@ -249,4 +255,370 @@ func TestSlowLogoutSparesAnotherUser(t *testing.T) {
 	c.do(ms[1], func(s *session.Session) { s.Login("ben") })
 	silent(t, "the slow logout", slow.finish())
 	c.want(ms, "after both", "ben: []")
+}
+
+// TestSaveOfALoginAfterALostTake: a Take that found the session ended does not make a failure of the login beside it.
+func TestSaveOfALoginAfterALostTake(t *testing.T) {
+	t.Parallel()
+	m := sessiontest.New(t)
+	code := session.Key[string]("code")
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { code.Set(s, "x") })
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		other, err := m.Load(r.Context(), r.Cookies()[0].Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Login("bob")
+		if err := other.Save(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Login("bob")
+		if _, _, err := code.Take(r.Context(), s); !errors.Is(err, session.ErrEnded) {
+			t.Errorf("Take: got %v, want ErrEnded", err)
+		}
+		if err := s.Save(r.Context()); err != nil || s.Principal() != "bob" {
+			t.Errorf("Save: got %v and principal %q, want nil and bob", err, s.Principal())
+		}
+		if n, err := s.RevokeOthers(r.Context()); n != 1 || err != nil {
+			t.Errorf("RevokeOthers: got %d, %v, want the other session ended", n, err)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// TestLabelAfterLoginOverAnother: nothing of the principal before is left, in lists either.
+func TestLabelAfterLoginOverAnother(t *testing.T) {
+	t.Parallel()
+	m := sessiontest.New(t)
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("bob"); s.SetLabel("Firefox") })
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		s.Login("ann")
+		if i := s.Info(); i.Label != "" || !i.CreatedAt.IsZero() {
+			t.Errorf("got label %q, created %v after Login, want none: they are bob's", i.Label, i.CreatedAt)
+		}
+		s.SetLabel("Firefox")
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	for i, err := range m.Sessions(t.Context(), "ann") {
+		if err != nil || i.Label != "Firefox" {
+			t.Errorf("got label %q, %v, want what SetLabel said", i.Label, err)
+		}
+	}
+}
+
+// crossing runs a request whose anonymous session a parallel login took over, after its own save followed that login;
+// then does f with both.
+func crossing(t *testing.T, f func(s, parallel *session.Session)) (m *session.Manager, parallel *session.Session) {
+	t.Helper()
+	m = sessiontest.New(t)
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Set("cart", "book") })
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		var err error
+		if parallel, err = m.Load(r.Context(), r.Cookies()[0].Value); err != nil {
+			t.Fatal(err)
+		}
+		parallel.Login("ann")
+		if err := parallel.Save(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Set("seen", true)
+		if err := s.Save(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f(s, parallel)
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	return m, parallel
+}
+
+// TestLoginBesideAParallelLogin: two logins of one anonymous session make two sessions, also when a save came between.
+func TestLoginBesideAParallelLogin(t *testing.T) {
+	t.Parallel()
+	m, parallel := crossing(t, func(s, _ *session.Session) { s.Login("ann") })
+	anns, err := m.Load(t.Context(), parallel.Token())
+	if err != nil {
+		t.Fatalf("the session of the parallel login: %v", err)
+	}
+	if v, _ := anns.Get("cart"); v != "book" {
+		t.Errorf("got cart %v, want book", v)
+	}
+}
+
+// TestTakeAfterAParallelLogin: the value went with the login; taking it from the old view would make two winners.
+func TestTakeAfterAParallelLogin(t *testing.T) {
+	t.Parallel()
+	cart := session.Key[string]("cart")
+	crossing(t, func(s, parallel *session.Session) {
+		if _, ok, err := cart.Take(t.Context(), s); ok || !errors.Is(err, session.ErrEnded) {
+			t.Errorf("from the old view: got %v, %v; want false, ErrEnded", ok, err)
+		}
+		if err := parallel.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if v, ok, err := cart.Take(t.Context(), parallel); !ok || v != "book" || err != nil {
+			t.Errorf("in the login's session: got %q, %v, %v; want book", v, ok, err)
+		}
+	})
+}
+
+const (
+	minute = time.Minute
+	hour   = time.Hour
+)
+
+// bubble runs a test in fake time, with a Manager whose store is watched.
+func bubble(t *testing.T, change func(c *session.Config), test func(t *testing.T, b *bench, c *visitor)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *session.Config) {
+			c.InsecureHTTP, c.SweepInterval = true, -1
+			if change != nil {
+				change(c)
+			}
+		})
+		test(t, b, newVisitor(t))
+		b.Close()
+	})
+}
+
+func alive(t *testing.T, what string, c *visitor, b *bench, want bool) {
+	t.Helper()
+	c.do(b.Manager, func(s *session.Session) { check(t, what, s.Len() > 0, want) })
+}
+
+func fill(s *session.Session) { s.Set("a", 1) }
+
+func read(*session.Session) {}
+
+// The session ends IdleTimeout after its last request, to the millisecond, and not before.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	for _, idle := range []time.Duration{0, time.Second, minute, hour, 15 * day} {
+		t.Run(idle.String(), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(c *session.Config) { c.IdleTimeout = idle }, func(t *testing.T, b *bench, c *visitor) {
+				if idle == 0 {
+					idle = 24 * hour
+				}
+				c.do(b.Manager, fill)
+				time.Sleep(idle - time.Millisecond)
+				alive(t, "a millisecond before", c, b, true)
+				time.Sleep(idle - time.Millisecond)
+				alive(t, "a millisecond before the next end", c, b, true)
+				time.Sleep(idle)
+				alive(t, "at the end", c, b, false)
+			})
+		})
+	}
+}
+
+// Lifetime counts from creation or login. Neither activity, changes nor Renew move it.
+func TestLifetime(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(s *session.Session){
+		"reads":      read,
+		"changes":    func(s *session.Session) { total.Update(s, plus(1)) },
+		"renewals":   (*session.Session).Renew,
+		"labels":     func(s *session.Session) { s.SetLabel(time.Now().String()) },
+		"saves":      func(s *session.Session) { s.Set("t", time.Now().Unix()); s.Save(context.Background()) },
+		"persistent": func(s *session.Session) { s.SetPersistent(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, hour }, func(t *testing.T, b *bench, c *visitor) {
+				c.do(b.Manager, fill)
+				for range 19 {
+					time.Sleep(30 * minute)
+					c.do(b.Manager, use)
+				}
+				time.Sleep(30*minute - time.Millisecond)
+				alive(t, "a millisecond before the end", c, b, true)
+				time.Sleep(time.Millisecond)
+				alive(t, "at the end", c, b, false)
+			})
+		})
+	}
+}
+
+// Login restarts it, also one of the same principal.
+func TestLoginRestartsLifetime(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, -1 }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		for range 3 {
+			time.Sleep(9 * hour)
+			c.do(b.Manager, func(s *session.Session) { s.Login("ann") })
+		}
+		time.Sleep(10*hour - time.Millisecond)
+		alive(t, "a millisecond before the end", c, b, true)
+		time.Sleep(time.Millisecond)
+		alive(t, "at the end", c, b, false)
+	})
+}
+
+// Persistent sessions have no other idle timeout than Lifetime.
+func TestPersistentSessionsHaveNoIdleTimeout(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, func(s *session.Session) { s.SetPersistent(true); fill(s) })
+		time.Sleep(30*day - time.Millisecond)
+		alive(t, "a millisecond before the end", c, b, true)
+		time.Sleep(time.Millisecond)
+		alive(t, "at the end", c, b, false)
+
+		c.do(b.Manager, func(s *session.Session) { s.SetPersistent(true); fill(s) })
+		c.do(b.Manager, func(s *session.Session) { s.SetPersistent(false) })
+		time.Sleep(24*hour - time.Millisecond)
+		alive(t, "not persistent any more, before IdleTimeout", c, b, true)
+		time.Sleep(24 * hour)
+		alive(t, "not persistent any more, after it", c, b, false)
+	})
+}
+
+// A negative value means none.
+func TestNoTimeouts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = -1, -1 }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		time.Sleep(30 * 365 * day)
+		alive(t, "after 30 years", c, b, true)
+	})
+	bubble(t, func(c *session.Config) { c.IdleTimeout = -1 }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		time.Sleep(30*day - time.Millisecond)
+		alive(t, "no IdleTimeout, before Lifetime", c, b, true)
+		time.Sleep(time.Millisecond)
+		alive(t, "no IdleTimeout, at Lifetime", c, b, false)
+	})
+	bubble(t, func(c *session.Config) { c.Lifetime = -1 }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		for range 4000 {
+			time.Sleep(23 * hour)
+			c.do(b.Manager, read)
+		}
+		alive(t, "no Lifetime, used each day", c, b, true)
+		time.Sleep(24 * hour)
+		alive(t, "no Lifetime, not used for a day", c, b, false)
+	})
+}
+
+// Activity is written at most once in a twentieth of IdleTimeout, and at most once in a minute unless that is too coarse;
+// a request that changes the session moves it for free.
+func TestTouches(t *testing.T) {
+	t.Parallel()
+	for idle, interval := range map[time.Duration]time.Duration{
+		24 * hour: 72 * minute, hour: 3 * minute, 10 * minute: minute, 2 * minute: 30 * time.Second, 8 * time.Second: 2 * time.Second,
+	} {
+		t.Run(idle.String(), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(c *session.Config) { c.IdleTimeout = idle }, func(t *testing.T, b *bench, c *visitor) {
+				c.do(b.Manager, fill)
+				b.store.took()
+				const requests = 1000
+				step := interval / 20
+				for range requests {
+					time.Sleep(step)
+					silent(t, "a request that is activity", c.do(b.Manager, read))
+				}
+				calls := b.store.took()
+				check(t, "touches", count(calls, "touch"), requests/20)
+				check(t, "other writes", len(calls)-count(calls, "touch")-count(calls, "load"), 0)
+
+				time.Sleep(interval - time.Millisecond)
+				c.do(b.Manager, read)
+				equal(t, "just before it is due", b.store.took(), []string{"load"})
+				time.Sleep(time.Millisecond)
+				c.do(b.Manager, func(s *session.Session) { s.Set("b", 1) })
+				equal(t, "a change when it is due", b.store.took(), []string{"load", "replace"})
+				time.Sleep(interval - time.Millisecond)
+				c.do(b.Manager, read)
+				equal(t, "after the change", b.store.took(), []string{"load"})
+				time.Sleep(time.Millisecond)
+				c.do(b.Manager, func(s *session.Session) { s.Set("b", 1) })
+				equal(t, "a Set that changes nothing, when it is due", b.store.took(), []string{"load", "touch"})
+				time.Sleep(interval)
+				b.serve(t, c.request(), func(http.ResponseWriter, *http.Request) {})
+				equal(t, "a request that does not look at the session", b.store.took(), nil)
+			})
+		})
+	}
+}
+
+// A Touch that fails costs nothing but the time: the request works, and the next one tries again.
+func TestTouchMayFail(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.IdleTimeout = hour }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		time.Sleep(30 * minute)
+		b.events.took()
+		b.store.fail(down("touch"), nil)
+		c.do(b.Manager, read)
+		equal(t, "events", b.events.took(), []string{"unavailable"})
+		b.store.fail(nil, nil)
+		c.do(b.Manager, read)
+		time.Sleep(hour - time.Millisecond)
+		alive(t, "after the second touch", c, b, true)
+	})
+}
+
+// What is done outside a request is no activity.
+func TestLoadAndReloadAreNoActivity(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.IdleTimeout = hour }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		seen := time.Now()
+		var s *session.Session
+		for i := range 6 {
+			time.Sleep(10*minute - time.Millisecond)
+			var err error
+			s, err = b.Load(t.Context(), c.value())
+			is(t, "Load", err, nil)
+			is(t, "Reload", s.Reload(t.Context()), nil)
+			s.Set("n", i)
+			is(t, "Save", s.Save(t.Context()), nil)
+			check(t, "last seen", s.Info().LastSeenAt.Sub(seen), 0)
+		}
+		time.Sleep(6 * time.Millisecond)
+		_, err := b.Load(t.Context(), c.value())
+		is(t, "Load at the end", err, session.ErrEnded)
+		is(t, "Reload at the end", s.Reload(t.Context()), session.ErrEnded)
+	})
+}
+
+// A long request keeps its session alive by what it saves, as any other.
+func TestSavesOfALongRequestAreActivity(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.IdleTimeout = hour }, func(t *testing.T, b *bench, c *visitor) {
+		c.do(b.Manager, fill)
+		c.do(b.Manager, func(s *session.Session) {
+			for i := range 10 {
+				time.Sleep(50 * minute)
+				s.Set("n", i)
+				is(t, "Save", s.Save(t.Context()), nil)
+			}
+		})
+		time.Sleep(hour - time.Millisecond)
+		alive(t, "before the end", c, b, true)
+	})
+}
+
+// A session that expires while a request runs has ended: what the request changes is dropped. But a request longer than
+// Grace can't know whether it was ended or moved, and says so.
+func TestExpiryDuringARequest(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]int{minute: http.StatusOK, 3 * minute: http.StatusServiceUnavailable} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(c *session.Config) { c.IdleTimeout, c.Lifetime = minute, minute }, func(t *testing.T, b *bench, c *visitor) {
+				c.do(b.Manager, fill)
+				res := c.try(b.Manager, func(s *session.Session) {
+					time.Sleep(after)
+					s.Set("b", 1)
+				})
+				check(t, "status", res.StatusCode, want)
+				silent(t, "answer", res)
+				alive(t, "afterwards", c, b, false)
+			})
+		})
+	}
 }

@@ -3,15 +3,22 @@ package session_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -352,4 +359,353 @@ func dial(t *testing.T, srv *httptest.Server, c *visitor) (*bufio.Reader, io.Wri
 	t.Cleanup(func() { conn.Close() })
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nCookie: session=%s\r\n\r\n", c.value())
 	return bufio.NewReader(conn), conn
+}
+
+// contextStore shows the context of each call.
+type contextStore struct {
+	store.Store
+	call func(context.Context)
+}
+
+func (s contextStore) Load(ctx context.Context, key string) (store.Record, error) {
+	s.call(ctx)
+	return s.Store.Load(ctx, key)
+}
+
+func (s contextStore) Replace(ctx context.Context, r store.Record, version uint64) error {
+	s.call(ctx)
+	return s.Store.Replace(ctx, r, version)
+}
+
+type contextKey struct{}
+
+// during loads and saves a session in a bubble. What is called sees the contexts that the store gets for that, the second
+// one detached from cancel.
+func during(t *testing.T, load, save func(t *testing.T, ctx context.Context, cancel func())) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("the client hung up")
+		parent, stop := context.WithCancelCause(context.WithValue(t.Context(), contextKey{}, "value"))
+		cancel := func() { stop(cause) }
+		defer cancel()
+		s := contextStore{memstore.New(nil), func(context.Context) {}}
+		spy := &s
+		m, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: spy, StoreTimeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		first, _ := m.Load(parent, "")
+		first.Set("a", 1)
+		if err := first.Save(parent); err != nil {
+			t.Fatal(err)
+		}
+		var last context.Context
+		show := func(f func(*testing.T, context.Context, func())) {
+			spy.call = func(ctx context.Context) {
+				last = ctx
+				if ctx.Value(contextKey{}) != "value" {
+					t.Error("the context has lost its values")
+				}
+				f(t, ctx, cancel)
+			}
+		}
+		ended := func(what string) {
+			if last.Err() == nil {
+				t.Errorf("the context of a %s goes on after it", what)
+			}
+			alike(t, last, last.Err())
+		}
+		show(load)
+		second, err := m.Load(parent, first.Token())
+		ended("load")
+		if err != nil {
+			second = first // it was cut short
+		}
+		show(save)
+		second.Set("a", 2)
+		second.Save(parent)
+		ended("save")
+	})
+}
+
+func passive(*testing.T, context.Context, func()) {}
+
+// alike checks that a context and one made from it agree.
+func alike(t *testing.T, ctx context.Context, want error) {
+	t.Helper()
+	child, cancel := context.WithCancel(ctx)
+	defer cancel()
+	synctest.Wait()
+	ended := func(ctx context.Context) bool {
+		select {
+		case <-ctx.Done():
+			return true
+		default:
+			return false
+		}
+	}
+	for _, c := range []context.Context{ctx, child} {
+		if !errors.Is(c.Err(), want) || ended(c) != (want != nil) {
+			t.Errorf("got Err %v and Done %v, want %v", c.Err(), ended(c), want)
+		}
+	}
+}
+
+func TestStoreTimeoutWithoutDone(t *testing.T) {
+	t.Parallel()
+	poll := func(t *testing.T, ctx context.Context, cancel func()) {
+		if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != time.Second || ctx.Err() != nil {
+			t.Errorf("got the deadline %v, %v and Err %v, want one in a second and nil", deadline, ok, ctx.Err())
+		}
+		time.Sleep(time.Second) // fake time
+		if err := ctx.Err(); err != context.DeadlineExceeded {
+			t.Errorf("got %v at the deadline, want DeadlineExceeded", err)
+		}
+		cancel()
+		if cause := context.Cause(ctx); cause != context.DeadlineExceeded {
+			t.Errorf("got the cause %v, want DeadlineExceeded, which came first", cause)
+		}
+		alike(t, ctx, context.DeadlineExceeded)
+	}
+	during(t, poll, passive)
+	during(t, passive, poll)
+}
+
+func TestStoreTimeoutByDone(t *testing.T) {
+	t.Parallel()
+	wait := func(t *testing.T, ctx context.Context, _ func()) {
+		alike(t, ctx, nil)
+		began := time.Now()
+		<-ctx.Done()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("Done after %v, want a second", took)
+		}
+		alike(t, ctx, context.DeadlineExceeded)
+	}
+	during(t, wait, passive)
+	during(t, passive, wait)
+}
+
+// TestStoreContextFollowsClient: a load ends with its request, a save does not.
+func TestStoreContextFollowsClient(t *testing.T) {
+	t.Parallel()
+	check := func(first bool, want error) func(*testing.T, context.Context, func()) {
+		return func(t *testing.T, ctx context.Context, cancel func()) {
+			if first {
+				ctx.Done()
+			}
+			cancel()
+			if err := ctx.Err(); err != want {
+				t.Errorf("got %v, want %v", err, want)
+			}
+			if cause := context.Cause(ctx); (cause != nil) != (want != nil) {
+				t.Errorf("got the cause %v, want one: %v", cause, want != nil)
+			}
+			alike(t, ctx, want)
+		}
+	}
+	for _, first := range []bool{false, true} {
+		during(t, check(first, context.Canceled), passive)
+		during(t, passive, check(first, nil))
+	}
+}
+
+// TestWhyASessionIsGone: the event of a refused cookie names the timeout, while the store still knows, and the session.
+func TestWhyASessionIsGone(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) store.Store{
+		"memory": func(*testing.T) store.Store { return memstore.New(nil) },
+		"files": func(t *testing.T) store.Store {
+			s, err := filestore.Open(filepath.Join(t.TempDir(), "sessions"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return s
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, c := range []struct {
+				after time.Duration // between requests
+				want  session.Reason
+			}{{90 * time.Minute, session.ReasonIdle}, {45 * time.Minute, session.ReasonLifetime}} {
+				var last session.Event
+				b := newBench(t, func(c *session.Config) {
+					c.Store, c.IdleTimeout, c.Lifetime = open(t), time.Hour, 2*time.Hour
+					c.SweepInterval = -1
+					c.OnEvent = func(_ context.Context, e session.Event) { last = e }
+				})
+				s, err := b.Load(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Login("ann")
+				if err := s.Save(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				cookie, handle := hostCookie+"="+s.Token(), s.Info().Handle
+				for range 4 {
+					time.Sleep(c.after)
+					b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Principal() })
+				}
+				if last.Kind != session.EventRejected || last.Reason != c.want || last.Handle != handle || last.Principal != "ann" {
+					t.Errorf("%s, a request every %v: got %+v, want rejected, %s, with handle and principal", name, c.after, last, c.want)
+				}
+			}
+		})
+	}
+}
+
+// hookedStore calls hook before each operation, without a lock: it may take its time, and call the store.
+type hookedStore struct {
+	store.Store
+	hook func(op string) error
+}
+
+// hooked is an option of newBench.
+func hooked(s *hookedStore) func(*session.Config) {
+	return func(c *session.Config) { s.Store, c.Store = c.Store, s }
+}
+
+func (s *hookedStore) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := s.hook("load"); err != nil {
+		return store.Record{}, err
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *hookedStore) Create(ctx context.Context, r store.Record) error {
+	if err := s.hook("create"); err != nil {
+		return err
+	}
+	return s.Store.Create(ctx, r)
+}
+
+func (s *hookedStore) Replace(ctx context.Context, r store.Record, version uint64) error {
+	if err := s.hook("replace"); err != nil {
+		return err
+	}
+	return s.Store.Replace(ctx, r, version)
+}
+
+func set(key string) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) { session.From(r).Set(key, 1) }
+}
+
+// A save that waits for another one's turn notes when it was made, not when it began to wait: else a session with a short
+// IdleTimeout would have expired when it is stored.
+func TestLastSeenAfterAWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		failing := []string{"replace", "load"} // of the first request, which leaves everything as it is
+		b := newBench(t, hooked(&hookedStore{hook: func(op string) error {
+			if len(failing) == 0 || op != failing[0] {
+				return nil
+			}
+			failing = failing[1:]
+			if op == "replace" {
+				time.Sleep(4 * time.Second)
+			}
+			return errDown
+		}}))
+		cookie := b.cookie(t, func(s *session.Session) { s.Set("v", 1) })
+		var first, second int
+		begun := make(chan struct{})
+		var requests sync.WaitGroup
+		requests.Go(func() {
+			second = b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+				session.From(r)
+				<-begun
+				set("second")(w, r)
+			}).StatusCode
+		})
+		synctest.Wait()
+		requests.Go(func() { first = b.get(t, cookie, set("first")).StatusCode })
+		synctest.Wait()
+		close(begun)
+		if requests.Wait(); first != http.StatusServiceUnavailable || second != http.StatusOK {
+			t.Fatalf("got answers %d and %d, want 503 and 200", first, second)
+		}
+		s, err := b.Load(t.Context(), value(cookie))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Since(s.Info().LastSeenAt); got != 0 {
+			t.Errorf("got a session that was last seen %v before it was saved", got)
+		}
+	})
+}
+
+// A Renew that takes long does not take back what another process has noted meanwhile.
+func TestLastSeenAfterASlowRenew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var cookie string
+		var other *bench
+		s := &hookedStore{hook: func(string) error { return nil }}
+		b := newBench(t, hooked(s))
+		other = newBench(t, func(c *session.Config) { c.Store = s.Store })
+		cookie = b.cookie(t, func(s *session.Session) { s.Set("v", 1) })
+		s.hook = func(op string) error {
+			if op == "create" {
+				time.Sleep(2 * time.Second)
+				other.get(t, cookie, set("other"))
+			}
+			return nil
+		}
+		time.Sleep(time.Second)
+		res := b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Renew() })
+		if len(res.Cookies()) != 1 {
+			t.Fatalf("got status %d without a cookie", res.StatusCode)
+		}
+		renewed, err := b.Load(t.Context(), res.Cookies()[0].Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Since(renewed.Info().LastSeenAt); got != 0 {
+			t.Errorf("got a session that was last seen %v before another process saw it", got)
+		}
+	})
+}
+
+// The event about a cookie whose session is gone names it by the tombstone that a Renew left.
+func TestRejectedByATombstone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	cookie := b.cookie(t, func(s *session.Session) { s.Login("ann") })
+	renewed := b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Renew() }).Cookies()[0]
+	s, err := b.Load(t.Context(), renewed.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rec, err := range b.store.Store.(store.Lister).All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Kind == store.Live {
+			b.store.Delete(t.Context(), rec.Key)
+		}
+	}
+	b.events.took()
+	b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r) })
+	if e := b.events.events; len(e) != 1 || e[0].Reason != session.ReasonUnknown || e[0].Handle != s.Info().Handle || e[0].Principal != "ann" {
+		t.Errorf("got %+v, want one of reason unknown with handle %s and principal ann", e, s.Info().Handle)
+	}
+}
+
+// A goroutine of the handler may be the first to ask for the session, while the header is sent: for the race detector.
+func TestFromDuringTheFirstByte(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for range 500 {
+		b.get(t, "", func(w http.ResponseWriter, r *http.Request) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				session.From(r).Len()
+			}()
+			w.WriteHeader(http.StatusOK)
+			<-done
+		})
+	}
 }

@@ -3,9 +3,13 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
@@ -121,4 +125,97 @@ func TestLogoutSavedAtTheSecondTry(t *testing.T) {
 	if w.Code != http.StatusNoContent || w.Header().Get("Set-Cookie") == "" {
 		t.Errorf("got status %d and cookie %q, want 204 and a deletion", w.Code, w.Header().Get("Set-Cookie"))
 	}
+}
+
+// TestSaveAfterTooLate: Save speaks of what it had to store, not of what an earlier one dropped; Err remembers that.
+func TestSaveAfterTooLate(t *testing.T) {
+	t.Parallel()
+	m := sessiontest.New(t)
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Set("a", 1) })
+	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		fmt.Fprint(w, "begun")
+		s.Renew()
+		if err := s.Save(r.Context()); !errors.Is(err, session.ErrTooLate) {
+			t.Errorf("Save of a Renew after the first byte: got %v, want ErrTooLate", err)
+		}
+		s.Set("n", 1)
+		if err := s.Save(r.Context()); err != nil {
+			t.Errorf("Save of a value: got %v, want nil", err)
+		}
+		if err := s.Save(r.Context()); err != nil {
+			t.Errorf("Save of nothing: got %v, want nil", err)
+		}
+		if err := s.Err(); !errors.Is(err, session.ErrTooLate) {
+			t.Errorf("Err: got %v, want ErrTooLate", err)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	s, err := m.Load(t.Context(), r.Cookies()[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := s.Get("n"); n != int64(1) {
+		t.Errorf("got n=%v, want 1", n)
+	}
+}
+
+// slowStore takes its time for the first Replace, whatever its context says.
+type slowStore struct {
+	store.Store
+	first sync.Once
+	pause time.Duration
+}
+
+func (s *slowStore) Replace(ctx context.Context, r store.Record, version uint64) error {
+	err := s.Store.Replace(ctx, r, version)
+	s.first.Do(func() { time.Sleep(s.pause) }) // fake time
+	return err
+}
+
+// TestSavesTakeTurns: saves of one session wait for each other, each for StoreTimeout at most; who gives up is in
+// nobody's way.
+func TestSavesTakeTurns(t *testing.T) {
+	t.Parallel()
+	for _, pause := range []time.Duration{500, 1200, 1350} {
+		synctest.Test(t, func(t *testing.T) { savesTakeTurns(t, pause*time.Millisecond) })
+	}
+}
+
+func savesTakeTurns(t *testing.T, pause time.Duration) {
+	m, err := session.New(session.Config{
+		SecretKey: session.NewSecretKey(), StoreTimeout: time.Second, SweepInterval: -1,
+		Store: &slowStore{Store: memstore.New(nil), pause: pause},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s, _ := m.Load(t.Context(), "")
+	s.Set("a", 1)
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	save := func(start time.Duration, key string) {
+		s, err := m.Load(t.Context(), s.Token())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Set(key, 1)
+		wg.Go(func() {
+			time.Sleep(start) // fake time
+			err := s.Save(t.Context())
+			switch end := start + time.Second; {
+			case key != "first" && end < pause && !errors.Is(err, session.ErrUnavailable):
+				t.Errorf("%s: got %v, want ErrUnavailable: the turn came too late", key, err)
+			case end > pause && err != nil:
+				t.Errorf("%s: %v", key, err)
+			}
+		})
+	}
+	save(0, "first")
+	save(time.Millisecond, "second")
+	save(300*time.Millisecond, "third")
+	save(400*time.Millisecond, "fourth")
+	wg.Wait()
 }
