@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hipflask/session/internal/protocol"
 	"github.com/hipflask/session/internal/respond"
+	"github.com/hipflask/session/store"
 )
 
 // exchange is the state of one request in one Handler. It is itself the request's context, which avoids two
@@ -108,19 +110,41 @@ func (m *Manager) Preload(next http.Handler) http.Handler {
 }
 
 // Error sends the response of [Config.ErrorHandler] for err, or the default one: 503 with Retry-After for [ErrUnavailable]
-// and [ErrUncertain], else 500. Handlers call it for an error of [Open], [Key.Take] or [Session.Save].
+// and [ErrUncertain], and for a request whose context has ended; 401 for [ErrEnded]; else 500. Handlers call it for an
+// error of [Open], [Key.Take] or [Session.Save].
+//
+// A failed save is over then: what the session holds and was not saved before is never stored.
 func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
+	if x, ok := r.Context().Value(m).(*exchange); ok {
+		x.giveUp()
+	}
 	if m.config.ErrorHandler != nil {
 		m.config.ErrorHandler(w, r, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUncertain) {
-		w.Header().Set("Retry-After", "5")
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrUncertain), r.Context().Err() != nil:
+		// Between 3 and 7 seconds, so that not all clients of an outage come back at once.
+		w.Header().Set("Retry-After", strconv.Itoa(3+int(store.NewVersion()%5)))
 		http.Error(w, "Your session can't be reached at the moment. Please try again in a few seconds.", http.StatusServiceUnavailable)
+	case errors.Is(err, ErrEnded):
+		http.Error(w, "Your session has ended.", http.StatusUnauthorized)
+	default:
+		http.Error(w, "Your session could not be saved.", http.StatusInternalServerError)
+	}
+}
+
+// giveUp drops what the session was not able to save, since the handler answers for it.
+func (x *exchange) giveUp() {
+	if !x.opened.Load() {
 		return
 	}
-	http.Error(w, "Your session could not be saved.", http.StatusInternalServerError)
+	if s := x.session.Load(); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.over = true
+	}
 }
 
 // From returns the session of a request inside a [Manager.Handler], of the innermost one if several are nested. The first

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
@@ -281,15 +282,72 @@ func TestErrorHandler(t *testing.T) {
 		text  string
 		retry string
 	}{
-		{session.ErrUnavailable, 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "5"},
-		{fmt.Errorf("x: %w", session.ErrUncertain), 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "5"},
+		{session.ErrUnavailable, 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "soon"},
+		{fmt.Errorf("x: %w", session.ErrUncertain), 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "soon"},
+		{fmt.Errorf("x: %w", session.ErrEnded), 401, "Your session has ended.\n", ""},
 		{session.ErrTooLarge, 500, "Your session could not be saved.\n", ""},
 		{errors.New("planted-secret"), 500, "Your session could not be saved.\n", ""},
 	} {
 		w := httptest.NewRecorder()
 		m.Error(w, httptest.NewRequest("GET", "/", nil), c.err)
-		if w.Code != c.code || w.Body.String() != c.text || w.Header().Get("Retry-After") != c.retry || w.Header().Get("Cache-Control") != "no-store" {
+		if w.Code != c.code || w.Body.String() != c.text || soon(w.Header()) != c.retry || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%v: got %d %q %v, want %d %q, Retry-After %q", c.err, w.Code, w.Body, w.Header(), c.code, c.text, c.retry)
 		}
+	}
+}
+
+// A failed save is over when the handler answers for it: nothing is stored later, and no cookie comes with the error.
+func TestErrorStoresNothing(t *testing.T) {
+	t.Parallel()
+	for _, withCookie := range []bool{false, true} {
+		b := newBench(t)
+		cookie := ""
+		if withCookie {
+			cookie = b.cookie(t, setPlain)
+		}
+		b.store.fail(down("create", "replace"), nil)
+		res := b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r)
+			s.Set("late", 1)
+			err := s.Save(r.Context())
+			if !errors.Is(err, session.ErrUnavailable) && !errors.Is(err, session.ErrUncertain) {
+				t.Errorf("got %v, want the outage", err)
+			}
+			b.store.fail(nil, nil) // the store is back
+			b.Error(w, r, err)
+		})
+		check(t, "status", res.StatusCode, http.StatusServiceUnavailable)
+		if n := len(res.Cookies()); n > 0 {
+			t.Errorf("got %d cookies with the error, want none", n)
+		}
+		if withCookie {
+			if got := mustLoad(t, b, value(cookie)).Keys(); !slices.Equal(got, []string{"color"}) {
+				t.Errorf("got %q stored, want the session as it was", got)
+			}
+		}
+	}
+}
+
+// A request whose time is up before its session is read is no failure to save.
+func TestErrorOfALateRequest(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	cookie := b.cookie(t, setPlain)
+	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Now().Add(-time.Second))
+		},
+		"a cause of its own": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			cancel(errors.New("too slow"))
+			return ctx, func() {}
+		},
+	} {
+		ctx, cancel := end(t.Context())
+		r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
+		r.Header.Set("Cookie", cookie)
+		res := b.serve(t, r, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("color") })
+		cancel()
+		check(t, name, res.StatusCode, http.StatusServiceUnavailable)
 	}
 }

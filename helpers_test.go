@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -555,4 +556,15 @@ func (c *wire) do(t *testing.T, r *http.Request) *http.Response {
 func (c *wire) get(t *testing.T, path, cookie string) *http.Response {
 	t.Helper()
 	return c.do(t, c.request(t, "GET", path, cookie))
+}
+
+// soon is what Retry-After says: "soon" within the bounds that this package has, "" if it is not there.
+func soon(h http.Header) string {
+	switch n, err := strconv.Atoi(h.Get("Retry-After")); {
+	case h.Get("Retry-After") == "":
+		return ""
+	case err == nil && n >= 3 && n <= 7:
+		return "soon"
+	}
+	return h.Get("Retry-After")
 }

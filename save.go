@@ -79,6 +79,9 @@ func (s *Session) seal() { s.sealed = !s.m.config.BearerToken }
 // idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save returns.
 // The caller holds mu.
 func (s *Session) idle() (bool, error) {
+	if s.over {
+		return true, nil
+	}
 	if s.unsure { // rule: UncertainOnce
 		return true, s.err // what was changed may be stored already: another save could apply an Update twice
 	}

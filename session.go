@@ -40,6 +40,7 @@ type Session struct {
 	isNew    bool
 	isActive bool // belongs to a request, which counts for the idle timeout
 	sealed   bool // the response's header has been sent: no cookie can be
+	over     bool // the handler has answered for a failure: nothing more is stored
 	unsure   bool // a save ended in ErrUncertain: what was changed may be stored
 	err      error
 
