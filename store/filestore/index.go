@@ -29,26 +29,32 @@ func (s *Store) openNew(r *root, n name) (file, error) {
 	if err != errAbsent {
 		return f, err
 	}
-	if err := s.mkdirs(r, path.Dir(n.path())); err != nil {
+	if err := s.mkdir(r, path.Dir(n.path())); err != nil {
 		return f, err
 	}
 	return r.openRecord(n, modeCreate)
 }
 
-// mkdirs makes a shard's folder, and the one that it lies in if somebody removed that. errAbsent: the root is gone.
-func (s *Store) mkdirs(r *root, dir string) error {
-	for _, d := range []string{path.Dir(dir), dir} {
-		switch err := r.mkdir(d); {
-		case err == nil && s.sync:
-			if err := r.syncDir(path.Dir(d)); err != nil {
-				return fmt.Errorf("sync: %w", err)
-			}
-		case err == nil, errors.Is(err, fs.ErrExist):
-		case errors.Is(err, fs.ErrNotExist):
-			return errAbsent
-		default:
-			return fmt.Errorf("make a folder: %w", err)
+// mkdir makes the folder of a shard, and the folder of principals if somebody has removed it. It never makes the folder
+// of sessions: errAbsent if that is gone, or the root.
+func (s *Store) mkdir(r *root, dir string) error {
+	err := r.mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && path.Dir(dir) == principalsDir {
+		if err := s.mkdir(r, principalsDir); err != nil {
+			return err
 		}
+		err = r.mkdir(dir)
+	}
+	switch {
+	case err == nil && s.sync:
+		if err := r.syncDir(path.Dir(dir)); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+	case err == nil, errors.Is(err, fs.ErrExist):
+	case errors.Is(err, fs.ErrNotExist):
+		return errAbsent
+	default:
+		return fmt.Errorf("make a folder: %w", err)
 	}
 	return nil
 }
@@ -69,7 +75,7 @@ func (r *root) clean(n name, principal string) {
 	r.unlink(n, &slot{principal: []byte(principal)})
 }
 
-// clear removes what lies under the name of a record and is none: a link, a folder, a file that we may not open.
+// clear removes what has the name of a record and is no regular file: a link, a socket, an empty folder.
 func (r *root) clear(n name) error {
 	if err := r.removeQuietly(n.path()); err != nil {
 		return fmt.Errorf("what is no file of this store: %w", err)
@@ -92,7 +98,7 @@ func (s *Store) linkEntry(r *root, n name, principal string) error {
 	entry := t.entry(n)
 	err := r.link(n.path(), entry)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.mkdirs(r, t.dir()); err != nil {
+		if err := s.mkdir(r, t.dir()); err != nil {
 			return err
 		}
 		err = r.link(n.path(), entry)
@@ -179,12 +185,10 @@ func (s *Store) restore(ctx context.Context, r *root, f file, n name, b *buffers
 }
 
 // The stamps are a file of 65536 times, one for all principals whose hash ends alike: a fixed half megabyte, of which
-// only what was written takes space.
+// only what was written takes space. Behind them is the folder's ID.
 func (r *root) lockStamps(ctx context.Context) (file, error) {
 	f, err := r.open(stampFile, modeCreate)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, errAbsent
-	} else if err != nil {
+	if err != nil {
 		return f, fmt.Errorf("open: %w", err)
 	}
 	if err := f.lock(ctx, true); err != nil {
@@ -248,11 +252,11 @@ func (r *root) entries(t tag) ([]name, error) {
 	return found, nil
 }
 
-// list returns the names in one of our folders; none if it isn't there.
+// list returns the names in one of our folders; errAbsent if it isn't there.
 func (r *root) list(dir string) ([]string, error) {
 	files, err := r.names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, errAbsent
 	} else if err != nil {
 		return nil, fmt.Errorf("read a folder: %w", err)
 	}

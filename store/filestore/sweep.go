@@ -54,9 +54,6 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("filestore: sweep: %w", ctx.Err())
 	}
-	if _, err := s.refresh(); err != nil {
-		return 0, err
-	}
 	w := &sweep{Store: s, ctx: ctx, now: now(), left: limit}
 	if w.queue() {
 		w.shard()
@@ -78,11 +75,14 @@ type sweep struct {
 	err  error // the first
 }
 
-// do calls fn, which takes little, so that Close never waits long. It tells whether fn has succeeded.
+// do calls fn, which takes little, so that Close never waits long. It reports whether fn has succeeded, or missed a file.
 func (w *sweep) do(fn func(*root) error) bool {
 	err := w.run(w.ctx, "sweep", fn)
+	if err == errAbsent {
+		return true
+	}
 	if w.err == nil && !errors.Is(err, errBusy) {
-		w.err = w.gone(err)
+		w.err = err
 	}
 	return err == nil
 }
@@ -230,9 +230,10 @@ func (w *sweep) shard() {
 	var records []name
 	var entries []string
 	w.do(func(r *root) (err error) {
-		if records, err = r.shard(shard); err != nil {
-			return err
-		}
+		records, err = r.shard(shard)
+		return err
+	})
+	w.do(func(r *root) (err error) {
 		entries, err = r.list(principalsDir + "/" + shardName(shard))
 		return err
 	})
