@@ -48,7 +48,7 @@
 //
 // A record expires when the wall clock of the machine reaches ExpiresAt, to the millisecond. Sweep removes expired
 // records at a cost proportional to their number, and looks in each call at a thousandth of all files, to find those
-// that its queue has lost.
+// that its queue has lost. When no expired record is left it removes the folders that have become empty.
 //
 // # Principals
 //
@@ -123,7 +123,9 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: dir, sync: opts.Sync, root: r, sweep: newSweeper()}, nil
+	s := &Store{dir: dir, sync: opts.Sync, root: r}
+	s.sweep.init()
+	return s, nil
 }
 
 // prepare opens the folder dir for a Store: creates it if necessary, checks that it is private, and tries what the

@@ -25,14 +25,29 @@ import (
 
 // openNew opens the file of the record called n, or makes an empty one.
 func (s *Store) openNew(r *root, n name) (file, error) {
-	f, err := r.openRecord(n, modeCreate)
-	if err != errAbsent {
-		return f, err
+	var f file
+	err := s.inShard(r, path.Dir(n.path()), func() (err error) {
+		f, err = r.openRecord(n, modeCreate)
+		return err
+	})
+	return f, err
+}
+
+// remakes is how often a writer makes the folder of a shard that Sweep removes, because it is empty, before the writer has
+// put a file there.
+const remakes = 100
+
+// inShard calls fn, which makes a name in the folder of a shard, and makes the folder if it isn't there.
+func (s *Store) inShard(r *root, dir string, fn func() error) error {
+	for range remakes {
+		if err := fn(); err != errAbsent && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := s.mkdir(r, dir); err != nil {
+			return err
+		}
 	}
-	if err := s.mkdir(r, path.Dir(n.path())); err != nil {
-		return f, err
-	}
-	return r.openRecord(n, modeCreate)
+	return errors.New("the folder of a shard is removed again and again")
 }
 
 // mkdir makes the folder of a shard, and the folder of principals if somebody has removed it. It never makes the folder
@@ -96,13 +111,7 @@ func (r *root) removeQuietly(path string) error {
 func (s *Store) linkEntry(r *root, n name, principal string) error {
 	t, _ := tagOf(principal)
 	entry := t.entry(n)
-	err := r.link(n.path(), entry)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.mkdir(r, t.dir()); err != nil {
-			return err
-		}
-		err = r.link(n.path(), entry)
-	}
+	err := s.inShard(r, t.dir(), func() error { return r.link(n.path(), entry) })
 	if errors.Is(err, fs.ErrExist) {
 		other := entry + spare
 		if err = r.remove(other); err == nil || errors.Is(err, fs.ErrNotExist) {

@@ -95,6 +95,7 @@ func (r *root) mkdir(path string) error      { return bare(r.Mkdir(path, 0o700))
 func (r *root) link(from, to string) error   { return bare(r.Link(from, to)) }
 func (r *root) rename(from, to string) error { return bare(r.Rename(from, to)) }
 func (r *root) remove(path string) error     { return bare(r.Remove(path)) }
+func (r *root) rmdir(path string) error      { return bare(r.Remove(path)) }
 
 func (r *root) names(path string) ([]string, error) {
 	f, err := r.Open(path)

@@ -190,6 +190,9 @@ func (r *root) remove(path string) error {
 	return err
 }
 
+// rmdir removes a folder if it is empty.
+func (r *root) rmdir(path string) error { return unix.Unlinkat(r.fd, path, unix.AT_REMOVEDIR) }
+
 // names returns the names in a folder, in no order.
 func (r *root) names(path string) ([]string, error) {
 	fd, err := again(func() (int, error) {
