@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		child(incrementer(dir))
 	case "write":
 		child(writer(dir, os.Getenv("FILESTORE_KEYS")))
+	case "create", "denied", "allowed":
+		child(asNobody(os.Getenv("FILESTORE_CHILD"), dir))
 	}
 }
 
@@ -300,4 +302,38 @@ func keysOf(maps ...map[string]uint64) []string {
 		}
 	}
 	return keys
+}
+
+// asNobody is what the child of TestDeniedToAnotherUser does.
+func asNobody(what, dir string) error {
+	ctx := context.Background()
+	s, err := filestore.Open(dir, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if what == "create" {
+		return s.Create(ctx, newRecord("key", "alice"))
+	}
+	rec, err := s.Load(ctx, "key")
+	if what == "allowed" {
+		if err == nil {
+			err = s.Touch(ctx, "key", rec.Version, rec.LastSeenAt, rec.ExpiresAt)
+		}
+		return err
+	}
+	if err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	for name, err := range map[string]error{
+		"Create":  s.Create(ctx, newRecord("key", "alice")),
+		"Replace": s.Replace(ctx, newRecord("key", "alice"), rec.Version),
+		"Touch":   s.Touch(ctx, "key", rec.Version, rec.LastSeenAt, rec.ExpiresAt),
+		"Delete":  s.Delete(ctx, "key"),
+	} {
+		if !errors.Is(err, os.ErrPermission) || errors.Is(err, store.ErrNotFound) {
+			return errors.Join(errors.New(name+": want an error of permission, got"), err)
+		}
+	}
+	return nil
 }

@@ -51,13 +51,16 @@ func ExampleOpen() {
 	// Output: alice: {"cart":3}
 }
 
-// A folder that others may enter is refused: who can write to it can log in as anybody.
+// A folder with files in it that others may enter is refused: whoever can write to it can log in as anybody.
 func ExampleOpen_refused() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644); err != nil {
+		log.Fatal(err)
+	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		log.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package filestore
 
 // Looks returns how many files Sweep has looked at since Open, besides the queue.
-func (s *Store) Looks() int { return s.sweep.looks }
+func (s *Store) Looks() int { return int(s.sweep.looks.Load()) }
 
 // WalkFrom makes the next Sweep walk through the shard of key.
 func (s *Store) WalkFrom(key string) {

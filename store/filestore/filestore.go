@@ -12,12 +12,18 @@
 //
 // # The folder
 //
-// It belongs to the user that runs the program and nobody else may enter it; [Open] creates it with mode 0700, and
-// refuses a folder that is a symbolic link, is somebody else's, or is open to group or others. File names are hashes,
+// It belongs to the user that runs the program and nobody else may enter it; [Open] creates it with mode 0700, gives an
+// empty one of another mode that mode, and refuses a folder that is a symbolic link, is somebody else's, or has files in
+// it and is open to group or others. File names are hashes,
 // so no key can name a path. On Windows a folder has the access rights of the one it lies in: choose one inside the
 // user's profile.
 //
-// If the folder is removed while the program runs, all its sessions are gone and the store makes a new folder.
+// If the folder is renamed, removed or unmounted while a Store has it open, every call fails until the folder is back at
+// its path: in its place an empty folder would turn all users into strangers. A folder that comes back as a copy, or as
+// another device, is known by an ID that Open has written into it. To begin with no sessions, open the Store again.
+//
+// A file that this process may not read or write is an error as well, never an absent record: nobody seems to be logged
+// out because a mode, an owner, an access list or an attribute of a file has changed.
 //
 // Choose a folder on a local disk or in memory. On network file systems (NFS, SMB) a Load without a lock can return
 // what another machine has already changed; use a server (Redis, SQL) where one machine is not enough. The file system
@@ -35,14 +41,14 @@
 // write. Without it a power loss takes back the last seconds of writes, as far as the file system had not stored them;
 // so a session that was logged out in those seconds may be back.
 //
-// A file that can't be read as a record (cut off, overwritten, moved here under a wrong name) is no record: Load does
-// not find it, Create takes its place, Sweep removes it.
+// A file that holds no record (cut off, overwritten, moved here under a wrong name) is none: Load does not find it,
+// Create takes its place, Sweep removes it.
 //
 // # Expiry
 //
 // A record expires when the wall clock of the machine reaches ExpiresAt, to the millisecond. Sweep removes expired
 // records at a cost proportional to their number, and looks in each call at a thousandth of all files, to find those
-// that its queue has lost.
+// that its queue has lost. When no expired record is left it removes the folders that have become empty.
 //
 // # Principals
 //
@@ -52,7 +58,9 @@
 package filestore
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,8 +104,8 @@ var (
 
 var errClosed = errors.New("filestore: the store is closed")
 
-// Open returns a Store of the records in the folder dir, which it creates, with its parents, if it isn't there. Nil
-// opts are the defaults. The error says what is wrong with the folder and what helps. The Store starts no goroutine;
+// Open returns a Store of the records in the folder dir, which it creates, with its parents, if it isn't there. An empty
+// folder of this user, such as testing.T.TempDir makes, gets mode 0700. Nil opts are the defaults. The error says what is wrong with the folder and what helps. The Store starts no goroutine;
 // Close releases the folder.
 func Open(dir string, opts *Options) (*Store, error) {
 	if dir == "" {
@@ -115,7 +123,9 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: dir, sync: opts.Sync, root: r, sweep: newSweeper()}, nil
+	s := &Store{dir: dir, sync: opts.Sync, root: r}
+	s.sweep.init()
+	return s, nil
 }
 
 // prepare opens the folder dir for a Store: creates it if necessary, checks that it is private, and tries what the
@@ -128,9 +138,15 @@ func prepare(dir string) (*root, error) {
 		}
 		r, err = openRoot(dir)
 	}
+	if err == nil {
+		if err = r.claim(); err != nil {
+			r.close()
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("filestore: folder %s %w", dir, err)
 	}
+	r.keep()
 	for _, sub := range []string{sessionsDir, principalsDir, queueDir} {
 		if err = r.mkdir(sub); err != nil && !errors.Is(err, fs.ErrExist) {
 			r.close()
@@ -177,7 +193,11 @@ func (r *root) try() error {
 	if links < 2 {
 		return errors.New("hard links are not counted there: choose a folder on a local disk")
 	}
-	return r.removeQuietly(tryFile)
+	if err := r.removeQuietly(tryFile); err != nil {
+		return err
+	}
+	r.id, err = f.ensureID()
+	return err
 }
 
 // tryPatience is how long Open waits for another Open, or for a process that was stopped in a listing.
@@ -199,39 +219,22 @@ func (s *Store) Close() error {
 // errAbsent says that there is no file under a name, and no other error happened.
 var errAbsent = errors.New("no such file")
 
-// run calls fn with the folder, and once more with the new one if fn found nothing because the folder was replaced.
-// What it returns is an error of package store, errAbsent, or complete: it names the step and the folder.
+// run calls fn with the folder. It returns an error of package store, errAbsent, or a complete one, which names the step
+// and the folder.
+//
+// A Store never takes another folder for its own, since in an empty one every user would be a stranger: if the path no
+// longer leads to the folder, fn isn't called. And errAbsent means that the folder of sessions was still there after fn
+// had missed something in it.
 func (s *Store) run(ctx context.Context, step string, fn func(*root) error) error {
-	for first := true; ; first = false {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("filestore: %s: %w", step, err)
-		}
-		err := s.enter(fn)
-		switch {
-		case err == nil, errors.Is(err, store.ErrNotFound), err == store.ErrExists, err == store.ErrConflict, err == errClosed:
-			return err
-		case err == errAbsent && !first:
-			return err
-		case err == errAbsent:
-			replaced, err := s.refresh()
-			if err != nil {
-				return err
-			}
-			if !replaced {
-				return errAbsent
-			}
-		default:
-			return fmt.Errorf("filestore: %s in %s: %w", step, s.dir, err)
-		}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("filestore: %s: %w", step, err)
 	}
-}
-
-// gone is the error for a folder that was removed again as soon as it was made.
-func (s *Store) gone(err error) error {
-	if err == errAbsent {
-		return fmt.Errorf("filestore: the folder %s was removed", s.dir)
+	err := s.enter(fn)
+	switch {
+	case err == nil, errors.Is(err, store.ErrNotFound), err == store.ErrExists, err == store.ErrConflict, err == errClosed, err == errAbsent:
+		return err
 	}
-	return err
+	return fmt.Errorf("filestore: %s in %s: %w", step, s.dir, err)
 }
 
 func (s *Store) enter(fn func(*root) error) error {
@@ -240,34 +243,93 @@ func (s *Store) enter(fn func(*root) error) error {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.root != nil && !s.root.at(s.dir) {
+		s.mu.RUnlock()
+		err := s.reopen()
+		s.mu.RLock()
+		if err != nil {
+			return err
+		}
+	}
 	if s.root == nil {
 		return errClosed
 	}
-	return fn(s.root)
+	err := fn(s.root)
+	if err == errAbsent && !(s.root.exists(sessionsDir) && s.root.at(s.dir)) {
+		return errGone
+	}
+	return err
 }
 
-// refresh opens the folder again if its path leads elsewhere now, or nowhere: somebody removed or replaced it. The
-// checks are those of Open, since in a shared parent such as /tmp the new folder may be anybody's.
-func (s *Store) refresh() (replaced bool, err error) {
-	s.mu.RLock()
-	same := s.root != nil && s.root.at(s.dir)
-	s.mu.RUnlock()
-	if same {
-		return false, nil
+var errGone = errors.New("the folder was moved, removed or unmounted while in use: " +
+	"sessions are served again when it is back; to begin with none, restart the program")
+
+// reopen opens the folder again where it is back in another guise: mounted again as another device, or restored from a
+// backup. The folder's ID tells it from an empty one, and from one that another user has put in its place.
+func (s *Store) reopen() error {
+	r, err := openRoot(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errGone
+	} else if err == nil {
+		if err = r.private(); err != nil {
+			r.close()
+		}
 	}
+	if err != nil {
+		return fmt.Errorf("the folder was replaced while in use: it %w", err)
+	}
+	id, err := r.readID()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.root == nil {
-		return false, errClosed
-	}
-	if s.root.at(s.dir) {
-		return true, nil // another goroutine was faster
-	}
-	r, err := prepare(s.dir)
-	if err != nil {
-		return false, fmt.Errorf("filestore: the folder was removed or replaced while in use: %w", err)
+	if err != nil || s.root == nil || id != s.root.id {
+		r.close()
+		return cmp.Or(err, errGone)
 	}
 	s.root.close()
+	r.id = id
+	r.keep()
 	s.root = r
-	return true, nil
+	return nil
+}
+
+// readID returns the ID of the folder, "" if it has none.
+func (r *root) readID() (string, error) {
+	f, err := r.open(stampFile, modeRead)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("open the folder's ID: %w", err)
+	}
+	defer f.close()
+	return f.readID()
+}
+
+const (
+	idLen = 26 // of rand.Text
+	idAt  = stamps * 8
+)
+
+func (f file) readID() (string, error) {
+	var b [idLen]byte
+	n, err := f.pread(b[:], idAt)
+	if err != nil {
+		return "", fmt.Errorf("read the folder's ID: %w", err)
+	}
+	if n < idLen || b[0] == 0 {
+		return "", nil
+	}
+	return string(b[:]), nil
+}
+
+// ensureID returns the folder's ID from the stamp file, whose lock the caller has, and makes one if there is none.
+func (f file) ensureID() (string, error) {
+	id, err := f.readID()
+	if id != "" || err != nil {
+		return id, err
+	}
+	id = rand.Text()
+	if err := f.pwrite([]byte(id), idAt); err != nil {
+		return "", fmt.Errorf("write the folder's ID: %w", err)
+	}
+	return id, nil
 }

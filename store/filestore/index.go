@@ -25,30 +25,51 @@ import (
 
 // openNew opens the file of the record called n, or makes an empty one.
 func (s *Store) openNew(r *root, n name) (file, error) {
-	f, err := r.openRecord(n, modeCreate)
-	if err != errAbsent {
-		return f, err
-	}
-	if err := s.mkdirs(r, path.Dir(n.path())); err != nil {
-		return f, err
-	}
-	return r.openRecord(n, modeCreate)
+	var f file
+	err := s.inShard(r, path.Dir(n.path()), func() (err error) {
+		f, err = r.openRecord(n, modeCreate)
+		return err
+	})
+	return f, err
 }
 
-// mkdirs makes a shard's folder, and the one that it lies in if somebody removed that. errAbsent: the root is gone.
-func (s *Store) mkdirs(r *root, dir string) error {
-	for _, d := range []string{path.Dir(dir), dir} {
-		switch err := r.mkdir(d); {
-		case err == nil && s.sync:
-			if err := r.syncDir(path.Dir(d)); err != nil {
-				return fmt.Errorf("sync: %w", err)
-			}
-		case err == nil, errors.Is(err, fs.ErrExist):
-		case errors.Is(err, fs.ErrNotExist):
-			return errAbsent
-		default:
-			return fmt.Errorf("make a folder: %w", err)
+// remakes is how often a writer makes the folder of a shard that Sweep removes, because it is empty, before the writer has
+// put a file there.
+const remakes = 100
+
+// inShard calls fn, which makes a name in the folder of a shard, and makes the folder if it isn't there.
+func (s *Store) inShard(r *root, dir string, fn func() error) error {
+	for range remakes {
+		if err := fn(); err != errAbsent && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
+		if err := s.mkdir(r, dir); err != nil {
+			return err
+		}
+	}
+	return errors.New("the folder of a shard is removed again and again")
+}
+
+// mkdir makes the folder of a shard, and the folder of principals if somebody has removed it. It never makes the folder
+// of sessions: errAbsent if that is gone, or the root.
+func (s *Store) mkdir(r *root, dir string) error {
+	err := r.mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && path.Dir(dir) == principalsDir {
+		if err := s.mkdir(r, principalsDir); err != nil {
+			return err
+		}
+		err = r.mkdir(dir)
+	}
+	switch {
+	case err == nil && s.sync:
+		if err := r.syncDir(path.Dir(dir)); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+	case err == nil, errors.Is(err, fs.ErrExist):
+	case errors.Is(err, fs.ErrNotExist):
+		return errAbsent
+	default:
+		return fmt.Errorf("make a folder: %w", err)
 	}
 	return nil
 }
@@ -69,7 +90,7 @@ func (r *root) clean(n name, principal string) {
 	r.unlink(n, &slot{principal: []byte(principal)})
 }
 
-// clear removes what lies under the name of a record and is none: a link, a folder, a file that we may not open.
+// clear removes what has the name of a record and is no regular file: a link, a socket, an empty folder.
 func (r *root) clear(n name) error {
 	if err := r.removeQuietly(n.path()); err != nil {
 		return fmt.Errorf("what is no file of this store: %w", err)
@@ -90,13 +111,7 @@ func (r *root) removeQuietly(path string) error {
 func (s *Store) linkEntry(r *root, n name, principal string) error {
 	t, _ := tagOf(principal)
 	entry := t.entry(n)
-	err := r.link(n.path(), entry)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.mkdirs(r, t.dir()); err != nil {
-			return err
-		}
-		err = r.link(n.path(), entry)
-	}
+	err := s.inShard(r, t.dir(), func() error { return r.link(n.path(), entry) })
 	if errors.Is(err, fs.ErrExist) {
 		other := entry + spare
 		if err = r.remove(other); err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -179,12 +194,10 @@ func (s *Store) restore(ctx context.Context, r *root, f file, n name, b *buffers
 }
 
 // The stamps are a file of 65536 times, one for all principals whose hash ends alike: a fixed half megabyte, of which
-// only what was written takes space.
+// only what was written takes space. Behind them is the folder's ID.
 func (r *root) lockStamps(ctx context.Context) (file, error) {
 	f, err := r.open(stampFile, modeCreate)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, errAbsent
-	} else if err != nil {
+	if err != nil {
 		return f, fmt.Errorf("open: %w", err)
 	}
 	if err := f.lock(ctx, true); err != nil {
@@ -248,11 +261,11 @@ func (r *root) entries(t tag) ([]name, error) {
 	return found, nil
 }
 
-// list returns the names in one of our folders; none if it isn't there.
+// list returns the names in one of our folders; errAbsent if it isn't there.
 func (r *root) list(dir string) ([]string, error) {
 	files, err := r.names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, errAbsent
 	} else if err != nil {
 		return nil, fmt.Errorf("read a folder: %w", err)
 	}

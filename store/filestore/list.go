@@ -1,8 +1,10 @@
 package filestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"iter"
 	"slices"
 
@@ -20,17 +22,11 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 		only := func(rec store.Record, err error) bool {
 			return err == nil && rec.Principal != principal || yield(rec, err)
 		}
-		if _, err := s.refresh(); err != nil {
-			yield(store.Record{}, err)
-			return
-		}
 		var found []name
 		stamped := true
 		err := s.run(ctx, "list", func(r *root) (err error) {
 			t, stamp := tagOf(principal)
-			if err = s.stamp(ctx, r, stamp); err == errAbsent {
-				return err
-			} else if err != nil {
+			if s.stamp(ctx, r, stamp) != nil {
 				// Without a stamp the index does not count. What is found without it, no stamp is needed for.
 				stamped = false
 				return nil
@@ -39,10 +35,13 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 			return err
 		})
 		switch {
-		case err != nil:
-			yield(store.Record{}, s.gone(err))
+		case err != nil && err != errAbsent: // absent: no entry in that shard
+			yield(store.Record{}, err)
 		case stamped:
-			s.yield(ctx, found, only)
+			l := lister{s, ctx, only, nil}
+			if l.records(found) {
+				l.end()
+			}
 		default:
 			s.All(ctx)(only)
 		}
@@ -52,24 +51,22 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 // All implements [store.Lister]. A page is a shard's folder: about a thousandth of the records.
 func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		if _, err := s.refresh(); err != nil {
-			yield(store.Record{}, err)
-			return
-		}
+		l := lister{s, ctx, yield, nil}
 		for i := range shards {
 			var found []name
 			err := s.run(ctx, "list", func(r *root) (err error) {
 				found, err = r.shard(i)
 				return err
 			})
-			if err != nil {
+			if err != nil && err != errAbsent {
 				yield(store.Record{}, err)
 				return
 			}
-			if !s.yield(ctx, found, yield) {
+			if !l.records(found) {
 				return
 			}
 		}
+		l.end()
 	}
 }
 
@@ -90,22 +87,41 @@ func (r *root) shard(i int) ([]name, error) {
 	return found, nil
 }
 
-// yield yields the records that have the given names, and tells whether the loop goes on.
-func (s *Store) yield(ctx context.Context, found []name, yield func(store.Record, error) bool) bool {
+// lister is one listing.
+type lister struct {
+	*Store
+	ctx   context.Context
+	yield func(store.Record, error) bool
+
+	// denied is the first error of a record that this process may not open. It is yielded last, so that whoever lists
+	// sessions to end them reaches all others first, and still learns that one is left.
+	denied error
+}
+
+// records yields the records that have the given names, and reports whether the loop goes on.
+func (l *lister) records(found []name) bool {
 	for _, n := range found {
 		var rec store.Record
-		err := s.run(ctx, "list", func(r *root) (err error) {
-			rec, err = s.view(ctx, r, n, false)
+		err := l.run(l.ctx, "list", func(r *root) (err error) {
+			rec, err = l.view(l.ctx, r, n, false)
 			return err
 		})
 		switch {
 		case err == errAbsent, errors.Is(err, store.ErrNotFound), err == nil && nameOf(rec.Key) != n:
+		case errors.Is(err, fs.ErrPermission):
+			l.denied = cmp.Or(l.denied, err)
 		case err != nil:
-			yield(store.Record{}, err)
+			l.yield(store.Record{}, err)
 			return false
-		case !yield(rec, nil):
+		case !l.yield(rec, nil):
 			return false
 		}
 	}
 	return true
+}
+
+func (l *lister) end() {
+	if l.denied != nil {
+		l.yield(store.Record{}, l.denied)
+	}
 }

@@ -20,6 +20,9 @@ const (
 	tryFile       = "try"        // what Open tries hard links with
 )
 
+// stamps is the number of times that the stamp file has room for.
+const stamps = 1 << 16
+
 // shards is the number of folders that the files are spread over: few enough to be cheap for a small site (4 KiB each
 // on ext4), enough for a million files to lie a thousand to a folder.
 const shards = 32 * 32

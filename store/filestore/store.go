@@ -14,8 +14,8 @@ import (
 
 func now() int64 { return time.Now().UnixMilli() }
 
-// errForeign says that what lies under a record's name can't be a record of ours: a link, or a file that we may not
-// read. One bad file is one session's problem. (If even its name can't be looked up, the folder has the problem.)
+// errForeign says that the name of a record leads to something that is no regular file, so there is no record. Every
+// other reason why a file can't be opened is an error: a record that this process may not read or write still exists.
 var errForeign = errors.New("not a file of this store")
 
 // openRecord opens the file of the record called n.
@@ -29,7 +29,7 @@ func (r *root) openRecord(n name, mode openMode) (file, error) {
 	case r.foreign(n.path(), err):
 		return f, errForeign
 	}
-	return f, fmt.Errorf("open: %w", err)
+	return f, fmt.Errorf("open a session's file: %w", err)
 }
 
 // Load implements [store.Store]. It takes no lock, and never waits for a writer unless a writer died half-way.
@@ -108,7 +108,7 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 		return err
 	}
 	n := nameOf(rec.Key)
-	return s.gone(s.run(ctx, "create", func(r *root) error {
+	return s.run(ctx, "create", func(r *root) error {
 		queued, err := r.enqueue(n, rec.ExpiresAt.UnixMilli())
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 				return err
 			}
 		}
-	}))
+	})
 }
 
 // create tells the caller to do it again if it has lost or cleared the file that it opened.

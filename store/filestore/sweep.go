@@ -1,11 +1,15 @@
 package filestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -15,16 +19,16 @@ import (
 type sweeper struct {
 	turn    chan struct{} // holds a token: one Sweep of a Store at a time
 	cursors map[span]cursor
-	walk    int // the shard to walk through
-	walked  int // how many of its files were looked at in the call before
-	looks   int // how many files were looked at since Open, for tests
+	walk    int                 // the shard to walk through
+	walked  int                 // how many of its files were looked at in the call before
+	emptied map[string]struct{} // folders of shards that may be empty now
+	looks   atomic.Int64        // how many files were looked at since Open, for tests
 }
 
-func newSweeper() sweeper {
-	s := sweeper{turn: make(chan struct{}, 1), cursors: make(map[span]cursor)}
+func (s *sweeper) init() {
+	s.turn, s.cursors, s.emptied = make(chan struct{}, 1), make(map[span]cursor), make(map[string]struct{})
 	s.walk = int(time.Now().UnixNano() % shards) // so that programs that are restarted often get around, too
 	s.turn <- struct{}{}
-	return s
 }
 
 // A cursor is how far Sweep has come in a file of the queue that is still there after it: because its span has not
@@ -54,12 +58,12 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("filestore: sweep: %w", ctx.Err())
 	}
-	if _, err := s.refresh(); err != nil {
-		return 0, err
-	}
 	w := &sweep{Store: s, ctx: ctx, now: now(), left: limit}
 	if w.queue() {
 		w.shard()
+	}
+	if !w.stop() {
+		w.rmdirs() // not while there is more to remove: most folders have files in them until the last batch
 	}
 	// Whoever gets less than the limit takes it that nothing is left.
 	w.do(func(r *root) error {
@@ -72,23 +76,54 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 // sweep is one call of Sweep.
 type sweep struct {
 	*Store
-	ctx  context.Context
-	now  int64
+	ctx context.Context
+	now int64
+
+	mu   sync.Mutex
 	left int   // how many records it may still remove
 	err  error // the first
 }
 
-// do calls fn, which takes little, so that Close never waits long. It tells whether fn has succeeded.
+// do calls fn, which takes little, so that Close never waits long. It reports whether fn has succeeded, or missed a file.
 func (w *sweep) do(fn func(*root) error) bool {
 	err := w.run(w.ctx, "sweep", fn)
-	if w.err == nil && !errors.Is(err, errBusy) {
-		w.err = w.gone(err)
+	if err == errAbsent {
+		return true
+	}
+	if !errors.Is(err, errBusy) {
+		w.mu.Lock()
+		w.err = cmp.Or(w.err, err)
+		w.mu.Unlock()
 	}
 	return err == nil
 }
 
 // stop tells whether the call has to end.
 func (w *sweep) stop() bool { return w.left <= 0 || w.ctx.Err() != nil || w.closed.Load() }
+
+// mayBeEmpty notes the folders that a record of a principal has its names in.
+func (w *sweep) mayBeEmpty(n name, principal []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sweep.emptied[path.Dir(n.path())] = struct{}{}
+	if len(principal) > 0 {
+		t, _ := tagOf(string(principal))
+		w.sweep.emptied[t.dir()] = struct{}{}
+	}
+}
+
+// rmdirs removes the folders of shards that are empty. A writer that misses one makes it again.
+func (w *sweep) rmdirs() {
+	for dirs := range slices.Chunk(slices.Collect(maps.Keys(w.sweep.emptied)), chunk) {
+		w.do(func(r *root) error {
+			for _, dir := range dirs {
+				r.rmdir(dir) // fails if there is a file in it
+			}
+			return nil
+		})
+	}
+	clear(w.sweep.emptied)
+}
 
 // queue goes through the files of the queue whose time has come, and tells whether it got to their end.
 func (w *sweep) queue() bool {
@@ -141,6 +176,7 @@ func (w *sweep) span(s span, c cursor) (cursor, bool) {
 			}
 			continue
 		}
+		var due []line
 		for i := 0; i+lineSize <= n; {
 			l, ok := parseLine(buf[i : i+lineSize])
 			if !ok {
@@ -149,17 +185,64 @@ func (w *sweep) span(s span, c cursor) (cursor, bool) {
 				continue
 			}
 			if l.due <= w.now && (c.pos >= c.read || l.due > c.done) {
-				if w.stop() {
-					return c, false
+				if len(due) == w.left || w.stop() {
+					break // each line may be that of a record to remove
 				}
-				if !w.do(func(r *root) error { return w.look(r, l) }) {
-					c.failed = true
-				}
+				due = append(due, l)
 			}
 			i += lineSize
 			c.pos += lineSize
 		}
+		if len(due) == 0 && w.stop() {
+			return c, false
+		}
+		if !w.lines(due) {
+			c.failed = true
+		}
 	}
+}
+
+// Two goroutines share the work, each a chunk of lines at a time. More of them sweep no faster on two processors, and the
+// requests wait for their turn: with four the p99 of a request was 2 ms, with two it is 0.2 ms.
+const (
+	workers = 2
+	chunk   = 16
+)
+
+// lines looks at the records of lines that are due, and reports whether none has failed.
+func (w *sweep) lines(due []line) bool {
+	if len(due) <= chunk {
+		return w.chunk(due)
+	}
+	var failed atomic.Bool
+	var group sync.WaitGroup
+	chunks := make(chan []line)
+	for range min(workers, (len(due)+chunk-1)/chunk) {
+		group.Go(func() {
+			for lines := range chunks {
+				if !w.chunk(lines) {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	for lines := range slices.Chunk(due, chunk) {
+		chunks <- lines
+	}
+	close(chunks)
+	group.Wait()
+	return !failed.Load()
+}
+
+func (w *sweep) chunk(lines []line) bool {
+	return w.do(func(r *root) (first error) {
+		for _, l := range lines {
+			if err := w.look(r, l); first == nil || errors.Is(first, errBusy) {
+				first = cmp.Or(err, first)
+			}
+		}
+		return first
+	})
 }
 
 // errBusy says that a record is locked, which is no failure.
@@ -192,9 +275,10 @@ func (w *sweep) locked(r *root, f file, n name, fn func(b *buffers, cur, older *
 
 // look removes the record of a line if it has expired, and otherwise queues it anew, if it is the line that counts.
 func (w *sweep) look(r *root, l line) error {
-	w.sweep.looks++
+	w.sweep.looks.Add(1)
 	f, err := r.openRecord(l.name, modeWrite)
 	if err == errAbsent || err == errForeign {
+		w.mayBeEmpty(l.name, nil)
 		return nil
 	} else if err != nil {
 		return err
@@ -202,13 +286,17 @@ func (w *sweep) look(r *root, l line) error {
 	defer f.close()
 	return w.locked(r, f, l.name, func(b *buffers, cur, older *slot) error {
 		switch {
-		case cur == nil || nameOf(string(cur.key)) != l.name:
+		case cur == nil:
+			w.mayBeEmpty(l.name, nil)
 			return r.unlink(l.name, cur)
-		case cur.expired(w.now):
-			if err := r.unlink(l.name, cur); err != nil {
+		case cur.expired(w.now) || nameOf(string(cur.key)) != l.name:
+			w.mayBeEmpty(l.name, cur.principal)
+			if err := r.unlink(l.name, cur); err != nil || nameOf(string(cur.key)) != l.name {
 				return err
 			}
+			w.mu.Lock()
 			w.left--
+			w.mu.Unlock()
 			return nil
 		case cur.queued != l.due:
 			return nil
@@ -227,12 +315,16 @@ const step = 1024
 // shard walks through a shard of records and of entries, or a part of it if it is large.
 func (w *sweep) shard() {
 	shard := w.sweep.walk
+	for _, dir := range []string{sessionsDir, principalsDir} {
+		w.sweep.emptied[dir+"/"+shardName(shard)] = struct{}{}
+	}
 	var records []name
 	var entries []string
 	w.do(func(r *root) (err error) {
-		if records, err = r.shard(shard); err != nil {
-			return err
-		}
+		records, err = r.shard(shard)
+		return err
+	})
+	w.do(func(r *root) (err error) {
 		entries, err = r.list(principalsDir + "/" + shardName(shard))
 		return err
 	})
@@ -264,7 +356,7 @@ func (w *sweep) record(r *root, n name) error {
 	case err == errAbsent:
 		return nil
 	}
-	w.sweep.looks++
+	w.sweep.looks.Add(1)
 	return err
 }
 
@@ -274,15 +366,15 @@ const neverDue = -1 << 63
 // entry removes an entry that leads to no record of its principal. A record that is being made has its file before it
 // has its entry, and is locked meanwhile; so without a file, and under the lock of one, an entry is what somebody left.
 func (w *sweep) entry(r *root, shard, file string) error {
-	w.sweep.looks++
+	w.sweep.looks.Add(1)
 	_, n, ok := parseEntry(file)
 	if !ok {
 		return nil
 	}
-	path := principalsDir + "/" + shard + "/" + file
+	entry := principalsDir + "/" + shard + "/" + file
 	belongs := func(principal string) bool {
 		t, _ := tagOf(principal)
-		return t.entry(n) == path
+		return t.entry(n) == entry
 	}
 	rec, err := w.view(w.ctx, r, n, false)
 	if err == nil && belongs(rec.Principal) {
@@ -292,7 +384,7 @@ func (w *sweep) entry(r *root, shard, file string) error {
 	}
 	f, err := w.openNew(r, n)
 	if err == errForeign {
-		return r.removeQuietly(path)
+		return r.removeQuietly(entry)
 	} else if err != nil {
 		return err
 	}
@@ -301,9 +393,10 @@ func (w *sweep) entry(r *root, shard, file string) error {
 		if cur != nil && belongs(string(cur.principal)) {
 			return nil
 		}
-		if err := r.removeQuietly(path); err != nil || cur != nil {
+		if err := r.removeQuietly(entry); err != nil || cur != nil {
 			return err
 		}
+		w.mayBeEmpty(n, nil)
 		return r.removeQuietly(n.path())
 	})
 }

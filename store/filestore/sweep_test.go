@@ -362,3 +362,89 @@ func TestSweepLeavesOtherFiles(t *testing.T) {
 		t.Errorf("All: got %d records, want 1", len(got))
 	}
 }
+
+// folders returns the folders of shards.
+func folders(t *testing.T, dir string) []string {
+	t.Helper()
+	var got []string
+	for _, sub := range []string{"sessions", "principals"} {
+		found, err := filepath.Glob(filepath.Join(dir, sub, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, found...)
+	}
+	return got
+}
+
+// When the last expired record is removed, no empty folder is left, however the limit cuts the work into pieces. What
+// Delete leaves is found by the walk, and by the record's line.
+func TestSweepLeavesNoEmptyFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/s"
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, nil)
+		live := newRecord("live", "alice")
+		live.ExpiresAt = time.Now().Add(1000 * time.Hour)
+		create(t, s, live)
+		for i := range 700 {
+			rec := newRecord(fmt.Sprint("key", i), fmt.Sprint("user", i))
+			rec.ExpiresAt = time.Now().Add(time.Minute)
+			create(t, s, rec)
+		}
+		deleted := newRecord("deleted", "bob")
+		create(t, s, deleted)
+		if err := s.Delete(t.Context(), "deleted"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for got := 300; got == 300; {
+			var err error
+			if got, err = s.Sweep(t.Context(), 300); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.WalkFromPrincipal("bob")
+		sweep(t, s, 10, 0)
+		time.Sleep(25 * time.Hour)
+		sweep(t, s, 10, 0)
+		if got := folders(t, dir); len(got) != 2 {
+			t.Errorf("folders that are left: %v, want the two of the session that lives", got)
+		}
+		same(t, load(t, s, "live"), live)
+	})
+}
+
+// A writer whose folder is removed because it is empty, between the steps of the writer, makes it again.
+func TestSweepBesideWriters(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/s"
+	s, other := open(t, dir, nil), open(t, dir, nil)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			other.WalkFrom("key")
+			_, err := other.Sweep(context.Background(), 10)
+			other.WalkFromPrincipal("alice")
+			if _, err2 := other.Sweep(context.Background(), 10); err != nil || err2 != nil {
+				t.Errorf("Sweep beside a writer: %v", errors.Join(err, err2))
+				return
+			}
+		}
+	})
+	for range 1000 {
+		create(t, s, newRecord("key", "alice"))
+		load(t, s, "key")
+		if err := s.Delete(t.Context(), "key"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	wg.Wait()
+}

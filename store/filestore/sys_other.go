@@ -15,6 +15,8 @@ import (
 
 type root struct {
 	*os.Root
+	info fs.FileInfo // which folder it is
+	id   string      // the ID in its stamp file
 }
 
 type file struct{ *os.File }
@@ -40,20 +42,24 @@ func openRoot(dir string) (*root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("can't be opened: %w", bare(err))
 	}
-	return &root{r}, nil
+	if info, err = r.Stat("."); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("can't be examined: %w", bare(err))
+	}
+	return &root{Root: r, info: info}, nil
 }
+
+// claim and private have nothing to do: a folder has the access rights of the one it lies in.
+func (r *root) claim() error   { return nil }
+func (r *root) private() error { return nil }
 
 func (r *root) close() { r.Close() }
 
 func (r *root) keep() {}
 
 func (r *root) at(dir string) bool {
-	a, err := r.Stat(".")
-	if err != nil {
-		return false
-	}
-	b, err := os.Lstat(dir)
-	return err == nil && os.SameFile(a, b)
+	info, err := os.Lstat(dir)
+	return err == nil && os.SameFile(info, r.info)
 }
 
 func (r *root) open(path string, mode openMode) (file, error) {
@@ -61,9 +67,9 @@ func (r *root) open(path string, mode openMode) (file, error) {
 	return file{f}, bare(err)
 }
 
-func (r *root) foreign(path string, err error) bool {
+func (r *root) foreign(path string, _ error) bool {
 	info, statErr := r.Lstat(path)
-	return statErr == nil && (!info.Mode().IsRegular() || errors.Is(err, fs.ErrPermission))
+	return statErr == nil && !info.Mode().IsRegular()
 }
 
 func (r *root) exists(path string) bool {
@@ -89,6 +95,7 @@ func (r *root) mkdir(path string) error      { return bare(r.Mkdir(path, 0o700))
 func (r *root) link(from, to string) error   { return bare(r.Link(from, to)) }
 func (r *root) rename(from, to string) error { return bare(r.Rename(from, to)) }
 func (r *root) remove(path string) error     { return bare(r.Remove(path)) }
+func (r *root) rmdir(path string) error      { return bare(r.Remove(path)) }
 
 func (r *root) names(path string) ([]string, error) {
 	f, err := r.Open(path)

@@ -3,6 +3,7 @@
 package filestore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +17,11 @@ import (
 // link in place of one of its folders.
 
 // root is the open folder of a Store.
-type root struct{ fd int }
+type root struct {
+	fd int
+	st unix.Stat_t // which folder it is
+	id string      // the ID in its stamp file
+}
 
 // file is an open file.
 type file struct{ fd int }
@@ -42,7 +47,8 @@ func again[T any](call func() (T, error)) (T, error) {
 	}
 }
 
-// openRoot opens the folder dir, if it is private. The error reads on from "folder DIR".
+// openRoot opens the folder dir. Nobody can exchange the folder between the checks and its use, as they are made on the
+// open one. The errors of openRoot, private and claim read on from "folder DIR".
 func openRoot(dir string) (*root, error) {
 	fd, err := again(func() (int, error) {
 		return unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -59,22 +65,55 @@ func openRoot(dir string) (*root, error) {
 		}
 		return nil, err
 	}
-	// The open folder is examined, so that nobody can exchange it between the check and its use.
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	if err == nil {
-		err = private(&st)
-	}
-	if err != nil {
+	r := &root{fd: fd}
+	if err := r.examine(); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	r := &root{fd}
-	r.keep()
 	return r, nil
 }
 
-// private tells why a folder is not.
+func (r *root) examine() error {
+	if err := unix.Fstat(r.fd, &r.st); err != nil {
+		return fmt.Errorf("can't be examined: %w", err)
+	}
+	return nil
+}
+
+// claim makes the folder private if it is empty and belongs to this user. Otherwise it returns what private does. Several
+// Opens may claim a folder at once.
+func (r *root) claim() error {
+	if r.st.Mode&0o777 == privateMode || int(r.st.Uid) != unix.Geteuid() {
+		return r.private()
+	}
+	names, err := r.names(".")
+	if err != nil {
+		return fmt.Errorf("can't be read: %w", err)
+	}
+	if len(names) > 0 {
+		// Perhaps another Open has claimed it since it was examined.
+		return cmp.Or(r.examine(), r.private())
+	}
+	if err := unix.Fchmod(r.fd, privateMode); err != nil {
+		return fmt.Errorf("can't be made private: %w", err)
+	}
+	// From here on nobody else can make a file there. What came before that refuses the folder.
+	names, err = r.names(".")
+	for _, name := range names {
+		var st unix.Stat_t
+		if unix.Fstatat(r.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && int(st.Uid) != unix.Geteuid() {
+			unix.Fchmod(r.fd, uint32(r.st.Mode&0o7777))
+			return r.private()
+		}
+	}
+	return cmp.Or(err, r.examine())
+}
+
+const privateMode = 0o700
+
+// private returns an error that says who else may enter the folder.
+func (r *root) private() error { return private(&r.st) }
+
 func private(st *unix.Stat_t) error {
 	if uid := unix.Geteuid(); int(st.Uid) != uid {
 		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another folder, or change its owner", st.Uid, uid)
@@ -91,10 +130,10 @@ func (r *root) keep() { unix.Flock(r.fd, unix.LOCK_SH|unix.LOCK_NB) }
 
 func (r *root) close() { unix.Close(r.fd) }
 
-// at tells whether dir still leads to r.
+// at reports whether dir still leads to r.
 func (r *root) at(dir string) bool {
-	var a, b unix.Stat_t
-	return unix.Fstat(r.fd, &a) == nil && unix.Lstat(dir, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+	var st unix.Stat_t
+	return unix.Lstat(dir, &st) == nil && st.Dev == r.st.Dev && st.Ino == r.st.Ino
 }
 
 func (r *root) open(path string, mode openMode) (file, error) {
@@ -106,13 +145,12 @@ func (r *root) open(path string, mode openMode) (file, error) {
 	}
 }
 
-// foreign tells whether open has failed because something else than a file of ours is there.
-func (r *root) foreign(path string, err error) bool {
+// foreign reports whether open has failed because path is no regular file. A file that this process may not open is not
+// foreign: it may hold a live record.
+func (r *root) foreign(_ string, err error) bool {
 	switch err {
 	case unix.ELOOP, unix.EMLINK, unix.EISDIR, unix.ENXIO: // a link, a link on FreeBSD, a folder, a socket
 		return true
-	case unix.EACCES, unix.EPERM:
-		return r.exists(path)
 	}
 	return false
 }
@@ -137,7 +175,7 @@ func (r *root) is(f file, path string) (bool, error) {
 	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }
 
-func (r *root) mkdir(path string) error      { return unix.Mkdirat(r.fd, path, 0o700) }
+func (r *root) mkdir(path string) error      { return unix.Mkdirat(r.fd, path, privateMode) }
 func (r *root) link(from, to string) error   { return unix.Linkat(r.fd, from, r.fd, to, 0) }
 func (r *root) rename(from, to string) error { return unix.Renameat(r.fd, from, r.fd, to) }
 
@@ -151,6 +189,9 @@ func (r *root) remove(path string) error {
 	}
 	return err
 }
+
+// rmdir removes a folder if it is empty.
+func (r *root) rmdir(path string) error { return unix.Unlinkat(r.fd, path, unix.AT_REMOVEDIR) }
 
 // names returns the names in a folder, in no order.
 func (r *root) names(path string) ([]string, error) {

@@ -17,7 +17,11 @@
 // # The file
 //
 // Open makes it with mode 0600, and SQLite makes the two files beside it, which end in -wal and -shm, with the mode that
-// the file has. That of a file that is there is left as it is. It has to lie on a local disk: the processes share memory,
+// the file has. That of a file that is there is left as it is. Open refuses files that belong to another user or that all
+// users may write, and a folder of another user or one in which all users may replace files (a sticky one of root's, as
+// /tmp is, will do): whoever can write to the sessions can log in as anybody.
+//
+// The file has to lie on a local disk: the processes share memory,
 // which no network file system offers. Copy it with the backup of SQLite's own programs (VACUUM INTO), not while it is open.
 //
 // # What survives
@@ -137,8 +141,12 @@ func OpenDB(ctx context.Context, url string, opts *Options) (sqlstore.DB, error)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}
-	if err := create(path); err != nil {
-		return nil, fmt.Errorf("sqlitestore: open: %w", err)
+	// Before the file is made, so that none is left in another user's folder; and after it, since in /tmp another user may
+	// have been faster.
+	for _, step := range []func(string) error{checkOwner, create, checkOwner} {
+		if err := step(path); err != nil {
+			return nil, fmt.Errorf("sqlitestore: open: %w", err)
+		}
 	}
 	if opts == nil {
 		opts = new(Options)
