@@ -68,7 +68,7 @@ func TestCSRFEndsAtLogin(t *testing.T) {
 				expect(s, "after the login of another user", ann, false)
 				ben = made(s)
 			}))
-			_, cookie = serve(m, cookie, change(func(s *session.Session) {
+			serve(m, cookie, change(func(s *session.Session) {
 				expect(s, "the other user's", ben, true)
 				if layout != "Flask's cookie" {
 					s.Login("ben")
