@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -317,6 +319,69 @@ func TestFIPS140Only(t *testing.T) {
 		cookie := b.cookie(t, func(s *session.Session) { setPlain(s); s.Login("ann") })
 		if got := body(t, b.get(t, cookie, look)); !strings.Contains(got, "[color]") {
 			t.Errorf("%s: got %s, want the session", kind, got)
+		}
+	}
+}
+
+// countingCodec counts the cookies that it decodes.
+type countingCodec struct {
+	session.Codec
+	decoded *int
+}
+
+func (c countingCodec) Decode(value string) (store.Record, error) {
+	*c.decoded++
+	return c.Codec.Decode(value)
+}
+
+// TestEqualCookiesAreDecodedOnce: a cookie that a request repeats is decoded as if it were there once or twice, however often
+// it is there and however it is quoted; and of different ones at most maxVerify are looked at.
+func TestEqualCookiesAreDecodedOnce(t *testing.T) {
+	t.Parallel()
+	decoded := 0
+	codec := newCodec(t, "session", session.NewSecretKey())
+	m, err := session.New(session.Config{
+		SecretKey: session.NewSecretKey(), InsecureHTTP: true, Cookie: session.Cookie{Name: "session"},
+		CookieCodec: func([]string, string) (session.Codec, error) { return countingCodec{codec, &decoded}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := func(i int) string {
+		r := cookieRecord()
+		r.Handle, r.ExpiresAt = fmt.Sprint(i), time.Now().Add(time.Hour)
+		value, err := codec.Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "session=" + value
+	}
+	one := good(0)
+	quoted := `session="` + strings.TrimPrefix(one, "session=") + `"`
+	var different []string
+	for i := range 100 {
+		different = append(different, good(i))
+	}
+	const check, load = 1, 1 // how often a cookie among several is decoded for each
+	for _, c := range []struct {
+		what    string
+		cookies []string
+		most    int
+	}{
+		{"one", []string{one}, load},
+		{"one, 32 times", slices.Repeat([]string{one}, 32), check + load},
+		{"one, 5,000 times", slices.Repeat([]string{one}, 5_000), check + load},
+		{"one, quoted or not", slices.Repeat([]string{one, quoted}, 50), check + load},
+		{"a bad one, 32 times", slices.Repeat([]string{one + "A"}, 32), check},
+		{"two, in turn", slices.Repeat([]string{one, good(1)}, 16), 2 * (check + load)},
+		{"100 different ones", different, 32*check + 3*load},
+	} {
+		decoded = 0
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", strings.Join(c.cookies, "; "))
+		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Keys() })).ServeHTTP(httptest.NewRecorder(), r)
+		if decoded == 0 || decoded > c.most {
+			t.Errorf("%s: %d cookies were decoded, want 1 to %d", c.what, decoded, c.most)
 		}
 	}
 }

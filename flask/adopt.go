@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hipflask/session"
@@ -32,6 +34,10 @@ type AdopterOptions struct {
 	// SigningKeys are SECRET_KEY, and earlier ones, of an application with SESSION_USE_SIGNER. Empty: IDs are not signed.
 	SigningKeys []string
 
+	// StoreTimeout bounds the time that one Adopt or End spends on Store, as Config.StoreTimeout does for the Manager's own
+	// store. Zero: 5 seconds.
+	StoreTimeout time.Duration
+
 	// Keep leaves Flask's session as it is, for a Flask application that goes on using it. What changes on one side
 	// afterwards is not seen on the other, a logout in Flask included; one in Go has to call End. Default: the session
 	// is ended where it was when it is stored in its new place.
@@ -47,7 +53,13 @@ func NewAdopter(o AdopterOptions) (*Adopter, error) {
 		o.Serializer = Msgpack
 	}
 	if o.CookieName == "" {
-		o.CookieName = "session"
+		o.CookieName = defaultCookieName
+	}
+	if o.StoreTimeout < 0 {
+		return nil, fmt.Errorf("flask: AdopterOptions.StoreTimeout %v is negative; leave it zero for %v", o.StoreTimeout, defaultStoreTimeout)
+	}
+	if o.StoreTimeout == 0 {
+		o.StoreTimeout = defaultStoreTimeout
 	}
 	format := SID
 	if len(o.SigningKeys) > 0 {
@@ -60,30 +72,59 @@ func NewAdopter(o AdopterOptions) (*Adopter, error) {
 	return &Adopter{o, ids}, nil
 }
 
+const (
+	defaultCookieName   = "session"       // SESSION_COOKIE_NAME
+	defaultStoreTimeout = 5 * time.Second // as Config.StoreTimeout's
+
+	// maxAdoptions is how many different sessions of one request are loaded. An honest browser sends one, or two after a
+	// change of Domain or Path. The Manager has the same limit for its own.
+	maxAdoptions = 3
+
+	// maxAttempts is how often a session is loaded again because a Flask process changes it meanwhile.
+	maxAttempts = 8
+)
+
 // Adopt gives s the user, the values, the flash messages and the permanence of the request's Flask session, if it has
 // one, and stores it. Values that JSON has no form for take the one that encoding/json has for them: bytes are base64
 // text, times are text, tuples and sets are lists; what can't be read is left out.
 //
-// Errors: session.ErrUnavailable and ErrUncertain: one of the stores failed.
+// A request can name sessions at will, so at most three are loaded, each once.
+//
+// Errors: session.ErrUnavailable and ErrUncertain: one of the stores failed, or Store did not answer in time.
 func (a *Adopter) Adopt(r *http.Request, s *session.Session) error {
-	for _, c := range r.CookiesNamed(a.o.CookieName) {
-		key, err := a.ids.Parse(c.Value)
-		if err != nil {
-			continue
-		}
-		if found, err := a.adopt(r.Context(), key, s); found || err != nil {
+	keys, _ := a.keys(r)
+	if len(keys) == 0 {
+		return nil
+	}
+	old, cancel := context.WithTimeout(r.Context(), a.o.StoreTimeout)
+	defer cancel()
+	for _, key := range keys {
+		if found, err := a.adopt(r.Context(), old, key, s); found || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// adoptions bounds how often a session is read again that a Flask process changes meanwhile.
-const adoptions = 8
+// keys returns the keys of the sessions that the request's cookies name, each once, and whether these are all.
+func (a *Adopter) keys(r *http.Request) (keys []string, all bool) {
+	for _, c := range r.CookiesNamed(a.o.CookieName) {
+		key, err := a.ids.Parse(c.Value)
+		if err != nil || slices.Contains(keys, key) {
+			continue
+		}
+		if len(keys) == maxAdoptions {
+			return keys, false
+		}
+		keys = append(keys, key)
+	}
+	return keys, true
+}
 
-func (a *Adopter) adopt(ctx context.Context, key string, s *session.Session) (found bool, err error) {
-	for range adoptions {
-		rec, err := a.o.Store.Load(ctx, key)
+// adopt takes over one session. The context old is for the calls of the old store, ctx for s.
+func (a *Adopter) adopt(ctx, old context.Context, key string, s *session.Session) (found bool, err error) {
+	for range maxAttempts {
+		rec, err := a.o.Store.Load(old, key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return found, nil
@@ -96,7 +137,7 @@ func (a *Adopter) adopt(ctx context.Context, key string, s *session.Session) (fo
 		if err != nil {
 			return found, nil // for Flask alone to read
 		}
-		a.fill(s, members)
+		fill(s, a.o.Serializer, members)
 		found = true
 		if a.o.Keep {
 			return true, nil
@@ -104,7 +145,7 @@ func (a *Adopter) adopt(ctx context.Context, key string, s *session.Session) (fo
 		if err := s.Save(ctx); err != nil {
 			return true, err
 		}
-		err = a.o.Store.Replace(ctx, ended(rec), rec.Version)
+		err = a.o.Store.Replace(old, ended(rec), rec.Version)
 		if err == nil || errors.Is(err, store.ErrNotFound) {
 			return true, nil
 		}
@@ -124,11 +165,14 @@ func ended(rec store.Record) store.Record {
 // markLife is for how long a Flask process that was busy can't bring an ended session back.
 const markLife = 5 * time.Minute
 
-func (a *Adopter) fill(s *session.Session, members []session.Member) {
+// fill gives s what is in a Flask session. Of a name that is there twice the last counts, as in Python.
+func fill(s *session.Session, from session.Serializer, members []session.Member) {
+	// Set inserts into a sorted list, which takes linear time for names in this order, else quadratic.
+	slices.SortStableFunc(members, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
 	get := func(key string, pointer any) bool {
-		for _, m := range members {
+		for _, m := range slices.Backward(members) {
 			if m.Name == key {
-				return a.o.Serializer.Unmarshal(m.Value, pointer) == nil
+				return from.Unmarshal(m.Value, pointer) == nil
 			}
 		}
 		return false
@@ -140,13 +184,16 @@ func (a *Adopter) fill(s *session.Session, members []session.Member) {
 	var permanent bool
 	get("_permanent", &permanent)
 	s.SetPersistent(permanent)
-	for _, m := range members {
+	for i, m := range members {
 		switch m.Name {
 		case userKey, Fresh, ID, "_permanent":
 			continue
 		}
+		if i+1 < len(members) && members[i+1].Name == m.Name {
+			continue
+		}
 		var v any
-		if a.o.Serializer.Unmarshal(m.Value, &v) != nil {
+		if from.Unmarshal(m.Value, &v) != nil {
 			continue
 		}
 		v = jsonForm(v)
@@ -156,22 +203,25 @@ func (a *Adopter) fill(s *session.Session, members []session.Member) {
 	}
 }
 
-// End ends the request's Flask session: for a logout beside Keep, before the answer is written.
+// End ends the request's Flask session: for a logout beside Keep, before the response is written. It ends up to three, and
+// returns an error if the request names more, since it is unknown then which is the browser's own.
 func (a *Adopter) End(r *http.Request) error {
-	for _, c := range r.CookiesNamed(a.o.CookieName) {
-		key, err := a.ids.Parse(c.Value)
-		if err != nil {
-			continue
-		}
-		if err := a.end(r.Context(), key); err != nil {
+	keys, all := a.keys(r)
+	ctx, cancel := context.WithTimeout(r.Context(), a.o.StoreTimeout)
+	defer cancel()
+	for _, key := range keys {
+		if err := a.end(ctx, key); err != nil {
 			return err
 		}
+	}
+	if !all {
+		return fmt.Errorf("flask: the request names more than %d Flask sessions; the others were not ended", maxAdoptions)
 	}
 	return nil
 }
 
 func (a *Adopter) end(ctx context.Context, key string) error {
-	for range adoptions {
+	for range maxAttempts {
 		rec, err := a.o.Store.Load(ctx, key)
 		if err == nil && rec.Kind == store.Live {
 			err = a.o.Store.Replace(ctx, ended(rec), rec.Version)

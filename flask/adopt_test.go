@@ -223,3 +223,83 @@ func TestAdoptFailsClosed(t *testing.T) {
 		t.Error("an Adopter without a Store was made")
 	}
 }
+
+// counted counts the loads, and does not answer some keys before the context ends.
+type counted struct {
+	store.Store
+	loads  map[string]int
+	silent bool
+}
+
+func (c *counted) Load(ctx context.Context, key string) (store.Record, error) {
+	c.loads[key]++
+	if c.silent {
+		<-ctx.Done()
+		return store.Record{}, ctx.Err()
+	}
+	return c.Store.Load(ctx, key)
+}
+
+// TestAdoptIsBounded: whatever cookies a request has, at most three sessions are loaded, each once, within StoreTimeout.
+func TestAdoptIsBounded(t *testing.T) {
+	t.Parallel()
+	ids, _ := flask.SID(nil, "")
+	request := func(n, times int) *http.Request {
+		r := httptest.NewRequest("GET", "https://example.com/", nil)
+		for range n {
+			sid, _ := ids.New()
+			for range times {
+				r.AddCookie(&http.Cookie{Name: "session", Value: sid})
+			}
+		}
+		return r
+	}
+	for _, c := range []struct {
+		cookies, times, loads int
+		endFails              bool
+	}{
+		{2999, 1, 3, true}, {1, 2999, 1, false}, {3, 100, 3, false}, {4, 1, 3, true}, {0, 0, 0, false},
+	} {
+		st := &counted{Store: flaskFiles(t), loads: map[string]int{}}
+		m := newMove(t, st, false)
+		r := request(c.cookies, c.times)
+		w := httptest.NewRecorder()
+		m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a") })).ServeHTTP(w, r)
+		if total(st.loads) != c.loads || len(st.loads) != c.loads || w.Code != 200 {
+			t.Errorf("%d cookies, each %d times: Adopt made %d loads of %d sessions, want %d; status %d", c.cookies, c.times, total(st.loads), len(st.loads), c.loads, w.Code)
+		}
+		clear(st.loads)
+		if err := m.adopter.End(r); (err != nil) != c.endFails || total(st.loads) != c.loads {
+			t.Errorf("%d cookies, each %d times: End made %d loads, want %d, and returned %v", c.cookies, c.times, total(st.loads), c.loads, err)
+		}
+	}
+
+	st := &counted{Store: flaskFiles(t), loads: map[string]int{}, silent: true}
+	a, err := flask.NewAdopter(flask.AdopterOptions{Store: st, StoreTimeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: memstore.New(nil), Adopt: a.Adopt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a") })).ServeHTTP(w, request(3, 1))
+	if w.Code != http.StatusServiceUnavailable || total(st.loads) != 1 {
+		t.Errorf("a store that does not answer: got status %d after %d loads, want 503 after one", w.Code, total(st.loads))
+	}
+	if err := a.End(request(3, 1)); err == nil {
+		t.Error("a store that does not answer: End reported no error")
+	}
+	if _, err := flask.NewAdopter(flask.AdopterOptions{Store: st, StoreTimeout: -1}); err == nil {
+		t.Error("a negative StoreTimeout was taken")
+	}
+}
+
+func total(loads map[string]int) (n int) {
+	for _, times := range loads {
+		n += times
+	}
+	return n
+}

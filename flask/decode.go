@@ -139,7 +139,7 @@ func (p *parser) split(found []member) ([]member, error) {
 	return found, nil
 }
 
-// check is whole without the value, and without its cost.
+// check is whole without the value, and without most of its cost.
 func (p *parser) check() error {
 	if !utf8.Valid(p.data) {
 		return errForm
@@ -248,25 +248,23 @@ func (p *parser) list(build bool) (any, error) {
 	}
 }
 
+// object reads an object. One that may be a tag is built even if it is only to be checked, with all within it, since its
+// content decides whether it is valid. So each byte is read once, however deep such objects are nested.
 func (p *parser) object(build bool) (any, error) {
-	start := p.pos
 	p.pos++
+	p.space()
+	empty := p.take('}')
+	build = build || !empty && p.mayBeTag()
 	var object map[string]any
 	if build {
 		object = map[string]any{}
 	}
-	maybeTag := false
-	for first := true; ; first = false {
-		p.space()
-		if first && p.take('}') {
-			break
-		}
-		if p.peek() != '"' {
+	if empty {
+		return object, nil
+	}
+	for {
+		if p.space(); p.peek() != '"' {
 			return nil, errForm
-		}
-		if first && p.pos+1 < len(p.data) {
-			c := p.data[p.pos+1]
-			maybeTag = c == ' ' || c == '\\' || len(p.tags) > 0
 		}
 		key, err := p.text(build)
 		if err != nil {
@@ -289,14 +287,20 @@ func (p *parser) object(build bool) (any, error) {
 			return nil, errForm
 		}
 	}
-	if !build && maybeTag && !p.plain {
-		p.pos = start
-		return p.object(true)
-	}
-	if build && len(object) == 1 && !p.plain {
+	if len(object) == 1 && !p.plain {
 		return p.untag(object)
 	}
 	return object, nil
+}
+
+// mayBeTag reports whether the object whose first key begins here can be a tag. A tag has a single key; Flask's begin with
+// a space, which can be written as an escape.
+func (p *parser) mayBeTag() bool {
+	if p.plain || p.pos+1 >= len(p.data) {
+		return false
+	}
+	c := p.data[p.pos+1]
+	return c == ' ' || c == '\\' || len(p.tags) > 0
 }
 
 // untag gives an object of one member the type that its key stands for.

@@ -17,7 +17,8 @@ import (
 // names; any other name is an error, and its session counts as unreadable. What it writes is protocol 4.
 //
 // Untyped Get gives Msgpack's types, and Tuple, Set, Markup, UUID, Decimal, *big.Int of any size, Naive, and time.Time
-// with its offset: here they keep their meaning. It bounds the size, the depth and the growth of what it reads.
+// with its offset: here they keep their meaning. It bounds the size and the depth of what it reads, and how much a pickle
+// can repeat itself by its memo: the work is linear in the pickle's bytes.
 var Pickle session.Serializer = pickleSerializer{}
 
 type pickleSerializer struct{}
@@ -110,7 +111,7 @@ const (
 )
 
 const (
-	maxPickle        = 16 << 20 // bytes of a document, and of what its repetitions make of it
+	maxPickle        = 16 << 20 // bytes of a document
 	maxPickleInteger = 2048     // bytes of one integer
 )
 

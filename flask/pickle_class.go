@@ -81,7 +81,7 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 	return nil, false
 }
 
-// sizeOf bounds what reduce copies.
+// sizeOf is how many steps reduce needs at most.
 func sizeOf(args Tuple) int {
 	if len(args) == 0 {
 		return 0
@@ -146,31 +146,25 @@ func datetime(b []byte, z *zone) (any, bool) {
 	return t, true
 }
 
-// resolve takes the boxes away. What a pickle repeats by its memo is repeated here, within the budget; what contains
-// itself is too deep.
-func resolve(v any, depth int, budget *int) (any, bool) {
-	if *budget -= 16; *budget < 0 || depth > maxReadDepth {
+// resolve takes the boxes away. A value that the pickle repeats by its memo is repeated here, and again by whoever writes it
+// in another format, so each time it spends steps for its size. A value that contains itself is too deep.
+func (b *budget) resolve(v any, depth int) (any, bool) {
+	if depth > maxReadDepth || !b.spend(weight(v)) {
 		return nil, false
 	}
 	switch v := v.(type) {
-	case string:
-		*budget -= len(v)
-	case []byte:
-		*budget -= len(v)
-	case bytearray:
-		*budget -= len(v)
 	case *uuid:
 		return v.resolve()
 	case class, zone:
 		return nil, false
 	case Tuple:
-		list, ok := resolveList(v, depth, budget)
+		list, ok := b.resolveList(v, depth)
 		return Tuple(list), ok
 	case frozenset:
-		list, ok := resolveList(v, depth, budget)
+		list, ok := b.resolveList(v, depth)
 		return frozenset(list), ok && allHashable(list)
 	case *box:
-		list, ok := resolveList(v.items, depth, budget)
+		list, ok := b.resolveList(v.items, depth)
 		switch {
 		case !ok:
 			return nil, false
@@ -189,6 +183,26 @@ func resolve(v any, depth int, budget *int) (any, bool) {
 		return dict(items), true
 	}
 	return v, true
+}
+
+// weight is how many steps it takes to write a value that has no items: one for 16 bytes of text, but one for each byte of
+// an integer, whose decimal digits cost more.
+func weight(v any) int {
+	switch v := v.(type) {
+	case string:
+		return len(v) / 16
+	case Markup:
+		return len(v) / 16
+	case Decimal:
+		return len(v) / 16
+	case []byte:
+		return len(v) / 16
+	case bytearray:
+		return len(v) / 16
+	case *big.Int:
+		return v.BitLen() / 8
+	}
+	return 0
 }
 
 // isHashable reports whether Python takes v for a set's item or a dict's key.
@@ -211,14 +225,14 @@ func allHashable(items []any) bool {
 	return true
 }
 
-func resolveList(items []any, depth int, budget *int) ([]any, bool) {
-	if len(items) > *budget/16 {
+func (b *budget) resolveList(items []any, depth int) ([]any, bool) {
+	if !b.spend(len(items)) { // before they have room
 		return nil, false
 	}
 	list := make([]any, len(items))
 	for i, item := range items {
 		var ok bool
-		if list[i], ok = resolve(item, depth+1, budget); !ok {
+		if list[i], ok = b.resolve(item, depth+1); !ok {
 			return nil, false
 		}
 	}
@@ -245,8 +259,11 @@ func (u *uuid) resolve() (any, bool) {
 
 // parseUUID takes the forms that uuid.UUID writes: with dashes and without.
 func parseUUID(s string) (any, bool) {
+	if len(s) != 32 && len(s) != 36 { // before SetString, whose work is quadratic
+		return nil, false
+	}
 	n, ok := new(big.Int).SetString(strings.ReplaceAll(s, "-", ""), 16)
-	if !ok || len(s) != 32 && len(s) != 36 || strings.HasPrefix(s, "+") || n.Sign() < 0 {
+	if !ok || strings.HasPrefix(s, "+") || n.Sign() < 0 {
 		return nil, false
 	}
 	return (&uuid{value: n}).resolve()

@@ -19,7 +19,22 @@ type unpickler struct {
 	memo  map[uint32]any
 	frame int // where the frame ends that the machine is in, 0: in none. No opcode reaches over that.
 
-	copies int // bytes and items that were copied: a pickle can ask for the same copy again and again
+	budget budget
+}
+
+// budget is how many steps are left. Most opcodes cost as much time as they have bytes. But with the memo a few bytes can
+// name the same large value again and again, so whatever walks or copies a value spends steps for its size.
+type budget int
+
+const (
+	freeSteps    = 1 << 18 // of every pickle, however short
+	stepsPerByte = 4       // a value that does not repeat itself takes about one
+)
+
+// spend takes n steps and reports whether there were as many.
+func (b *budget) spend(n int) bool {
+	*b -= budget(n)
+	return *b >= 0
 }
 
 // Containers are boxes while the machine runs, since it can fill them after others refer to them.
@@ -49,7 +64,7 @@ func run(data []byte, whole bool) (any, error) {
 	if len(data) > maxPickle {
 		return nil, errPickle
 	}
-	u := unpickler{data: data}
+	u := unpickler{data: data, budget: freeSteps + budget(stepsPerByte*len(data))}
 	stopped := false
 	for u.pos < len(u.data) && !stopped {
 		op := u.data[u.pos]
@@ -69,8 +84,7 @@ func run(data []byte, whole bool) (any, error) {
 	if stopped != whole || u.pos != len(u.data) || len(u.stack) != 1 || len(u.marks) != 0 {
 		return nil, errPickle
 	}
-	budget := maxPickle
-	v, ok := resolve(u.stack[0], 1, &budget)
+	v, ok := u.budget.resolve(u.stack[0], 1)
 	if !ok {
 		return nil, errPickle
 	}
@@ -327,7 +341,7 @@ func (u *unpickler) object(op byte) bool {
 		if !ok1 || !ok2 {
 			return false
 		}
-		if u.copies += sizeOf(list); u.copies > maxPickle {
+		if !u.budget.spend(sizeOf(list)) {
 			return false
 		}
 		v, ok := reduce(name, list, op == opNewObj)
@@ -339,7 +353,7 @@ func (u *unpickler) object(op byte) bool {
 			return false
 		}
 		id, ok := u.stack[len(u.stack)-1].(*uuid)
-		if !ok || fields.kind != opEmptyDict {
+		if !ok || fields.kind != opEmptyDict || !u.budget.spend(len(fields.items)) {
 			return false
 		}
 		for i := 0; i < len(fields.items); i += 2 {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hipflask/session"
 )
@@ -32,12 +33,7 @@ func (plainJSON) Marshal(value any) ([]byte, error) {
 }
 
 func (plainJSON) Unmarshal(data []byte, pointer any) error {
-	p := parser{data: data, plain: true, standard: true}
-	if err := p.check(); err != nil {
-		return err
-	}
-	p.pos = 0
-	v, err := p.whole()
+	v, err := jsonDocument(data)
 	if err != nil {
 		return err
 	}
@@ -78,13 +74,12 @@ func (plainJSON) Join(members []session.Member) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// jsonDocument reads a document of this form.
+// jsonDocument reads one value of this form.
 func jsonDocument(document []byte) (any, error) {
-	p := parser{data: document, plain: true, standard: true}
-	if err := p.check(); err != nil {
-		return nil, err
+	if !utf8.Valid(document) {
+		return nil, errForm
 	}
-	p.pos = 0
+	p := parser{data: document, plain: true, standard: true}
 	return p.whole()
 }
 

@@ -179,8 +179,8 @@ func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(found); n > 0 && bytes.Equal(found[0].key(document), found[n-1].key(document)) {
-		whole := parser{data: document, tags: s.tags} // with one name it can be a tag
+	if len(found) > 0 && isTag(s.tags, string(found[0].key(document))) {
+		whole := parser{data: document, tags: s.tags} // it is a tag itself if it has no other name
 		if err := whole.check(); err != nil {
 			return nil, err
 		}
