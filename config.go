@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -21,8 +20,13 @@ import (
 // Config is what [New] makes a [Manager] from. Only SecretKey is required; the zero value of every other field is a safe
 // default. Later changes to a Config, its slices included, have no effect.
 //
-// Package fmt prints a Config without its secrets, but not where it is in an unexported field of another struct: fmt
-// can't call its Format method there.
+// Packages fmt, log/slog and encoding/json print nothing of a Config. But fmt calls no Format method where the Config is in
+// an unexported field of another struct, nor for %p and %w, and prints the secrets there. So set the keys last, from the environment, on the copy
+// that New gets, and keep no Config with keys:
+//
+//	config := app.sessions // without keys
+//	config.SecretKey = os.Getenv("SECRET_KEY")
+//	m, err := session.New(config)
 type Config struct {
 	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one. Session
 	// IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an application
@@ -281,15 +285,3 @@ func temporaryFolder(key string) string {
 	}
 	return filepath.Join(os.TempDir(), name)
 }
-
-// Format implements [fmt.Formatter]: it keeps the secrets of a Config out of logs, whatever the verb.
-func (c Config) Format(f fmt.State, _ rune) {
-	io.WriteString(f, "session.Config{SecretKey: (hidden), ...}")
-}
-
-// Format implements [fmt.Formatter]: it keeps secrets out of logs, whatever the verb.
-func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "session.Manager") }
-
-// Format implements [fmt.Formatter]: it prints the session's handle, whatever the verb, and so keeps its token and values
-// out of logs.
-func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "session.Session(%s)", s.Info().Handle) }
