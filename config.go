@@ -30,8 +30,9 @@ import (
 type Config struct {
 	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one. Session
 	// IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an application
-	// have the same one. [New] refuses a short key and a well-known sample; only flask.Cookie takes the Flask application's
-	// key as it is. Flask calls it SECRET_KEY.
+	// have the same one. [New] refuses a short key, a well-known sample, and a guessable key: one that is made of words,
+	// repetitions, sequences or walks over the keyboard. Only flask.Cookie takes the Flask application's key as it is, with a
+	// warning in the log. Flask calls it SECRET_KEY.
 	SecretKey string
 
 	// SecretKeyFallbacks are earlier secret keys. They verify and decrypt, but don't sign or encrypt: put the old key here
@@ -111,7 +112,7 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 
 	// Logger gets the events that are failures, each kind at most once a second, and a warning, once, about a Secure cookie
-	// over plain http. Nil: [slog.Default], as it is at the time.
+	// over plain http. New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
 	Logger *slog.Logger
 
 	// Serializer encodes values and whole sessions. Nil: [JSON], or what the CookieCodec brings.
@@ -243,12 +244,8 @@ func (c *Config) keys() []string { return append([]string{c.SecretKey}, c.Secret
 func checkKeys(keys []string) error {
 	var problems []error
 	for i, k := range keys {
-		name := "SecretKey"
-		if i > 0 {
-			name = fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
-		}
 		if p := secretProblem(k); p != "" {
-			problems = append(problems, fmt.Errorf("session: %s %s", name, p))
+			problems = append(problems, fmt.Errorf("session: %s %s", keyName(i), p))
 		}
 	}
 	return errors.Join(problems...)

@@ -63,8 +63,8 @@ func TestDefaultStore(t *testing.T) { // not parallel: the environment
 	}
 
 	// Another process with the same key, and one with a new key and this one for a fallback, see the session.
-	const next = "the next secret of these tests"
-	for _, keys := range [][]string{{secret}, {next, secret}, {next, "some other key in between", secret}} {
+	const next = "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
+	for _, keys := range [][]string{{secret}, {next, secret}, {next, "between-Qm3Zt8XwK5vRc9NbL2Hj7Dg", secret}} {
 		if got, err := withDefaultStore(t, keys...).Load(t.Context(), s.Token()); err != nil || !slices.Equal(got.Keys(), []string{"color"}) {
 			t.Errorf("%d keys: got %v, want the session", len(keys), err)
 		}

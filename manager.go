@@ -62,6 +62,7 @@ func New(config Config) (*Manager, error) {
 	m.signing.subkeys = subkeysOf(keys)
 	m.config.SecretKey, m.config.SecretKeyFallbacks = "", nil
 	m.log.logger = config.Logger
+	warnOfKeys(m.log.out(), keys)
 	if codec != nil {
 		m.serializer = codec.Serializer()
 	}

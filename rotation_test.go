@@ -12,7 +12,7 @@ import (
 // store see default_store_test.go, for encrypted cookies encrypted_cookie_test.go.)
 func TestRotationOfTheSecretKey(t *testing.T) {
 	t.Parallel()
-	const former, current, next = "the former secret of these tests", "the current secret of these tests", "the next secret of these tests"
+	const former, current, next = "former-Kd7Wn3XqT9zVb5RcJ2MyL8h", "current-Zp4Hk8VxQ3tWn6RbD9JmL2y", "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
 	for name, bearer := range map[string]bool{"cookie": false, "bearer token": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +54,7 @@ func TestRotationOfTheSecretKey(t *testing.T) {
 func TestFallbacksReadEachOther(t *testing.T) {
 	t.Parallel()
 	mem := memstore.New(nil)
-	one, two := "the one secret of these tests", "the other secret of these tests"
+	one, two := "one-Tz6Kq3WvX9nRb4MdJ8HcL2sY", "other-Bw7Xk2ZqT9vLn4RcY8MdJ3g"
 	a := server(t, func(c *session.Config) { c.Store, c.SecretKey, c.SecretKeyFallbacks = mem, one, []string{two} })
 	b := server(t, func(c *session.Config) { c.Store, c.SecretKey, c.SecretKeyFallbacks = mem, two, []string{one} })
 	for _, m := range []*session.Manager{a, b} {
