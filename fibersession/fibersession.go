@@ -28,8 +28,11 @@ package fibersession
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v3"
@@ -147,8 +150,29 @@ func requestHeader(in *fasthttp.RequestHeader) http.Header {
 		values[0] = value
 		h[name], values = values[:1:1], values[1:]
 	}
+	if cookies := h["Cookie"]; cookies != nil {
+		h["Cookie"] = raw(in, cookies)
+	}
 	return h
 }
+
+// raw returns the Cookie lines as the client sent them. Fasthttp parses cookies and writes them anew: of "=__Host-session=X",
+// "__Host-session =X" and "__Host-session= X" it makes cookies with the name that a browser lets nobody else set.
+func raw(in *fasthttp.RequestHeader, parsed []string) []string {
+	var lines []string
+	for line := range strings.SplitSeq(string(in.RawHeaders()), "\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Cookie") {
+			lines = append(lines, strings.Trim(value, " \t\r"))
+		}
+	}
+	if lines == nil {
+		return parsed // the request was made by a program, such as a test or a middleware
+	}
+	return lines
+}
+
+// Format implements [fmt.Formatter]. Contexts print what they wrap, and a request has its cookies.
+func (x *exchange) Format(f fmt.State, _ rune) { io.WriteString(f, "fibersession.New") }
 
 // next runs the handlers inside.
 func (x *exchange) next(r *http.Request) {
@@ -159,14 +183,21 @@ func (x *exchange) next(r *http.Request) {
 }
 
 // boundary are the header fields that the Handler looks at and changes.
-var boundary = [...]string{"Set-Cookie", "Vary", "Cache-Control"}
+var boundary = [...]string{
+	"Set-Cookie", "Vary", "Cache-Control",
+	"Surrogate-Control", "Edge-Control", "X-Accel-Expires", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Netlify-Cdn-Cache-Control", "Vercel-Cdn-Cache-Control",
+}
 
 // read copies Fiber's header: of what stands before the handlers everything that a replaced answer keeps, afterwards
 // what the Handler looks at.
 func (x *exchange) read(all bool) {
 	for k, v := range x.c.Response().Header.All() {
-		switch string(k) {
-		case boundary[0], boundary[1], boundary[2]:
+		name := http.CanonicalHeaderKey(string(k))
+		if slices.Contains(boundary[:], name) {
+			x.header.Add(name, string(v))
+			continue
+		}
+		switch name {
 		case "Content-Type", "Content-Length", "Content-Encoding", "Server", "Date", "Connection", "Transfer-Encoding":
 			continue
 		default:
@@ -174,7 +205,7 @@ func (x *exchange) read(all bool) {
 				continue
 			}
 		}
-		x.header.Add(string(k), string(v))
+		x.header.Add(name, string(v))
 	}
 }
 
