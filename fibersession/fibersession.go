@@ -34,6 +34,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
@@ -156,17 +157,26 @@ func requestHeader(in *fasthttp.RequestHeader) http.Header {
 	return h
 }
 
-// raw returns the Cookie lines as the client sent them. Fasthttp parses cookies and writes them anew: of "=__Host-session=X",
-// "__Host-session =X" and "__Host-session= X" it makes cookies with the name that a browser lets nobody else set.
+// raw returns the Cookie lines as the client sent them, if fasthttp reads one of their cookies in another way than net/http
+// does. Of "=__Host-session=X", "__Host-session =X" and "__Host-session= X" it makes cookies with a name that browsers
+// protect. If the lines are clean it returns parsed, which has what middleware has changed.
 func raw(in *fasthttp.RequestHeader, parsed []string) []string {
 	var lines []string
+	clean := true
 	for line := range strings.SplitSeq(string(in.RawHeaders()), "\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Cookie") {
-			lines = append(lines, strings.Trim(value, " \t\r"))
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !strings.EqualFold(name, "Cookie") {
+			continue
+		}
+		value = strings.Trim(value, " \t\r")
+		lines = append(lines, value)
+		for pair := range strings.SplitSeq(value, ";") {
+			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			clean = clean && name != "" && !strings.ContainsFunc(name, unicode.IsSpace) && strings.TrimSpace(value) == value
 		}
 	}
-	if lines == nil {
-		return parsed // the request was made by a program, such as a test or a middleware
+	if clean {
+		return parsed
 	}
 	return lines
 }
