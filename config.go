@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -21,13 +20,19 @@ import (
 // Config is what [New] makes a [Manager] from. Only SecretKey is required; the zero value of every other field is a safe
 // default. Later changes to a Config, its slices included, have no effect.
 //
-// Package fmt prints a Config without its secrets, but not where it is in an unexported field of another struct: fmt
-// can't call its Format method there.
+// Packages fmt, log/slog and encoding/json print nothing of a Config. But fmt calls no Format method where the Config is in
+// an unexported field of another struct, nor for %p and %w, and prints the secrets there. So set the keys last, from the environment, on the copy
+// that New gets, and keep no Config with keys:
+//
+//	config := app.sessions // without keys
+//	config.SecretKey = os.Getenv("SECRET_KEY")
+//	m, err := session.New(config)
 type Config struct {
 	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one. Session
 	// IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an application
-	// have the same one. [New] refuses a short key and a well-known sample; only flask.Cookie takes the Flask application's
-	// key as it is. Flask calls it SECRET_KEY.
+	// have the same one. [New] refuses a short key, a well-known sample, and a guessable key: one that is made of words,
+	// repetitions, sequences or walks over the keyboard. Only flask.Cookie takes the Flask application's key as it is, with a
+	// warning in the log. Flask calls it SECRET_KEY.
 	SecretKey string
 
 	// SecretKeyFallbacks are earlier secret keys. They verify and decrypt, but don't sign or encrypt: put the old key here
@@ -107,7 +112,7 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 
 	// Logger gets the events that are failures, each kind at most once a second, and a warning, once, about a Secure cookie
-	// over plain http. Nil: [slog.Default], as it is at the time.
+	// over plain http. New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
 	Logger *slog.Logger
 
 	// Serializer encodes values and whole sessions. Nil: [JSON], or what the CookieCodec brings.
@@ -239,12 +244,8 @@ func (c *Config) keys() []string { return append([]string{c.SecretKey}, c.Secret
 func checkKeys(keys []string) error {
 	var problems []error
 	for i, k := range keys {
-		name := "SecretKey"
-		if i > 0 {
-			name = fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
-		}
 		if p := secretProblem(k); p != "" {
-			problems = append(problems, fmt.Errorf("session: %s %s", name, p))
+			problems = append(problems, fmt.Errorf("session: %s %s", keyName(i), p))
 		}
 	}
 	return errors.Join(problems...)
@@ -281,15 +282,3 @@ func temporaryFolder(key string) string {
 	}
 	return filepath.Join(os.TempDir(), name)
 }
-
-// Format implements [fmt.Formatter]: it keeps the secrets of a Config out of logs, whatever the verb.
-func (c Config) Format(f fmt.State, _ rune) {
-	io.WriteString(f, "session.Config{SecretKey: (hidden), ...}")
-}
-
-// Format implements [fmt.Formatter]: it keeps secrets out of logs, whatever the verb.
-func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "session.Manager") }
-
-// Format implements [fmt.Formatter]: it prints the session's handle, whatever the verb, and so keeps its token and values
-// out of logs.
-func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "session.Session(%s)", s.Info().Handle) }

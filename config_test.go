@@ -48,7 +48,7 @@ func TestConfigBounds(t *testing.T) {
 		{"no key", func(c *config) { c.SecretKey = "" }, []string{"SecretKey", "is empty", "NewSecretKey"}},
 		{"key of 15 bytes", func(c *config) { c.SecretKey = "k9Vd0zQx7Lw3Tb1" }, []string{"SecretKey", "15 bytes", "at least 16", "NewSecretKey"}},
 		{"key of 16 bytes", func(c *config) { c.SecretKey = "k9Vd0zQx7Lw3Tb1m" }, nil},
-		{"key of one letter", func(c *config) { c.SecretKey = strings.Repeat("x", 64) }, []string{"SecretKey", "well-known", "NewSecretKey"}},
+		{"key of one letter", func(c *config) { c.SecretKey = strings.Repeat("x", 64) }, []string{"SecretKey", "guessable", "NewSecretKey"}},
 		{"key of any bytes", func(c *config) { c.SecretKey = "\x00\xff\xfe\x01 \n\t\x7f8Vd0zQx7" }, nil},
 		{"short fallback", func(c *config) { c.SecretKeyFallbacks = []string{secret + "a", "short"} },
 			[]string{"SecretKeyFallbacks[1]", "5 bytes", "at least 16"}},
@@ -273,6 +273,7 @@ func TestConfigRefusesPublishedKeys(t *testing.T) {
 		"CHANGE_ME_TO_A_COMPLEX_RANDOM_SECRET",         // Superset
 		"any random string", "Any Random String", "super secret key", "SUPER-SECRET-KEY", "change-me-in-production", "changemechangeme",
 		"you-will-never-guess", "keyboard cat keyboard cat", "0123456789abcdef", "dev", "changeme", "secret",
+		"your-256-bit-secret", "aaaaaaaaaaaaaaab", "1qaz2wsx3edc4rfv", "P@ssw0rd12345678", // by the rule of package guessable
 		"AAAAAAAAAAAAAAAA", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
 	} {
 		for _, codec := range []session.CookieCodec{nil, session.EncryptedCookie} {
@@ -319,14 +320,14 @@ func TestConfigIsCopied(t *testing.T) {
 	old := newBench(t)
 	cookie := old.cookie(t, setPlain)
 
-	fallbacks := []string{"another secret of these tests", secret}
+	fallbacks := []string{"another-Jv5Wx9KqZ3tRb7NcM2HdL8", secret}
 	spoil := func(keys []string, name string) (session.IDFormat, error) {
 		f, err := session.SignedID(keys, name)
 		clear(keys)
 		return f, err
 	}
 	rotated := newBench(t, func(c *session.Config) {
-		c.SecretKey, c.SecretKeyFallbacks, c.Store, c.IDFormat = "the third secret of these tests", fallbacks, old.store, spoil
+		c.SecretKey, c.SecretKeyFallbacks, c.Store, c.IDFormat = "third-Ry4Tk8XqW2zVb6NcJ9MdL3h", fallbacks, old.store, spoil
 	})
 	if fallbacks[1] != secret {
 		t.Fatal("an IDFormat got at the caller's slice")

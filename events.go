@@ -22,6 +22,7 @@ const (
 	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session
 	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds
 	EventRejected    EventKind = "rejected"    // the cookie or token of a request gives no session: see Event.Reason
+	EventReadLate    EventKind = "read late"   // a session was first read after the header had been sent: without Vary, a cache may give the response to others
 	EventDropped     EventKind = "dropped"     // changes were dropped because the session had ended meanwhile
 	EventTooLate     EventKind = "too late"    // changes were dropped because they needed a cookie after the header had been sent
 	EventUndecodable EventKind = "undecodable" // a stored session, or the value of Event.Key, can't be decoded; it counts as absent

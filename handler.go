@@ -55,8 +55,9 @@ func (x *exchange) Value(key any) any {
 // Handler cuts the connection by panicking with [http.ErrAbortHandler], so that nobody takes the response for complete. If
 // next panics before the first byte, nothing is saved.
 //
-// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization), and one that sets a
-// cookie has Cache-Control: no-store (ASVS 5.0, 14.2.2).
+// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization). One that sets a cookie
+// has Cache-Control: no-store (ASVS 5.0, 14.2.2), whatever next has set there and in the fields of CDNs. If the first look
+// comes after the first byte, Vary can't be sent any more, and [EventReadLate] reports it.
 //
 // Put it inside the middleware that logs, recovers and compresses, and outside the router. Inside another Handler of the
 // same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else the first
@@ -275,6 +276,9 @@ func (x *exchange) load(s *Session) error {
 		return err
 	}
 	s.sealed = x.res.Committed() && !x.m.config.BearerToken
+	if x.res.Committed() {
+		x.m.emit(s.ctx, Event{Kind: EventReadLate, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
+	}
 	if reason != "" {
 		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 	}
@@ -435,20 +439,72 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 		h.Add("Set-Cookie", host.String())
 	}
 	h["Set-Cookie"] = append(h["Set-Cookie"], m.line(change))
-	if !noStore(h) {
-		h.Set("Cache-Control", "no-store") // ASVS 5.0, 14.2.2: a shared cache must not hand the cookie on
-	}
+	keepPrivate(h)
 	if !m.config.InsecureHTTP {
 		m.warnPlainHTTP(x.req)
 	}
 }
 
-// noStore reports whether the handler itself keeps the response out of caches.
-func noStore(h http.Header) bool {
-	for _, v := range h["Cache-Control"] {
-		if strings.Contains(strings.ToLower(v), "no-store") {
-			return true
+// keepPrivate keeps a response with our cookie out of caches, whatever the handler's header says: a shared cache must not
+// hand the cookie on (ASVS 5.0, 14.2.2).
+func keepPrivate(h http.Header) {
+	if !noStore(h["Cache-Control"]) {
+		h.Set("Cache-Control", "no-store")
+	}
+	for name, lines := range h {
+		switch {
+		case strings.EqualFold(name, "Surrogate-Control"), strings.EqualFold(name, "Edge-Control"), isCDNCacheControl(name), name == "cache-control":
+			if !noStore(lines) {
+				h[name] = []string{"no-store"}
+			}
+		case strings.EqualFold(name, "X-Accel-Expires"):
+			h[name] = []string{"0"}
 		}
 	}
-	return false
+}
+
+// isCDNCacheControl reports whether shared caches follow that field in place of Cache-Control: CDN-Cache-Control, or the one of
+// a single CDN (RFC 9213, section 2).
+func isCDNCacheControl(name string) bool {
+	const suffix = "-Cache-Control"
+	return len(name) > len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix)
+}
+
+// noStore reports whether the lines have the directive no-store, and none that lets a shared cache store the response. Some
+// caches obey the latter if there are both.
+func noStore(lines []string) (found bool) {
+	for _, line := range lines {
+		for line != "" {
+			var directive string
+			directive, line = cutDirective(line)
+			name, value, valued := strings.Cut(directive, "=")
+			switch strings.ToLower(strings.Trim(name, " \t")) {
+			case "no-store":
+				found = found || !valued
+			case "max-age", "s-maxage":
+				if strings.Trim(value, "\" \t0") != "" {
+					return false
+				}
+			case "public", "immutable", "must-understand", "stale-while-revalidate", "stale-if-error":
+				return false
+			}
+		}
+	}
+	return found
+}
+
+// cutDirective cuts line at its first comma outside of a quoted string (RFC 9110, section 5.6.4).
+func cutDirective(line string) (directive, rest string) {
+	quoted := false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == ',' && !quoted:
+			return line[:i], line[i+1:]
+		}
+	}
+	return line, ""
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // secret is a SecretKey for tests that need the same one twice.
-const secret = "a secret of these tests, 0123456"
+const secret = "xW7kq2ZsT9vBn4Lr8YdMc3Hg"
 
 // spyStore notes every call and can be made to fail by operation.
 type spyStore struct {

@@ -3,8 +3,10 @@ package session
 import (
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"strings"
 
+	"github.com/hipflask/session/internal/guessable"
 	"github.com/hipflask/session/internal/token"
 )
 
@@ -29,10 +31,32 @@ func secretProblem(secret string) string {
 	case len(secret) < minSecretKey:
 		return fmt.Sprintf("has %d bytes, at least %d are needed; make one with session.NewSecretKey", len(secret), minSecretKey)
 	}
-	if published[squeeze(secret)] || strings.Count(secret, secret[:1]) == len(secret) {
+	switch {
+	case published[squeeze(secret)]:
 		return "is a well-known sample; make one with session.NewSecretKey"
+	case guessable.Is(secret):
+		return "is guessable: it is put together from words, names, numbers, repetitions or sequences; make one with session.NewSecretKey"
 	}
 	return ""
+}
+
+// warnOfKeys logs once which keys are weak but were accepted, as flask.Cookie accepts those of the Flask application.
+func warnOfKeys(log *slog.Logger, keys []string) {
+	for i, k := range keys {
+		if p := secretProblem(k); p != "" && k != "" {
+			log.Warn("session: " + keyName(i) + " " + p + ". Whoever finds it out can forge what is signed with it. It was accepted " +
+				"because the CookieCodec or IDFormat takes any key; change it in the other application too")
+			return
+		}
+	}
+}
+
+// keyName returns the name of the i-th of [Config.SecretKey] and its fallbacks.
+func keyName(i int) string {
+	if i == 0 {
+		return "SecretKey"
+	}
+	return fmt.Sprintf("SecretKeyFallbacks[%d]", i-1)
 }
 
 // squeeze returns the letters and digits of s, in lower case.

@@ -20,7 +20,12 @@ import (
 
 // Manager keeps the sessions of one cookie, or of one kind of bearer token. [New] makes one; the zero value can't be used.
 // It is safe for concurrent use. Any number of Managers, in one process or in many, may share a store.
-type Manager struct {
+type Manager struct{ *sealedManager }
+
+// sealedManager is one of the two pointers between a Manager and its state: see sealedSession.
+type sealedManager struct{ *managerState }
+
+type managerState struct {
 	config     Config // without the keys
 	keeper     protocol.Keeper
 	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
@@ -53,9 +58,11 @@ func New(config Config) (*Manager, error) {
 	if err := errors.Join(keyErr, err); err != nil {
 		return nil, err
 	}
-	m := &Manager{config: config, serializer: config.Serializer, signing: signing{subkeys: subkeysOf(keys)}}
+	m := &Manager{&sealedManager{&managerState{config: config, serializer: config.Serializer}}}
+	m.signing.subkeys = subkeysOf(keys)
 	m.config.SecretKey, m.config.SecretKeyFallbacks = "", nil
 	m.log.logger = config.Logger
+	warnOfKeys(m.log.out(), keys)
 	if codec != nil {
 		m.serializer = codec.Serializer()
 	}

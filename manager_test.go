@@ -131,8 +131,8 @@ func TestDefaultStore(t *testing.T) { // not parallel: the environment
 	}
 
 	// Another process with the same key, and one with a new key and this one for a fallback, see the session.
-	const next = "the next secret of these tests"
-	for _, keys := range [][]string{{secret}, {next, secret}, {next, "some other key in between", secret}} {
+	const next = "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
+	for _, keys := range [][]string{{secret}, {next, secret}, {next, "between-Qm3Zt8XwK5vRc9NbL2Hj7Dg", secret}} {
 		if got, err := withDefaultStore(t, keys...).Load(t.Context(), s.Token()); err != nil || !slices.Equal(got.Keys(), []string{"color"}) {
 			t.Errorf("%d keys: got %v, want the session", len(keys), err)
 		}
@@ -173,7 +173,7 @@ func TestDefaultStoreUnderSystemd(t *testing.T) { // not parallel: the environme
 // store see default_store_test.go, for encrypted cookies encrypted_cookie_test.go.)
 func TestRotationOfTheSecretKey(t *testing.T) {
 	t.Parallel()
-	const former, current, next = "the former secret of these tests", "the current secret of these tests", "the next secret of these tests"
+	const former, current, next = "former-Kd7Wn3XqT9zVb5RcJ2MyL8h", "current-Zp4Hk8VxQ3tWn6RbD9JmL2y", "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
 	for name, bearer := range map[string]bool{"cookie": false, "bearer token": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,7 +215,7 @@ func TestRotationOfTheSecretKey(t *testing.T) {
 func TestFallbacksReadEachOther(t *testing.T) {
 	t.Parallel()
 	mem := memstore.New(nil)
-	one, two := "the one secret of these tests", "the other secret of these tests"
+	one, two := "one-Tz6Kq3WvX9nRb4MdJ8HcL2sY", "other-Bw7Xk2ZqT9vLn4RcY8MdJ3g"
 	a := server(t, func(c *session.Config) { c.Store, c.SecretKey, c.SecretKeyFallbacks = mem, one, []string{two} })
 	b := server(t, func(c *session.Config) { c.Store, c.SecretKey, c.SecretKeyFallbacks = mem, two, []string{one} })
 	for _, m := range []*session.Manager{a, b} {

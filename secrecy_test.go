@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	plantedKey      = "planted-secret-key-52c1"
-	plantedFallback = "planted-fallback-key-9d3e"
+	plantedKey      = "planted-k1-52c1Wq9ZtX4mB7vKd2Ls"
+	plantedFallback = "planted-k2-9d3eRb6HyT8nCq3WzJf5"
 	plantedValue    = "planted-value-7b0f"
 )
 

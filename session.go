@@ -24,7 +24,14 @@ import (
 // Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
 // encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request where
 // that is necessary.
-type Session struct {
+type Session struct{ *sealedSession }
+
+// sealedSession is one of the two pointers between a Session and its state. Package fmt calls no Format method of a value in
+// an unexported field. There it prints what a pointer points to if the verb doesn't fit, as %s doesn't, but follows no
+// second pointer.
+type sealedSession struct{ *sessionState }
+
+type sessionState struct {
 	m   *Manager
 	ctx context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
 
@@ -59,7 +66,16 @@ type cookieChange struct {
 }
 
 // newSession returns a session of which nothing is stored.
-func (m *Manager) newSession() *Session { return &Session{m: m, isNew: true} }
+func (m *Manager) newSession() *Session {
+	var s struct { // in one piece, to be allocated at once
+		outer Session
+		inner sealedSession
+		state sessionState
+	}
+	s.outer.sealedSession, s.inner.sessionState = &s.inner, &s.state
+	s.state.m, s.state.isNew = m, true
+	return &s.outer
+}
 
 // Get returns the value of key, and whether there is one. It gives the types of [JSON]: nil, bool, string, int64, float64,
 // []any and map[string]any; a [Key] gives other types. The value is a copy. A value that can't be decoded counts as absent

@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -228,6 +230,19 @@ func TestCacheControl(t *testing.T) {
 		"no-cache":                    "no-store",
 		"No-Store, max-age=0":         "No-Store, max-age=0",
 		"private, no-store, no-cache": "private, no-store, no-cache",
+		"x-no-store":                  "no-store",
+		"no-storexy, private":         "no-store",
+		`x="no-store"`:                "no-store",
+		`x="a, no-store, b"`:          "no-store",
+		`x="\", no-store"`:            "no-store",
+		`private="x, y", no-store`:    `private="x, y", no-store`,
+		"no-store=x":                  "no-store",
+		"public, no-store":            "no-store",
+		"no-store, max-age=600":       "no-store",
+		"no-store, S-MaxAge=1":        "no-store",
+		"no-store, immutable":         "no-store",
+		"no-store, max-age=0":         "no-store, max-age=0",
+		" no-store\t, private":        " no-store\t, private",
 	} {
 		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) {
 			setPlain(session.From(r))
@@ -334,6 +349,59 @@ func TestOddCookieValues(t *testing.T) {
 		want := http.Cookie{Name: "__Host-session", Value: value, Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
 		if got := res.Header["Set-Cookie"]; len(got) != 1 || got[0] != want.String() {
 			t.Errorf("%q: got %q, want %q", value, got, want.String())
+		}
+	}
+}
+
+// What shared caches follow in place of Cache-Control is overruled beside a cookie, and left alone without one.
+func TestCacheControlOfCDNs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	given := map[string]string{
+		"CDN-Cache-Control": "max-age=600", "Surrogate-Control": `max-age=600, content="ESI/1.0"`, "Cloudflare-CDN-Cache-Control": "public",
+		"Edge-Control": "!no-store, max-age=1d", "Netlify-CDN-Cache-Control": "no-store", "X-Accel-Expires": "600",
+	}
+	for what, change := range map[string]func(*session.Session){"a cookie": setPlain, "no cookie": func(*session.Session) {}} {
+		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) {
+			change(session.From(r))
+			for name, value := range given {
+				w.Header().Set(name, value)
+			}
+		})
+		for name, value := range given {
+			want := value
+			if what == "a cookie" {
+				want = "no-store"
+				if name == "X-Accel-Expires" {
+					want = "0"
+				}
+			}
+			equal(t, what+": "+name, res.Header.Values(name), []string{want})
+		}
+	}
+}
+
+// A session that is first read after the first byte can't be given Vary any more: an event says so, once.
+func TestReadLate(t *testing.T) {
+	t.Parallel()
+	var events []session.EventKind
+	b := newBench(t, func(c *session.Config) {
+		c.OnEvent = func(_ context.Context, e session.Event) { events = append(events, e.Kind) }
+	})
+	cookie := b.cookie(t, setPlain)
+	for late, want := range map[bool][]session.EventKind{true: {session.EventReadLate}, false: nil} {
+		events = nil
+		b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+			if !late {
+				session.From(r)
+			}
+			io.WriteString(w, "x")
+			w.(http.Flusher).Flush()
+			session.From(r).Get("a")
+			session.From(r).Get("a")
+		})
+		if !slices.Equal(events, want) {
+			t.Errorf("late %v: got events %q, want %q", late, events, want)
 		}
 	}
 }

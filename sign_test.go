@@ -11,7 +11,7 @@ import (
 // A MAC is worth something for one purpose and one message, under SecretKey or a fallback.
 func TestSign(t *testing.T) {
 	t.Parallel()
-	const next = "the next secret of these tests"
+	const next = "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
 	with := func(keys ...string) *bench {
 		return newBench(t, func(c *session.Config) { c.SecretKey, c.SecretKeyFallbacks = keys[0], keys[1:] })
 	}

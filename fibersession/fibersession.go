@@ -28,9 +28,13 @@ package fibersession
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
@@ -147,8 +151,38 @@ func requestHeader(in *fasthttp.RequestHeader) http.Header {
 		values[0] = value
 		h[name], values = values[:1:1], values[1:]
 	}
+	if cookies := h["Cookie"]; cookies != nil {
+		h["Cookie"] = raw(in, cookies)
+	}
 	return h
 }
+
+// raw returns the Cookie lines as the client sent them, if fasthttp reads one of their cookies in another way than net/http
+// does. Of "=__Host-session=X", "__Host-session =X" and "__Host-session= X" it makes cookies with a name that browsers
+// protect. If the lines are clean it returns parsed, which has what middleware has changed.
+func raw(in *fasthttp.RequestHeader, parsed []string) []string {
+	var lines []string
+	clean := true
+	for line := range strings.SplitSeq(string(in.RawHeaders()), "\n") {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !strings.EqualFold(name, "Cookie") {
+			continue
+		}
+		value = strings.Trim(value, " \t\r")
+		lines = append(lines, value)
+		for pair := range strings.SplitSeq(value, ";") {
+			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			clean = clean && name != "" && !strings.ContainsFunc(name, unicode.IsSpace) && strings.TrimSpace(value) == value
+		}
+	}
+	if clean {
+		return parsed
+	}
+	return lines
+}
+
+// Format implements [fmt.Formatter]. Contexts print what they wrap, and a request has its cookies.
+func (x *exchange) Format(f fmt.State, _ rune) { io.WriteString(f, "fibersession.New") }
 
 // next runs the handlers inside.
 func (x *exchange) next(r *http.Request) {
@@ -159,14 +193,21 @@ func (x *exchange) next(r *http.Request) {
 }
 
 // boundary are the header fields that the Handler looks at and changes.
-var boundary = [...]string{"Set-Cookie", "Vary", "Cache-Control"}
+var boundary = [...]string{
+	"Set-Cookie", "Vary", "Cache-Control",
+	"Surrogate-Control", "Edge-Control", "X-Accel-Expires", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Netlify-Cdn-Cache-Control", "Vercel-Cdn-Cache-Control",
+}
 
 // read copies Fiber's header: of what stands before the handlers everything that a replaced answer keeps, afterwards
 // what the Handler looks at.
 func (x *exchange) read(all bool) {
 	for k, v := range x.c.Response().Header.All() {
-		switch string(k) {
-		case boundary[0], boundary[1], boundary[2]:
+		name := http.CanonicalHeaderKey(string(k))
+		if slices.Contains(boundary[:], name) {
+			x.header.Add(name, string(v))
+			continue
+		}
+		switch name {
 		case "Content-Type", "Content-Length", "Content-Encoding", "Server", "Date", "Connection", "Transfer-Encoding":
 			continue
 		default:
@@ -174,7 +215,7 @@ func (x *exchange) read(all bool) {
 				continue
 			}
 		}
-		x.header.Add(string(k), string(v))
+		x.header.Add(name, string(v))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -541,4 +542,38 @@ func TestFibersOwnBridge(t *testing.T) {
 		t.Errorf("got Vary %q, want Accept and Cookie", got)
 	}
 	b.want("/middleware", 200, "false")
+}
+
+// Cookies whose name only looks like ours are refused, as net/http refuses them, and beside ours they change nothing.
+func TestRawCookieHeader(t *testing.T) {
+	t.Parallel()
+	m := sessiontest.New(t, func(c *session.Config) { c.InsecureHTTP = false })
+	login := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+	cookie, err := login.Cookie("__Host-session")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := fiber.New()
+	app.Use(fibersession.New(m))
+	app.Get("/", func(c fiber.Ctx) error { return c.SendString("[" + fibersession.From(c).Principal() + "]") })
+	at := serve(t, app)
+	for line, want := range map[string]string{
+		"__Host-session=X": "[ann]", "a=b; __Host-session=X": "[ann]", "__Host-session=X; a=b": "[ann]", "a=b;__Host-session=X;c=d": "[ann]",
+		`__Host-session="X"`: "[ann]", "a; __Host-session=X": "[ann]", "=evil; __Host-session=X": "[ann]",
+		"=__Host-session=X": "[]", "__Host-session =X": "[]", "__Host-session= X": "[]", "__Host-session\t=X": "[]", "__Host-session=\tX": "[]",
+		"a=b; =__Host-session=X": "[]", "a=b; __Host-session =X": "[]", "a=b; __Host-session= X": "[]", "= __Host-session=X": "[]",
+		"__HOST-session=X": "[]", "\u00a0__Host-session=X": "[]", "__Host-session\u00a0=X": "[]", "__Host-session": "[]",
+	} {
+		conn, err := net.Dial("tcp", at.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: %s\r\nConnection: close\r\n\r\n", strings.ReplaceAll(line, "X", cookie.Value))
+		body, err := io.ReadAll(conn)
+		conn.Close()
+		_, got, _ := strings.Cut(string(body), "\r\n\r\n")
+		if err != nil || got != want && !strings.HasPrefix(string(body), "HTTP/1.1 400") {
+			t.Errorf("%q: got %q, %v, want %s", line, got, err, want)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,11 +17,12 @@ import (
 // Adopter takes over Flask-Session's sessions into the native layout, each when it is first met. Its Adopt is for
 // Config.Adopt of a Manager with a cookie of another name. An Adopter is safe for concurrent use.
 type Adopter struct {
-	o   AdopterOptions
+	o   AdopterOptions // without the keys
 	ids session.IDFormat
 }
 
-// AdopterOptions say where the sessions are.
+// AdopterOptions say where the sessions are. Packages fmt, log/slog and encoding/json print nothing of them, but fmt prints
+// the keys where AdopterOptions are in an unexported field of another struct: see [session.Config].
 type AdopterOptions struct {
 	// Store is a store in Flask-Session's layout. Required.
 	Store store.Store
@@ -43,6 +45,14 @@ type AdopterOptions struct {
 	// is ended where it was when it is stored in its new place.
 	Keep bool
 }
+
+const hiddenOptions = "flask.AdopterOptions{SigningKeys: (hidden), ...}"
+
+// Format implements [fmt.Formatter]. It prints nothing of the options, whatever the verb.
+func (o AdopterOptions) Format(f fmt.State, _ rune) { io.WriteString(f, hiddenOptions) }
+
+// MarshalText implements [encoding.TextMarshaler], so that encoding/json and log/slog print nothing of the options.
+func (o AdopterOptions) MarshalText() ([]byte, error) { return []byte(hiddenOptions), nil }
 
 // NewAdopter returns an Adopter. It does no I/O.
 func NewAdopter(o AdopterOptions) (*Adopter, error) {
@@ -69,6 +79,7 @@ func NewAdopter(o AdopterOptions) (*Adopter, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.SigningKeys = nil
 	return &Adopter{o, ids}, nil
 }
 

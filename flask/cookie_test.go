@@ -1,9 +1,11 @@
 package flask_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -365,6 +367,30 @@ func TestDecodeNamesTheUser(t *testing.T) {
 	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "", `{"_user_id":7}`: "", `{"_user_id":"a","_user_id":"b"}`: "b"} {
 		if r, err := codec.Decode(signer(t).Sign([]byte(document), time.Now())); err != nil || r.Principal != want {
 			t.Errorf("%s: got principal %q, %v; want %q", document, r.Principal, err, want)
+		}
+	}
+}
+
+// Flask's key is taken as it is, with one line in the log that doesn't show it.
+func TestWeakKeysAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{
+		"dev": "at least 16", "any random string": "well-known sample", "your-256-bit-secret": "guessable", session.NewSecretKey(): "",
+	} {
+		var log bytes.Buffer
+		m := newManager(t, func(c *session.Config) {
+			c.SecretKey, c.SecretKeyFallbacks, c.Logger = key, []string{"old"}, slog.New(slog.NewTextHandler(&log, nil))
+			if want == "" {
+				c.SecretKeyFallbacks = nil
+			}
+		})
+		for range 3 {
+			m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Login("ann") })).
+				ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.com/", nil))
+		}
+		got := log.String()
+		if !strings.Contains(got, want) || strings.Count(got, "\n") > 1 || (want == "") != (got == "") || strings.Contains(got, key) {
+			t.Errorf("key of which is said %q: the log is %q", want, got)
 		}
 	}
 }

@@ -37,14 +37,15 @@ func SignedSID(keys []string, name string) (session.IDFormat, error) {
 			return nil, emptyKey(i)
 		}
 		// itsdangerous/signer.py, derive_key: the salt is the message.
-		f.keys = append(f.keys, macSHA1([]byte(k), "flask-session"))
+		key := macSHA1([]byte(k), "flask-session")
+		f.sign = append(f.sign, func(sid string) string { return b64.EncodeToString(macSHA1(key, sid)) })
 	}
 	return f, nil
 }
 
 type sids struct {
 	policy
-	keys [][]byte // none: not signed
+	sign []func(sid string) string // none: not signed. Closures hide the keys from package fmt
 }
 
 const (
@@ -58,22 +59,22 @@ func (f *sids) New() (token, key string) {
 	var b [sidBytes]byte
 	rand.Read(b[:])
 	key = b64.EncodeToString(b[:])
-	if len(f.keys) == 0 {
+	if len(f.sign) == 0 {
 		return key, key
 	}
-	return key + "." + f.sign(f.keys[0], key), key
+	return key + "." + f.sign[0](key), key
 }
 
 func (f *sids) Parse(token string) (string, error) {
-	if len(f.keys) == 0 {
+	if len(f.sign) == 0 {
 		return token, checkSID(token)
 	}
 	sid, sum, ok := strings.Cut(token, ".")
 	if !ok || len(sum) != signature || checkSID(sid) != nil {
 		return "", session.ReasonMalformed
 	}
-	for _, k := range f.keys {
-		if hmac.Equal([]byte(f.sign(k, sid)), []byte(sum)) {
+	for _, sign := range f.sign {
+		if hmac.Equal([]byte(sign(sid)), []byte(sum)) {
 			return sid, nil
 		}
 	}
@@ -82,8 +83,6 @@ func (f *sids) Parse(token string) (string, error) {
 
 // CheckCookie implements session.Policy: an ID is never too long.
 func (*sids) CheckCookie(*http.Cookie) error { return nil }
-
-func (*sids) sign(key []byte, sid string) string { return b64.EncodeToString(macSHA1(key, sid)) }
 
 func macSHA1(key []byte, message string) []byte {
 	h := hmac.New(sha1.New, key)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-SECRET = b"a secret of these tests, 0123456"
+SECRET = b"xW7kq2ZsT9vBn4Lr8YdMc3Hg"
 NAME = b"__Host-session"
 
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log"
+	"os"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -22,7 +23,7 @@ func ExampleOpen() {
 	defer s.Close()
 
 	sessions, err := session.New(session.Config{
-		SecretKey: "the same for all processes",
+		SecretKey: os.Getenv("SECRET_KEY"), // the same for all processes
 		Store:     s,
 		MaxBytes:  1_000_000, // memcached takes items of 1 MiB with everything
 	})

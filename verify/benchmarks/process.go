@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/hipflask/session"
 )
 
 // process is a running server.
@@ -35,7 +37,7 @@ func start(command func(addr string) *exec.Cmd) (*process, error) {
 	}
 	p := &process{url: "http://" + addr + "/", cmd: command(addr), logs: &tail{}}
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
-	p.cmd.Env = append(os.Environ(), "SECRET_KEY=a-secret-of-one-run-"+addr)
+	p.cmd.Env = append(os.Environ(), "SECRET_KEY="+session.NewSecretKey())
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ type run struct {
 }
 
 const (
-	secretKey  = "history: not a secret, only a key"
+	secretKey  = "history-Xk4Tq9ZbW7mRv2Ld8NsHy3Gc"
 	cookieName = "session"
 )
 

@@ -82,7 +82,7 @@ func newWorld(t testing.TB, sc *scenario, o options) *world {
 	w.ids.keys = map[string]string{}
 	for range n {
 		m, err := session.New(session.Config{
-			SecretKey:    "a key for nothing but these tests, 0f6a2c51",
+			SecretKey:    "tests-0f6a2c51Xk4Tq9ZbW7mRv2Ld8Ns",
 			Store:        gated{w},
 			StoreTimeout: storeTimeout,
 			Grace:        grace,

@@ -273,7 +273,7 @@ func TestEnvironment(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, "login", []string{"-addr", "127.0.0.1:0"}, func(name string) string {
-			return map[string]string{"SECRET_KEY": "a-key-of-more-than-16-bytes", "SESSION_STORE": "file:" + dir}[name]
+			return map[string]string{"SECRET_KEY": "Xk4Tq9ZbW7mRv2Ld8NsHy3Gc", "SESSION_STORE": "file:" + dir}[name]
 		}, out)
 	}()
 	select {

@@ -1,0 +1,5 @@
+//go:build race
+
+package guessable
+
+const raceEnabled = true
