@@ -21,10 +21,10 @@ import (
 // default. Later changes to a Config, its slices included, have no effect.
 //
 // Packages fmt, log/slog and encoding/json print nothing of a Config. But fmt calls no Format method where the Config is in
-// an unexported field of another struct, nor for %p and %w, and prints the secrets there. So set the keys last, from the environment, on the copy
-// that New gets, and keep no Config with keys:
+// an unexported field of another struct, nor for %p and %w, and prints the secrets there. So set the keys last, from the
+// environment, on the copy that New gets, and keep no Config with keys:
 //
-//	config := app.sessions // without keys
+//	config := session.Config{IdleTimeout: time.Hour} // what the application keeps
 //	config.SecretKey = os.Getenv("SECRET_KEY")
 //	m, err := session.New(config)
 type Config struct {
