@@ -21,6 +21,9 @@ func FuzzFlaskHeader(f *testing.F)     { fuzz(f, "header of Flask's cookies") }
 func FuzzRecordFile(f *testing.F)      { fuzz(f, "record in a file") }
 
 func fuzz(f *testing.F, parser string) {
+	if _, err := build(); err != nil { // before the fuzzer starts other processes
+		f.Fatal(err)
+	}
 	p := steps.ByName(parser)
 	for _, shape := range shapes(parser) {
 		f.Add(shape(600))

@@ -23,41 +23,64 @@ const counted = "github.com/hipflask/session/...," +
 
 // counter is the running program of that name.
 type counter struct {
+	run  *exec.Cmd
+	said *bytes.Buffer // why it failed, and that it has no folder for its counters
+
 	mu  sync.Mutex
 	in  io.WriteCloser
 	out *bufio.Reader
-
-	said *bytes.Buffer
 }
 
-var start = sync.OnceValues(func() (*counter, error) {
+// programVariable tells the processes that a fuzz target starts where the program is.
+const programVariable = "STEPS_COUNTER"
+
+func TestMain(m *testing.M) {
+	inherited := os.Getenv(programVariable) != ""
+	code := m.Run()
+	if program := os.Getenv(programVariable); program != "" && !inherited {
+		if c, err := start(); err == nil { // a program that runs can't be removed everywhere
+			c.in.Close()
+			c.run.Wait()
+		}
+		os.RemoveAll(filepath.Dir(program))
+	}
+	os.Exit(code)
+}
+
+// build returns the program, and builds it if no other process has.
+var build = sync.OnceValues(func() (program string, err error) {
+	if program = os.Getenv(programVariable); program != "" {
+		return program, nil
+	}
 	folder, err := os.MkdirTemp("", "steps")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer os.RemoveAll(folder)
-	program := filepath.Join(folder, "counter.exe")
-	build := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+counted, "-o", program, "./counter")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%v: %s", err, out)
+	program = filepath.Join(folder, "counter.exe")
+	os.Setenv(programVariable, program)
+	out, err := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+counted, "-o", program, "./counter").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%v: %s", err, out)
 	}
-	run := exec.Command(program) // it ends with its stdin, so with this process
-	said := &bytes.Buffer{}      // why it failed, and that it has no folder for its counters
-	run.Stderr = said
-	in, err := run.StdinPipe()
+	return program, nil
+})
+
+var start = sync.OnceValues(func() (*counter, error) {
+	program, err := build()
 	if err != nil {
 		return nil, err
 	}
-	out, err := run.StdoutPipe()
+	c := &counter{run: exec.Command(program), said: &bytes.Buffer{}} // it ends with its stdin, so with this process
+	c.run.Stderr = c.said
+	out, err := c.run.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := run.Start(); err != nil {
+	if c.in, err = c.run.StdinPipe(); err != nil {
 		return nil, err
 	}
-	c := &counter{in: in, out: bufio.NewReader(out), said: said}
-	_, err = c.count(steps.Parsers[0].Name, nil) // so that the program has started before its folder goes
-	return c, err
+	c.out = bufio.NewReader(out)
+	return c, c.run.Start()
 })
 
 func (c *counter) count(parser string, data []byte) (n uint64, err error) {
