@@ -9,8 +9,8 @@
 //
 // To look for differences that the records don't cover, compare what two releases make of generated texts:
 //
-//	go test ./verify/releases -run Generated -generated >old
-//	GOTOOLCHAIN=go1.27.4 go test ./verify/releases -run Generated -generated >new
+//	go test ./verify/releases -run Generated -generated -texts 100000 >old
+//	GOTOOLCHAIN=go1.27.4 go test ./verify/releases -run Generated -generated -texts 100000 >new
 //	diff old new
 //
 // Three differences are known and left: a type's own methods (time.Time reads escapes since Go 1.27), an object with the

@@ -1,7 +1,6 @@
 package releases
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -20,8 +19,8 @@ func TestFlaskCookieFitsInAllReleases(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	for seed := range 60 {
-		payload := flaskPayload(byte(seed), 8000+100*seed)
+	for seed := range 20 {
+		payload := flaskPayload(byte(seed), 8000+300*seed)
 		fmt.Fprintf(&b, "%d %d\n", len(payload), len(signer.Sign(payload, time.Unix(1e9, 0))))
 	}
 	checkRecordedWith(t, "flask.txt", "\n", []byte(b.String()), func(got, want string) bool {
@@ -37,21 +36,18 @@ func flaskPayload(seed byte, n int) []byte {
 	random := rand.NewChaCha8([32]byte{seed})
 	below := func(n int) int { return int(random.Uint64() % uint64(n)) }
 	words := []string{"order", "basket", "item", "price", "flash", "message", "Your profile has been saved", "success", "warning", "next", "/account/settings", "locale", "en_GB"}
-	values := map[string]any{"_fresh": true, "_user_id": "12345", "csrf_token": fmt.Sprintf("%x", random.Uint64())}
-	for i := 0; ; i++ {
-		data, err := json.Marshal(values)
-		if err != nil || len(data) >= n {
-			return data
-		}
+	b := fmt.Appendf(nil, `{"_fresh":true,"_user_id":"12345","csrf_token":"%x"`, random.Uint64())
+	for i := 0; len(b) < n; i++ {
 		switch below(4) {
 		case 0:
-			values[fmt.Sprintf("k%d", i)] = words[below(len(words))]
+			b = fmt.Appendf(b, `,"k%d":%q`, i, words[below(len(words))])
 		case 1:
-			values[fmt.Sprintf("item%d", i)] = map[string]any{"id": below(100000), "qty": below(5), "name": words[below(len(words))]}
+			b = fmt.Appendf(b, `,"item%d":{"id":%d,"name":%q,"qty":%d}`, i, below(100000), words[below(len(words))], below(5))
 		case 2:
-			values[fmt.Sprintf("token%d", i)] = fmt.Sprintf("%x", random.Uint64())
+			b = fmt.Appendf(b, `,"token%d":"%x"`, i, random.Uint64())
 		case 3:
-			values[fmt.Sprintf("t%d", i)] = fmt.Sprintf("2026-11-%02dT%02d:00:00Z", below(28)+1, below(24))
+			b = fmt.Appendf(b, `,"t%d":"2026-11-%02dT%02d:00:00Z"`, i, below(28)+1, below(24))
 		}
 	}
+	return append(b, '}')
 }

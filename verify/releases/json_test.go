@@ -633,7 +633,7 @@ func TestGeneratedInAllReleases(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	for range 4000 {
+	for range *texts {
 		text := generated(seeds, below)
 		var results strings.Builder
 		for _, target := range targets {
@@ -651,7 +651,10 @@ func TestGeneratedInAllReleases(t *testing.T) {
 	checkRecorded(t, "generated.txt", "\n", b.Bytes())
 }
 
-var verbose = flag.Bool("generated", false, "print all generated texts with their results: to compare two releases by diff")
+var (
+	texts   = flag.Int("texts", 1000, "how many texts to generate; other numbers than 1000 need -generated")
+	verbose = flag.Bool("generated", false, "print all generated texts with their results: to compare two releases by diff")
+)
 
 // generated puts a text together from others.
 func generated(seeds []string, below func(int) int) string {
