@@ -212,7 +212,7 @@ func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 			inside++
 			add(kind+": context, not opened", r.Context())
 			session.From(r).Set("v", plantedValue)
-			derived, cancel := context.WithCancel(context.WithValue(r.Context(), 1, 2))
+			derived, cancel := context.WithCancel(context.WithValue(r.Context(), derivedKey{}, 2))
 			t.Cleanup(cancel)
 			add(kind+": context, derived", derived)
 			add(kind+": context, error", fmt.Errorf("%w: %s", errors.New("x"), r.Context()))
@@ -414,3 +414,5 @@ func (l *lookout) at(t *testing.T, form string, v any, bare bool) {
 		}
 	}
 }
+
+type derivedKey struct{}
