@@ -45,7 +45,8 @@ type sample struct {
 var printed = map[string]bool{
 	"session.Config": true, "session.Manager": true, "session.Session": true, "session.Info": true, "session.Event": true,
 	"session.Codec": true, "session.IDFormat": true, "session.CookieCodec": true, "session.Policy": true,
-	"flask.Adopter": true, "flask.AdopterOptions": true, "flask.CSRF": true, "flask.Signer": true, "flask.Options": true,
+	"flask.Adopter": true, "flask.AdopterOptions": true, "flask.CookieAdopter": true,
+	"flask.CookieAdopterOptions": true, "flask.CSRF": true, "flask.Signer": true, "flask.Options": true,
 	"sessiontest.FailStore": true,
 }
 
@@ -211,7 +212,7 @@ func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 			inside++
 			add(kind+": context, not opened", r.Context())
 			session.From(r).Set("v", plantedValue)
-			derived, cancel := context.WithCancel(context.WithValue(r.Context(), 1, 2))
+			derived, cancel := context.WithCancel(context.WithValue(r.Context(), derivedKey{}, 2))
 			t.Cleanup(cancel)
 			add(kind+": context, derived", derived)
 			add(kind+": context, error", fmt.Errorf("%w: %s", errors.New("x"), r.Context()))
@@ -229,6 +230,9 @@ func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 		"flask.Cookie":    func(k []string, n string) (any, error) { return flask.Cookie(k, n) },
 		"flask.CSRF":      func(k []string, _ string) (any, error) { return flask.NewCSRF(k[0], 0) },
 		"flask.Signer":    func(k []string, _ string) (any, error) { return flask.NewSigner("cookie-session", k, 0, nil, 0) },
+		"flask.CookieAdopter": func(k []string, _ string) (any, error) {
+			return flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: k})
+		},
 		"flask.Adopter": func(k []string, _ string) (any, error) {
 			return flask.NewAdopter(flask.AdopterOptions{Store: newSpy(), SigningKeys: k})
 		},
@@ -245,6 +249,7 @@ func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 		}
 		add(name, v)
 	}
+	samples["flask.CookieAdopterOptions"] = sample{flask.CookieAdopterOptions{SecretKeys: keys}, true}
 	samples["flask.AdopterOptions"] = sample{flask.AdopterOptions{SigningKeys: keys}, true}
 	samples["flask.AdopterOptions pointer"] = sample{&flask.AdopterOptions{SigningKeys: keys}, true}
 
@@ -409,3 +414,5 @@ func (l *lookout) at(t *testing.T, form string, v any, bare bool) {
 		}
 	}
 }
+
+type derivedKey struct{}

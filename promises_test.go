@@ -256,3 +256,28 @@ func TestNothingForNothing(t *testing.T) {
 		}
 	}
 }
+
+// Only an action makes a session (ASVS 5.0, 7.6.2): a page that reads stores nothing and sends no cookie, however often it is
+// requested.
+func TestReadingMakesNoSession(t *testing.T) {
+	t.Parallel()
+	for kind, option := range kinds {
+		b := newBench(t, option)
+		for range 1000 {
+			res := b.get(t, "", func(_ http.ResponseWriter, r *http.Request) {
+				s := session.From(r)
+				s.Get("a")
+				s.Keys()
+				s.Len()
+				s.Principal()
+				s.IsNew()
+				s.Info()
+				s.Flashes()
+			})
+			if len(res.Header["Set-Cookie"]) > 0 {
+				t.Fatalf("%s: a page that only reads sets %q", kind, res.Header["Set-Cookie"])
+			}
+		}
+		equal(t, kind+": store", b.store.took(), nil)
+	}
+}

@@ -264,7 +264,7 @@ func TestLogoutAfterFirstByte(t *testing.T) {
 			t.Errorf("got %v, want the session ended", err)
 		}
 	})
-	equal(t, "events", b.events.took(), []string{"logout"})
+	equal(t, "events", b.events.took(), []string{"read late", "logout"})
 	if _, err := b.Load(t.Context(), value(cookie)); !errors.Is(err, session.ErrEnded) {
 		t.Errorf("got %v, want %v", err, session.ErrEnded)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -49,6 +50,14 @@ type CookieAdopterOptions struct {
 	// Session is for applications that changed their session interface.
 	Session Options
 }
+
+const hiddenCookieOptions = "flask.CookieAdopterOptions{SecretKeys: (hidden), ...}"
+
+// Format implements [fmt.Formatter]. It prints nothing of the options, whatever the verb.
+func (o CookieAdopterOptions) Format(f fmt.State, _ rune) { io.WriteString(f, hiddenCookieOptions) }
+
+// MarshalText implements [encoding.TextMarshaler], so that encoding/json and log/slog print nothing of the options.
+func (o CookieAdopterOptions) MarshalText() ([]byte, error) { return []byte(hiddenCookieOptions), nil }
 
 // SignedAt is when Flask signed the cookie of an adopted login. The user logged in no later. An adopted session's CreatedAt
 // is the time of its adoption: the core can't begin a login in the past. Ask SignedAt where the age of a login matters. A

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +25,7 @@ func (a *app) admin() *cobra.Command {
 		Short: "Serve a web page to look into sessions and end them",
 		Long: `admin serves a web page that lists sessions, finds those of a user, and ends them, until Ctrl-C.
 
-It prints an address with a token that lets in whoever has it. It listens on this machine only, unless --addr says
+It prints an address with a token. The first browser that opens it gets a cookie; the token works once. It listens on this machine only, unless --addr says
 otherwise; then put TLS in front of it, or the token travels in the clear.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -60,10 +61,11 @@ func (a *app) serveAdmin(ctx context.Context, addr string, page http.Handler) er
 	return serveUntil(ctx, l, gate.guard(page))
 }
 
-// gate lets in who knows the token: at first by the address, then by a cookie.
+// gate lets in who knows the token: once by the address, then by a cookie.
 type gate struct {
 	token  string
 	cookie string
+	used   atomic.Bool // the token was exchanged for the cookie
 }
 
 // newGate makes a token of 256 bits. Cookies don't tell ports apart, so the cookie's name does.
@@ -82,13 +84,17 @@ func (g *gate) guard(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "same-origin")
-		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) {
+		allowed := false
+		if c, err := r.Cookie(g.cookie); err == nil {
+			allowed = equal(c.Value, g.pass())
+		}
+		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) && (allowed || g.used.CompareAndSwap(false, true)) {
 			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
 			return
 		}
-		if c, err := r.Cookie(g.cookie); err != nil || !equal(c.Value, g.pass()) {
-			http.Error(w, "Open the address that hipflask admin printed: it holds a token.", http.StatusForbidden)
+		if !allowed {
+			http.Error(w, "Open the address that hipflask admin printed. Its token works once, in one browser; start the command again for another.", http.StatusForbidden)
 			return
 		}
 		page.ServeHTTP(w, r)

@@ -101,6 +101,12 @@ func TestAdminNeedsToken(t *testing.T) {
 	if strings.Contains(body, token) {
 		t.Error("the page shows the token")
 	}
+	if status, body := get(t, browser(t), address); status != http.StatusForbidden || strings.Contains(body, "ann") {
+		t.Errorf("the token in a second browser: got %d, want 403: %s", status, body)
+	}
+	if status, _ := get(t, b, address); status != 200 {
+		t.Errorf("the address again in the first browser: got %d, want 200", status)
+	}
 	res, err := b.PostForm(root+"end", url.Values{"user": {"ann"}, "handle": {"ann-phone"}})
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sort"
@@ -143,7 +142,7 @@ func (a *app) tell(v *verdict) error {
 		at("expires", s.ExpiresAt, in)
 	}
 	if v.Data != nil {
-		text, err := json.MarshalIndent(shown(v.Data, true), "", "  ")
+		text, err := indented(v.Data)
 		if err != nil {
 			return err
 		}

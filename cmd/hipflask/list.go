@@ -124,13 +124,19 @@ func (a *app) showOne(ctx context.Context, p *place, handle string, data bool) e
 		fmt.Fprintf(a.out, "%s  %s\n", a.bold(fmt.Sprintf("%-9s", line[0])), line[1])
 	}
 	if data {
-		text, err := json.MarshalIndent(shown(r.Data, true), "", "  ")
+		text, err := indented(r.Data)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(a.out, "%s\n%s\n", a.bold("data"), text)
 	}
 	return nil
+}
+
+// indented returns stored data as JSON for a terminal.
+func indented(data []byte) ([]byte, error) {
+	text, err := json.MarshalIndent(shown(data, true), "", "  ")
+	return printableJSON(text), err
 }
 
 // shown is what can be shown of stored data: JSON as it is, other bytes in base64, nothing unless asked for.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
 )
@@ -99,6 +101,26 @@ func plain(s string) string {
 		}
 		return unicode.ReplacementChar
 	}, s)
+}
+
+// printableJSON escapes what in a JSON text could control a terminal or the order of the text: C0 and C1 controls, DEL, format
+// characters such as bidirectional overrides, and line separators. A byte that is not UTF-8 becomes a replacement character.
+func printableJSON(text []byte) []byte {
+	var b []byte
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		switch {
+		case r == '\n' || size > 1 && unicode.IsPrint(r) || size == 1 && r != utf8.RuneError && unicode.IsPrint(r):
+			b = append(b, text[:size]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+		text = text[size:]
+	}
+	return b
 }
 
 // span is a duration in one unit.

@@ -1,7 +1,7 @@
 // Package flasksql shares the sessions of a Flask application with Flask-Session's SESSION_TYPE "sqlalchemy", on
 // PostgreSQL, MySQL, MariaDB or SQLite, while both run:
 //
-//	db, err := pgstore.OpenDB(ctx, "postgres://shop:secret@db.example/shop")
+//	db, err := pgstore.OpenDB(ctx, "postgres://shop:secret@db.example/shop?sslmode=verify-full")
 //	if err != nil {
 //		log.Fatal(err)
 //	}

@@ -1,6 +1,6 @@
 // Package mysqlstore keeps sessions in a table of MySQL, 8.0 or later, or of MariaDB, 10.6 or later:
 //
-//	s, err := mysqlstore.Open(ctx, "mysql://shop:secret@db.example/shop", nil)
+//	s, err := mysqlstore.Open(ctx, "mysql://shop:secret@db.example/shop?tls=true", nil)
 //	if err != nil {
 //		log.Fatal(err)
 //	}

@@ -1,6 +1,6 @@
 // Package pgstore keeps sessions in a table of PostgreSQL, 12 or later:
 //
-//	s, err := pgstore.Open(ctx, "postgres://shop:secret@db.example/shop", nil)
+//	s, err := pgstore.Open(ctx, "postgres://shop:secret@db.example/shop?sslmode=verify-full", nil)
 //	if err != nil {
 //		log.Fatal(err)
 //	}
