@@ -28,7 +28,7 @@ func TestProcessesShareLogins(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := []string{"-store", store, "-secret-key", "one key for both processes"}
+			args := []string{"-store", store, "-secret-key", "Vt7Rk2XqW9nZb4LcY8MdJ3Hs"}
 			first, _, stop := start(t, args...)
 			second, _, _ := start(t, args...)
 			here := visit(t, first)
