@@ -119,3 +119,59 @@ func TestP11SlowStore(t *testing.T) {
 		})
 	}
 }
+
+// P11: each of the concurrent requests gets its own result: no two count to the same number.
+func TestP11OwnResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, err := session.New(session.Config{SecretKey: secret, SweepInterval: -1,
+			Store: slowServer{memstore.New(nil), 2 * time.Millisecond, 5 * time.Millisecond}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		count := session.Key[int]("count")
+		one, _ := m.Load(t.Context(), "")
+		count.Set(one, 0)
+		if err := one.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var got []int
+		var wg sync.WaitGroup
+		const n = 50
+		for i := range n {
+			wg.Go(func() {
+				s, err := m.Load(t.Context(), one.Token())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				count.Update(s, func(n int) int { return n + 1 })
+				if err := s.Save(t.Context()); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				v, _ := count.Get(s)
+				got = append(got, v)
+				mu.Unlock()
+				s.Set(fmt.Sprint("again", i), i) // a second save of the same session keeps what the others did
+				if err := s.Save(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		slices.Sort(got)
+		if len(slices.Compact(got)) != n {
+			t.Errorf("got %d different numbers, want %d", len(slices.Compact(got)), n)
+		}
+		s, err := m.Load(t.Context(), one.Token())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, _ := count.Get(s); c != n || s.Len() != n+1 {
+			t.Errorf("got a count of %d and %d values, want %d and %d", c, s.Len(), n, n+1)
+		}
+	})
+}

@@ -13,6 +13,7 @@
 //	    go test ./verify/interop        the real Flask
 //	    go test ./verify/flasktables    the layout of Flask-Session's table, on every database
 //	    go test ./verify/releases       every release of Go encodes and refuses alike
+//	    go test ./verify/steps          the work of each parser is linear in its bytes
 //
 //	the cost
 //	    ./bench                         this library beside others, and beside the floor under each

@@ -16,7 +16,7 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 	bounded.forSave(ctx, time.Now().Add(k.StoreTimeout))
 	defer bounded.cancel()
 	if _, _, err := k.turns.enter(bounded, v.Record.Key, nil); err != nil {
-		return false, &BusyError{}
+		return false, (&saving{}).bound(err)
 	}
 	defer k.turns.leave(v.Record.Key, 0)
 	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, anyHandle)

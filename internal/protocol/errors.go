@@ -26,7 +26,10 @@ func Uncertain(step string, cause error) error {
 // BusyError is an ErrUnavailable of a store that answers: too many others write the same session.
 type BusyError struct{}
 
-var errBusy = errors.New("too many concurrent writers of one session")
+var (
+	errBusy   = errors.New("too many concurrent writers of one session")
+	errNoTurn = errors.New("the store does not answer the save before")
+)
 
 func (*BusyError) Error() string {
 	return "session: too many concurrent writers of one session, nothing was changed"

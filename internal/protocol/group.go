@@ -27,13 +27,17 @@ func (s *saving) served(w *waiter) error {
 	return w.err
 }
 
-// serve tells the group what became of it.
+// serve tells the group what became of it. Each sees the session as its own changes left it, as if the saves had come one
+// after the other: so of concurrent Updates of a counter no two see the same number. What is stored is newer, so such a view
+// has a version that is not: a later save of the same request loads the record first.
 func (s *saving) serve(stored bool) {
 	for _, w := range s.group {
-		w.view = View{State: Live, Record: s.base, Document: s.document, At: s.at}
 		if stored {
 			w.fate = Stored
+		} else {
+			w.view.Record, w.view.Document = s.base, s.document
 		}
+		w.view.State, w.view.At = Live, s.at
 		s.k.turns.serve(s.turn, w)
 	}
 	s.group = nil
@@ -68,6 +72,8 @@ func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (
 			return true
 		}
 		r, d, changed = next, nd, changed || differs
+		w.view.Record, w.view.Document = next, nd
+		w.view.Record.Version = store.NewVersion()
 		return false
 	})
 	return r, d, changed

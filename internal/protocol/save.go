@@ -64,9 +64,9 @@ func (s *saving) run(ctx context.Context) error {
 	w, sent, err := s.k.turns.enter(ctx, s.turn, s.c.shareable())
 	switch {
 	case sent:
-		return Uncertain("save", errBusy)
+		return Uncertain("save", err)
 	case err != nil:
-		return s.bound(errBusy)
+		return s.bound(err)
 	case w != nil && w.served:
 		return s.served(w)
 	}
@@ -219,6 +219,7 @@ func (s *saving) change(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		own, ownDocument := r, d
 		r, d, changed = s.buildGroup(r, d, changed)
 		if !changed {
 			if s.due() {
@@ -233,7 +234,10 @@ func (s *saving) change(ctx context.Context) error {
 			return err
 		}
 		if done {
-			s.base, s.document, s.stored = r, d, true
+			s.base, s.document, s.stored = own, ownDocument, true
+			if len(s.group) > 0 {
+				s.base.Version = store.NewVersion() // what is stored has the changes of the group as well
+			}
 			s.serve(true)
 			return nil
 		}

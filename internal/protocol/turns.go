@@ -18,8 +18,9 @@ type turns struct {
 }
 
 type turnShard struct {
-	mu   sync.Mutex
-	held map[string][]*waiter // those who wait for a key's turn, in the order in which they came
+	mu     sync.Mutex
+	held   map[string][]*waiter // those who wait for a key's turn, in the order in which they came
+	passed int                  // turns that have ended
 }
 
 // waiter is a save that waits. Its turn comes, or the save that has the turn serves it.
@@ -55,7 +56,8 @@ func (t *turns) shard(key string) *turnShard {
 
 // enter waits for key's turn, or until c has been saved by the one who had it: w.served. Without a wait w is nil.
 //
-// An error means that ctx has ended. sent: c may have been saved all the same, or may yet be.
+// An error means that ctx has ended: errBusy, or errNoTurn if nothing has moved during the whole wait. sent: c may have been
+// saved all the same, or may yet be.
 func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, sent bool, err error) {
 	s := t.shard(key)
 	s.mu.Lock()
@@ -67,6 +69,7 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 	}
 	w = &waiter{c: c, turn: make(chan struct{})}
 	s.held[key] = append(waiting, w)
+	passed := s.passed
 	s.mu.Unlock()
 	select {
 	case <-w.turn:
@@ -84,8 +87,12 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 		w.left = true
 	default:
 		s.next(key, 0) // the turn came all the same
+		return w, false, errBusy
 	}
-	return w, w.sent, context.Cause(ctx)
+	if s.passed == passed {
+		return w, w.sent, errNoTurn
+	}
+	return w, w.sent, errBusy
 }
 
 // leave gives the turn on. Whoever gets it lets other processes go first, for the given time.
@@ -98,6 +105,7 @@ func (t *turns) leave(key string, pause time.Duration) {
 
 // next gives the turn on. The caller holds mu.
 func (s *turnShard) next(key string, pause time.Duration) {
+	s.passed++
 	waiting := s.held[key]
 	if len(waiting) == 0 {
 		delete(s.held, key)
@@ -163,5 +171,6 @@ func (t *turns) serve(key string, w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.served = true
+	s.passed++
 	close(w.turn)
 }

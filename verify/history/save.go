@@ -185,14 +185,8 @@ func (v *visit) stored(a *attempt, created bool) {
 		v.handle, v.id = h, v.run.first(h)
 	}
 	v.view = v.snapshot()
-	if o.verb != opWrite {
+	if !o.optional {
 		o.view = v.seen()
-	} else if !o.optional {
-		// One write of the store does the saves of several requests, and each sees what the others changed.
-		seen := &op{request: o.request, verb: opRead, id: v.id, next: -1, who: v.who, handle: v.handle, live: true,
-			view: v.seen(), call: o.call, ret: o.ret, callAt: o.callAt, retAt: o.retAt}
-		v.log("%v", seen)
-		v.run.add(seen)
 	}
 }
 

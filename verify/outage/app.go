@@ -43,7 +43,7 @@ func (s *Site) serve(st store.Store) (*server, error) {
 			case !ok:
 			case e.Kind == session.EventUncertain:
 				f.uncertain.Store(true)
-			case e.Kind == session.EventUnavailable:
+			case e.Kind == session.EventUnavailable, e.Kind == session.EventContention:
 				f.unavailable.Store(true)
 			case e.Kind == session.EventDropped:
 				f.dropped.Store(true)
