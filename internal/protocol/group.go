@@ -62,7 +62,7 @@ func (s *saving) due() bool {
 }
 
 // buildGroup adds the changes of the group to r. Who can't be added is told why.
-func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (store.Record, document.Document, bool) {
+func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (store.Record, bool) {
 	s.group = s.k.turns.include(s.turn, s.group)
 	s.group = slices.DeleteFunc(s.group, func(w *waiter) bool {
 		next, nd, differs, err := s.buildOne(w, r, d)
@@ -76,7 +76,7 @@ func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (
 		w.view.Record.Version = store.NewVersion()
 		return false
 	})
-	return r, d, changed
+	return r, changed
 }
 
 // buildOne runs the functions of another request's Updates: what they panic with is for that request.

@@ -219,8 +219,8 @@ func (s *saving) change(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		own, ownDocument := r, d
-		r, d, changed = s.buildGroup(r, d, changed)
+		own := r
+		r, changed = s.buildGroup(r, d, changed)
 		if !changed {
 			if s.due() {
 				s.touch(ctx)
@@ -234,7 +234,7 @@ func (s *saving) change(ctx context.Context) error {
 			return err
 		}
 		if done {
-			s.base, s.document, s.stored = own, ownDocument, true
+			s.base, s.document, s.stored = own, d, true
 			if len(s.group) > 0 {
 				s.base.Version = store.NewVersion() // what is stored has the changes of the group as well
 			}
