@@ -368,3 +368,23 @@ func TestTakeIsDetached(t *testing.T) {
 	check(t, "Take", fmt.Sprint(v, " ", ok, " ", err), "once true <nil>")
 	c.want([]*session.Manager{m}, "afterwards", nothing)
 }
+
+// A Take of what this request has set after a Login over somebody else leaves that one's session alone, also if it has to
+// wait for another save.
+func TestTakeAfterLoginOverAnother(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	code := session.Key[string]("code")
+	cookie := b.cookie(t, func(s *session.Session) { s.Login("bob"); code.Set(s, "bob's") })
+	s := mustLoad(t, b, value(cookie))
+	s.Login("ann")
+	code.Set(s, "ann's")
+	b.store.took()
+	if got, ok, err := code.Take(t.Context(), s); got != "ann's" || !ok || err != nil {
+		t.Errorf("got %q, %v, %v, want the value that was just set", got, ok, err)
+	}
+	equal(t, "store calls", b.store.took(), nil)
+	if got, _ := code.Get(mustLoad(t, b, value(cookie))); got != "bob's" {
+		t.Errorf("got %q in the other session, want it untouched", got)
+	}
+}

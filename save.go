@@ -318,7 +318,8 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return nil, false, ErrEnded // what the client saw before is the principal's now
 	}
 	data, ok = s.changes.Get(s.view.Document, key)
-	if !ok || s.view.State != protocol.Live {
+	scrubbed := s.move == protocol.Login && len(s.view.Document) == 0 // what is stored is somebody else's
+	if !ok || s.view.State != protocol.Live || scrubbed {
 		if ok && s.writable() {
 			s.changes.Put(key, nil, false) // never stored, so nobody else can have it
 		}
