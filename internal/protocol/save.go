@@ -24,7 +24,7 @@ type saving struct {
 
 	move     Move
 	attempts int
-	took     time.Duration // by the last write
+	took     time.Duration // by the last write that did not succeed
 	turn     string        // the key whose turn this save has
 	group    []*waiter     // saves of other requests that wait for that turn: this one does them as well
 	now      time.Time     // when this attempt began
@@ -251,9 +251,8 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 		if err := s.again(ctx); err != nil {
 			return false, s.bound(err)
 		}
-		at, began := s.now, time.Now()
+		at := s.now
 		err := s.k.store.Replace(ctx, r, s.base.Version)
-		s.took = time.Since(began)
 		switch {
 		case err == nil:
 			s.at = at
@@ -263,6 +262,7 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 		case !errors.Is(err, store.ErrConflict):
 			s.unsure = true
 		}
+		s.took = time.Since(at)
 		again, done, err := s.look(ctx, s.base.Key, r.Version)
 		if !again {
 			return done, err

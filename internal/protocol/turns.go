@@ -155,6 +155,9 @@ func (t *turns) include(key string, group []*waiter) []*waiter {
 
 // putBack puts those who were not served first into the queue.
 func (t *turns) putBack(key string, group []*waiter) {
+	if len(group) == 0 {
+		return
+	}
 	s := t.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
