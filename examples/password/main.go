@@ -95,7 +95,7 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The password could not be changed.", http.StatusInternalServerError)
 		return
 	}
-	s.Renew() // this one gets a new ID: whoever has copied the cookie is out as well
+	s.Renew() // this one gets a new ID; a copy of the old cookie is served until Grace is over
 	n, err := s.RevokeOthers(r.Context())
 	if err != nil {
 		// The new password holds, but other devices may still be logged in: say so, and let it be tried again.
