@@ -1,0 +1,167 @@
+// Package otelsession measures and traces sessions with OpenTelemetry.
+//
+//	config := session.Config{Store: redisstore.New(client, nil), SecretKey: key}
+//	if err := otelsession.Instrument(&config, &otelsession.Options{System: "redis"}); err != nil {
+//		log.Fatal(err)
+//	}
+//	sessions, err := session.New(config)
+//
+// # Metrics
+//
+// Durations are histograms in seconds. Attributes name kinds alone: never an ID, a key, a principal, or another value whose
+// number has no bound.
+//
+//   - db.client.operation.duration: each operation of a store that is a database, by db.system.name, db.operation.name,
+//     session.store.outcome and, where it failed, error.type.
+//   - session.store.operation.duration: the same of any other store, by session.store.operation and session.store.outcome.
+//   - session.events: counts [session.Event] by session.event.kind and session.event.reason. "evicted" is among the kinds.
+//   - session.store.swept: counts the expired records that [session.Manager] has removed from a store without expiry.
+//
+// The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists, conflict,
+// and of those that failed timeout, canceled and error.
+package otelsession
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/store"
+)
+
+const scope = "github.com/hipflask/session/otelsession"
+
+// Options are the settings of [Instrument] and [Store]. The zero value is for a store that is no database, with the global
+// providers.
+type Options struct {
+	// System is the name of the database that keeps the sessions, as the semantic conventions of OpenTelemetry have it in
+	// db.system.name: "redis", "postgresql", "mysql", "mariadb", "sqlite", "memcached". Empty: the store is no database.
+	System string
+
+	// MeterProvider records the metrics. Nil: the one of [otel.GetMeterProvider].
+	MeterProvider metric.MeterProvider
+}
+
+func (o *Options) meter() metric.Meter {
+	if o == nil || o.MeterProvider == nil {
+		return otel.Meter(scope)
+	}
+	return o.MeterProvider.Meter(scope)
+}
+
+func (o *Options) system() string {
+	if o == nil {
+		return ""
+	}
+	return o.System
+}
+
+// Instrument makes the sessions of config measure what they do. It wraps config.Store, and sets config.OnEvent to a function
+// that calls the one that was there as well. Call it once, right before [session.New]. opts may be nil.
+//
+// It returns an error if config has neither a Store nor a CookieCodec, since the calls of the default store, which New
+// opens, could not be measured: open it with [github.com/hipflask/session/store/filestore.Open].
+func Instrument(config *session.Config, opts *Options) error {
+	if config.Store == nil && config.CookieCodec == nil {
+		return errors.New("otelsession: Config.Store is nil: open the store, with filestore.Open for example, and set it")
+	}
+	if config.Store != nil {
+		measured, err := Store(config.Store, opts)
+		if err != nil {
+			return err
+		}
+		config.Store = measured
+	}
+	count, err := newEventCounter(opts.meter())
+	if err != nil {
+		return err
+	}
+	before := config.OnEvent
+	config.OnEvent = func(ctx context.Context, e session.Event) {
+		count.add(ctx, e)
+		if before != nil {
+			before(ctx, e)
+		}
+	}
+	return nil
+}
+
+// Store returns s measured, for programs that use a store without a [session.Manager]. What [store.As] finds in s, it finds in
+// the result. opts may be nil.
+func Store(s store.Store, opts *Options) (store.Store, error) {
+	swept, err := opts.meter().Int64Counter("session.store.swept", metric.WithUnit("{record}"),
+		metric.WithDescription("Expired records removed from the session store"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := newOperationMeter(opts.meter(), opts.system())
+	if err != nil {
+		return nil, err
+	}
+	return m.wrap(s, swept), nil
+}
+
+// maxEvents bounds the number of time series of events: the kinds with their reasons are about 30, but an IDFormat may make
+// up reasons of its own.
+const maxEvents = 64
+
+type eventName struct {
+	kind   session.EventKind
+	reason session.Reason
+}
+
+// eventCounter counts events. The attributes of each name are made once.
+type eventCounter struct {
+	counter metric.Int64Counter
+	other   []metric.AddOption
+
+	mu    sync.RWMutex
+	attrs map[eventName][]metric.AddOption
+}
+
+func newEventCounter(meter metric.Meter) (*eventCounter, error) {
+	counter, err := meter.Int64Counter("session.events", metric.WithUnit("{event}"),
+		metric.WithDescription("What happened to sessions, by kind and reason"))
+	if err != nil {
+		return nil, err
+	}
+	return &eventCounter{
+		counter: counter,
+		other:   addOptions(eventName{kind: "other"}),
+		attrs:   map[eventName][]metric.AddOption{},
+	}, nil
+}
+
+func addOptions(name eventName) []metric.AddOption {
+	attrs := []attribute.KeyValue{attribute.String("session.event.kind", string(name.kind))}
+	if name.reason != "" {
+		attrs = append(attrs, attribute.String("session.event.reason", string(name.reason)))
+	}
+	return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attrs...))}
+}
+
+func (c *eventCounter) add(ctx context.Context, e session.Event) {
+	c.counter.Add(ctx, 1, c.options(eventName{e.Kind, e.Reason})...)
+}
+
+func (c *eventCounter) options(name eventName) []metric.AddOption {
+	c.mu.RLock()
+	opts, known := c.attrs[name]
+	c.mu.RUnlock()
+	if known {
+		return opts
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.attrs) >= maxEvents {
+		return c.other
+	}
+	opts = addOptions(name)
+	c.attrs[name] = opts
+	return opts
+}
