@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/hipflask/session/internal/document"
@@ -119,6 +120,7 @@ func getValue[T any](s *Session, name string, with Serializer) (T, bool) {
 // updateValue implements Update for a name of the document. A non-nil err says why the name can't be updated.
 func updateValue[T any](s *Session, name string, with Serializer, err error, fn func(T) T) T {
 	var result T
+	name = strings.Clone(name) // the save may run fn again, when the caller's memory has changed
 	s.update(name, err, updater(s, name, with, fn, &result), updater(s, name, with, fn, nil))
 	return result
 }

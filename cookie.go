@@ -208,5 +208,5 @@ func bearer(r *http.Request, found []string) []string {
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return found
 	}
-	return append(found, textproto.TrimString(token))
+	return append(found, strings.Clone(textproto.TrimString(token))) // fasthttp uses a header's memory again; it copies cookies
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 )
 
 // flashesKey is Flask's name for the list of flash messages (flask/helpers.py, flash).
@@ -34,9 +35,9 @@ func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 // given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all kept.
 // They are a value under the key "_flashes".
 func (s *Session) Flash(message string, category ...string) {
-	f := FlashMessage{"message", message}
+	f := FlashMessage{"message", strings.Clone(message)} // the save may run the function again, when the caller's memory has changed
 	if len(category) > 0 {
-		f.Category = category[0]
+		f.Category = strings.Clone(category[0])
 	}
 	Key[[]FlashMessage](flashesKey).Update(s, func(list []FlashMessage) []FlashMessage { return append(list, f) })
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"reflect"
@@ -150,6 +151,12 @@ func TestJSONRefuses(t *testing.T) {
 		"channel": make(chan int), "function": func() {}, "complex": complex(1, 1), "channel within": []any{make(chan int)},
 		"map by struct": map[point]string{{X: 1}: "planted-value"}, "map by float": map[float64]string{1: "planted-value"},
 		"not UTF-8": "planted-value\xff", "not UTF-8 within": []string{"planted-value\xff"}, "not UTF-8 in a name": map[string]int{"planted-value\xff": 1},
+		"not UTF-8 in a struct": labelled{Label: "planted-value\xff"}, "not UTF-8 in a pointer": &labelled{Inner: &labelled{Label: "planted-value\xff"}},
+		"not UTF-8 in a list of structs": []any{labelled{List: []string{"\ufffd", "planted-value\xff"}}},
+		"not UTF-8 in a struct's map":    labelled{Map: map[text]any{"planted-value\xff": 1}}, "not UTF-8 in an any": labelled{Any: map[string]any{"a": []any{text("planted-value\xff")}}},
+		"not UTF-8 in an embedded struct": struct{ labelled }{labelled{Label: "planted-value\xff"}}, "not UTF-8 by MarshalText": []any{badText{}},
+		"not UTF-8 as a map's key by MarshalText": map[badText]int{{}: 1}, "not UTF-8 by MarshalJSON": labelled{Any: json.RawMessage("\"planted-value\xff\"")},
+		"not UTF-8 by an alias": aliased{Label: "planted-value\xff"}, "not UTF-8 in a flash": session.FlashMessage{Category: "a", Message: "planted-value\xff"},
 		"half a surrogate": "\xed\xa0\x80", "named text": text("planted-value\xff"),
 		"map in itself": cyclicMap, "slice in itself": cyclicSlice, "pointer to itself": cyclicPointer, "pointer and map": both, "pointer to itself in an interface": itself,
 		"deep": deep, "complaining": complaining{}, "raw": json.RawMessage(`{"planted-value":`), "number": json.Number("planted-value"),
@@ -169,6 +176,45 @@ func TestJSONRefuses(t *testing.T) {
 	}
 	if _, err := session.JSON.Marshal(nested); err != nil {
 		t.Errorf("900 levels: got %v, want them taken", err)
+	}
+}
+
+type labelled struct {
+	Label string
+	Inner *labelled    `json:",omitempty"`
+	List  []string     `json:",omitempty"`
+	Map   map[text]any `json:",omitempty"`
+	Any   any          `json:",omitempty"`
+	Bytes []byte       `json:",omitempty"`
+	Not   string       `json:"-"`
+}
+
+// aliased encodes itself by encoding/json, as many types do that add something.
+type aliased labelled
+
+func (a aliased) MarshalJSON() ([]byte, error) { return json.Marshal(labelled(a)) }
+
+type badText struct{}
+
+func (badText) MarshalText() ([]byte, error) { return []byte("planted-value\xff"), nil }
+
+// U+FFFD itself is a text like others, and bytes are no text.
+func TestJSONReplacementCharacter(t *testing.T) {
+	t.Parallel()
+	loop := &labelled{Label: "\ufffd"}
+	for _, v := range []any{
+		"\ufffd", []string{"\ufffd"}, labelled{Label: "\ufffd", Bytes: []byte("\xff"), Not: "\xff", Inner: loop, Any: []any{loop, aliased{Label: `\ufffd`}}},
+		aliased{Label: "\ufffd"}, map[string]labelled{"\ufffd": {List: []string{"\ufffd"}}}, session.FlashMessage{Message: "\ufffd"},
+	} {
+		data, err := session.JSON.Marshal(v)
+		if err != nil {
+			t.Errorf("%T: got %v, want it taken", v, err)
+			continue
+		}
+		got := reflect.New(reflect.TypeOf(v))
+		if err := session.JSON.Unmarshal(data, got.Interface()); err != nil || !strings.Contains(fmt.Sprintf("%+v", got.Elem()), "\ufffd") {
+			t.Errorf("%T: got %+v, %v, want U+FFFD kept", v, got.Elem(), err)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func (s *Session) Login(principal string) {
 	if s.err == ErrEnded {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
 	}
+	principal = strings.Clone(principal) // fiber uses the memory of its texts again
 	s.move, s.principal, s.next = protocol.Login, principal, nil
 	if s.m.policy == nil {
 		return
@@ -161,6 +162,7 @@ func (s *Session) SetLabel(label string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.currentLabel() != label && s.writable() {
+		label = strings.Clone(label) // as in Login
 		s.changes.Seq++
 		s.label = &label
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -183,7 +184,7 @@ func (s *Session) decode(from Serializer, name, handle string, data []byte, poin
 	if err := from.Unmarshal(data, pointer); err != nil {
 		// The decoder's own text can quote the value.
 		err = fmt.Errorf("session: the stored value is not a %T", pointer)
-		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle, Key: document.PlainName(name), Err: err})
+		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle, Key: strings.Clone(document.PlainName(name)), Err: err})
 		return false
 	}
 	return true

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/store/memstore"
@@ -283,6 +284,108 @@ func TestGoroutinesOfOneRequest(t *testing.T) {
 		check(t, "values", s.Len(), 1+1+n/2)
 		check(t, "total", total.Or(s, 0), 2*n)
 	})
+}
+
+// Text that is not UTF-8 fails the request wherever it is set, and is never altered.
+func TestTextThatIsNotUTF8(t *testing.T) {
+	t.Parallel()
+	type profile struct {
+		Name string
+		Tags []string
+	}
+	const bad = "caf\xe9"
+	for name, change := range map[string]func(*session.Session){
+		"Set of a struct":     func(s *session.Session) { session.Key[profile]("p").Set(s, profile{Name: bad}) },
+		"Set within a struct": func(s *session.Session) { s.Set("p", []*profile{{Tags: []string{"a", bad}}}) },
+		"Update": func(s *session.Session) {
+			session.Key[profile]("p").Update(s, func(p profile) profile { p.Tags = append(p.Tags, bad); return p })
+		},
+		"Update of a text":      func(s *session.Session) { session.Key[string]("p").Update(s, func(string) string { return bad }) },
+		"Flash":                 func(s *session.Session) { s.Flash(bad) },
+		"Flash with a category": func(s *session.Session) { s.Flash("saved", bad) },
+		"Attribute":             func(s *session.Session) { session.Attribute[profile]("p").Set(s, profile{Name: bad}) },
+		"PublicAttribute":       func(s *session.Session) { session.PublicAttribute[profile]("p").Set(s, profile{Name: bad}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, c := server(t), newVisitor(t)
+			c.do(m, func(s *session.Session) { s.Set("before", 1) })
+			res := c.try(m, func(s *session.Session) {
+				change(s)
+				if err := s.Err(); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+					t.Errorf("got error %v, want one that says UTF-8", err)
+				}
+			})
+			check(t, "status", res.StatusCode, http.StatusInternalServerError)
+			c.want([]*session.Manager{m}, "after it", ": [before=1]")
+		})
+	}
+}
+
+// Frameworks use the memory of a request's texts again for the next request (gofiber/fiber, valyala/fasthttp).
+func TestTextsAreCopied(t *testing.T) {
+	t.Parallel()
+	var memory [][]byte
+	text := func(s string) string {
+		b := []byte(s)
+		memory = append(memory, b)
+		return unsafe.String(&b[0], len(b))
+	}
+	b := newBench(t)
+	s, err := b.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Login(text("ann"))
+	s.SetLabel(text("Firefox"))
+	s.Flash(text("saved"), text("info"))
+	s.Set(text("color"), text("green"))
+	session.Key[int](text("visits")).Update(s, func(n int) int { return n + 1 })
+	session.Attribute[string](text("example.com/a")).Set(s, text("kept"))
+	session.PublicAttribute[string](text("example.com/p")).Set(s, text("shown"))
+	scribble := func() {
+		for _, m := range memory {
+			for i := range m {
+				m[i] = 'x'
+			}
+		}
+	}
+	scribble()
+	if err := s.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.Load(t.Context(), s.Token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := b.Load(t.Context(), s.Token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A save that meets another one runs an Update again.
+	again.Flash(text("twice"))
+	session.Key[int](text("visits")).Update(again, func(n int) int { return n + 1 })
+	scribble()
+	session.Key[int]("visits").Update(other, func(n int) int { return n + 1 })
+	for _, s := range []*session.Session{other, again} {
+		if err := s.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err = b.Load(t.Context(), s.Token()); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "contents", contents(s), "ann: [_flashes=[[info saved] [message twice]] color=green visits=3]")
+	check(t, "label", s.Info().Label, "Firefox")
+	kept, _ := session.Attribute[string]("example.com/a").Get(s)
+	shown, _ := session.PublicAttribute[string]("example.com/p").Get(s)
+	check(t, "attributes", kept+" "+shown, "kept shown")
+	session.Key[int](text("color")).Get(s)
+	b.events.mu.Lock()
+	last := b.events.events[len(b.events.events)-1]
+	b.events.mu.Unlock()
+	scribble()
+	check(t, "the event's key", last.Key, "color")
 }
 
 // A value that can't be encoded fails the request, and the log names the key alone.

@@ -354,6 +354,79 @@ func TestStream(t *testing.T) {
 	b.stored(4)
 }
 
+// Fiber's texts are its buffers, which other users' requests overwrite. Sessions that goroutines save after the handlers,
+// and events that are kept, must still name their own user.
+func TestUsersAfterTheirRequests(t *testing.T) {
+	t.Parallel()
+	const users = 100
+	var mu sync.Mutex
+	var logins []session.Event
+	hold, saved := make(chan struct{}), sync.WaitGroup{}
+	b := newBrowser(t, func(app *fiber.App, m *session.Manager, _ *sessiontest.FailStore) {
+		app.Use(fibersession.New(m))
+		app.Post("/login/:name/:key", func(c fiber.Ctx) error {
+			fibersession.From(c).Login(c.Params("name"))
+			s, err := m.Load(c.Context(), "") // of a job that goes on
+			if err != nil {
+				return err
+			}
+			s.Login(c.Params("name"))
+			s.SetLabel(c.Params("name"))
+			s.Flash(c.Params("name"))
+			s.Set(c.Params("key"), c.Params("name"))
+			saved.Go(func() {
+				<-hold
+				if err := s.Save(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			return nil
+		})
+	}, func(c *session.Config) {
+		c.OnEvent = func(_ context.Context, e session.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			logins = append(logins, e)
+		}
+	})
+	var requests sync.WaitGroup
+	for i := range users {
+		requests.Go(func() {
+			client := newClient(t)
+			res, err := client.Post(fmt.Sprintf("%s/login/user-%03d/key-%03d", b.url, i, i), "", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			res.Body.Close()
+		})
+	}
+	requests.Wait()
+	close(hold)
+	saved.Wait()
+	named := map[string]int{}
+	for _, e := range logins {
+		named[e.Principal]++
+	}
+	for i := range users {
+		name := fmt.Sprintf("user-%03d", i)
+		if named[name] != 2 {
+			t.Errorf("got %d login events of %s, want 2", named[name], name)
+		}
+		labels := []string{}
+		for info, err := range b.m.Sessions(t.Context(), name) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			labels = append(labels, info.Label)
+		}
+		slices.Sort(labels)
+		if !slices.Equal(labels, []string{"", name}) {
+			t.Errorf("got sessions of %s with the labels %q, want two, of which one has the name", name, labels)
+		}
+	}
+}
+
 // Fiber uses its buffers again for other requests: a session must not hold on to them.
 func TestSessionOutlivesRequest(t *testing.T) {
 	t.Parallel()

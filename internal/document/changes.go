@@ -52,7 +52,10 @@ func (c *Changes) Put(name string, value []byte, present bool, updates ...update
 	c.own()
 	i, ok := c.search(name)
 	if !ok {
+		name = strings.Clone(name) // frameworks use the memory of their texts again
 		c.list = slices.Insert(c.list, i, change{})
+	} else {
+		name = c.list[i].name
 	}
 	c.list[i] = change{name, c.Seq, value, present, updates}
 }

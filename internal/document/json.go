@@ -107,6 +107,9 @@ func appendStandard(b []byte, v any) ([]byte, error) {
 			return nil, err
 		}
 		if data, err = normalize(data); err == nil {
+			err = checkTexts(v, data)
+		}
+		if err == nil {
 			return append(b, data...), nil
 		}
 	}
