@@ -33,8 +33,12 @@ type exchange struct {
 	ambiguous bool                    // several cookies were live; guarded by mu
 	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	mu  sync.Mutex // held while the session is loaded; guards err and ambiguous, which don't change once it is loaded
-	err error      // why the session could not be loaded
+	// mu is held while the session is loaded. It guards interceptors, and err, refused and ambiguous, which don't change once
+	// the session is loaded.
+	mu           sync.Mutex
+	err          error  // why the session could not be loaded
+	refused      Reason // why the cookie gives no session
+	interceptors []Interceptor
 }
 
 type nearest struct{}
@@ -176,8 +180,13 @@ func from(ctx context.Context, key any) *Session {
 //   - [ErrUnavailable]: the store can't be reached within [Config.StoreTimeout].
 //   - The cause of the request's context, if the client has hung up.
 //   - The error of [Config.Adopt].
-func Open(r *http.Request) (*Session, error) {
-	switch v := r.Context().Value(nearest{}).(type) {
+func Open(r *http.Request) (*Session, error) { return open(r.Context(), nearest{}) }
+
+// Open returns the request's session as the function [Open] does, but that of this Manager, if several are nested.
+func (m *Manager) Open(r *http.Request) (*Session, error) { return open(r.Context(), m) }
+
+func open(ctx context.Context, key any) (*Session, error) {
+	switch v := ctx.Value(key).(type) {
 	case *exchange:
 		return v.open()
 	case *Session:
@@ -263,6 +272,7 @@ func (x *exchange) open() (*Session, error) {
 		}
 		return nil, x.err
 	}
+	x.intercept(s)
 	x.session.Store(s)
 	return s, nil
 }
@@ -283,6 +293,7 @@ func (x *exchange) load(s *Session) error {
 		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 	}
 	s.loaded(token)
+	x.refused = reason
 	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
@@ -373,6 +384,7 @@ func (x *exchange) Commit(h http.Header, hijack bool) error {
 		return err
 	}
 	x.sendCookie(h, cookie)
+	x.sending(s, h)
 	return nil
 }
 

@@ -54,7 +54,8 @@ var printed = map[string]bool{
 var secretless = map[string]string{
 	"admin.Options": "title and limits", "summary.Bucket": "counts", "summary.Summary": "counts",
 	"session.Attribute": "a name", "session.Key": "a name", "session.PublicAttribute": "a name", "session.Cookie": "attributes",
-	"session.EventKind": "a constant", "session.Reason": "a constant", "session.Serializer": "has no state",
+	"session.EventKind": "a constant", "session.Reason": "a constant", "session.Verdict": "a constant",
+	"session.Interceptor": "an interface of the application", "session.Serializer": "has no state",
 	"session.FlashMessage": "the application's own value", "session.Member": "the application's own value",
 	"flask.Decimal": "the application's own value", "flask.Markup": "the application's own value", "flask.Naive": "the application's own value",
 	"flask.Set": "the application's own value", "flask.Tuple": "the application's own value", "flask.UUID": "the application's own value",
