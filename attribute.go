@@ -44,7 +44,8 @@ func (a Attribute[T]) Update(s *Session, fn func(T) T) T {
 
 // PublicAttribute is an [Attribute] that lists of sessions show as well: [PublicAttribute.Of] reads it from an [Info]. All
 // public attributes of a session together have at most 512 bytes ([store.MaxPublic]), as a JSON object of their names and
-// values; beyond that the save fails with [ErrTooLarge]. They are always encoded by [JSON], not by [Config.Serializer].
+// values; beyond that the save fails with [ErrTooLarge]. A
+// persistent session needs 19 bytes of these itself. They are always encoded by [JSON], not by [Config.Serializer].
 type PublicAttribute[T any] string
 
 // Get returns the value, and whether there is one. A stored value of another type counts as absent, and is reported as
@@ -92,6 +93,8 @@ func (m *Manager) checkAttribute(name string) error {
 			"they need a Store in the layout of this package, or EncryptedCookie")
 	case !utf8.ValidString(name):
 		return document.ErrUTF8
+	case name == document.Permanent: // Record.Public has a mark of that name
+		return errPersistent
 	}
 	return nil
 }

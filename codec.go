@@ -44,8 +44,13 @@ func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (
 	switch {
 	case err != nil:
 		return protocol.Unreadable, nil
+	case k.m.policy == nil && protocol.Ahead(&r, v.At): // a framework has a rule of its own
+		return protocol.Reason(ReasonFuture), nil
 	case !v.At.Before(r.ExpiresAt):
-		return protocol.Expired(&r, k.m.deadline(&r)), nil
+		return k.records.Expired(&r, k.records.Persistent(d)), nil
+	}
+	if reason := k.records.Overdue(&r, d, v.At); reason != "" {
+		return reason, nil
 	}
 	v.State, v.Record, v.Document = protocol.Live, r, d
 	return "", nil
@@ -113,7 +118,7 @@ func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error
 	if m.policy != nil {
 		now := time.Now().Truncate(time.Millisecond)
 		r.CreatedAt, r.LastSeenAt = now, now
-		r.ExpiresAt = m.deadline(r)
+		r.ExpiresAt = m.deadline(r, false)
 	}
 	value, err := k.codec.Encode(*r)
 	if err != nil {
@@ -123,7 +128,7 @@ func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error
 		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
 	}
 	if m.policy != nil {
-		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r)}))
+		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r, m.persistentIn(d))}))
 	}
 	return value, err
 }

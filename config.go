@@ -71,6 +71,9 @@ type Config struct {
 	//
 	// To save writes, a request stores its time only if the stored one is older than a twentieth of IdleTimeout, but at
 	// least a minute; or a quarter of IdleTimeout, if that is less than a minute. A session may expire that much earlier.
+	//
+	// IdleTimeout and Lifetime bind sessions that exist already: a load judges a session by them as well as by the expiry
+	// that was stored, whichever is earlier.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session this long after its creation or last login, whatever its activity (ASVS 5.0, 7.3.2).

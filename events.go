@@ -13,7 +13,7 @@ import (
 // EventKind says what happened. See [Event].
 type EventKind string
 
-// The kinds of events. The last six are logged as well: see [Config.Logger].
+// The kinds of events. The last seven are logged as well: see [Config.Logger].
 const (
 	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
 	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
@@ -30,6 +30,7 @@ const (
 	EventContention  EventKind = "contention"  // too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
 	EventUncertain   EventKind = "uncertain"   // the store failed during a change: see ErrUncertain
 	EventFailed      EventKind = "failed"      // a session was not loaded or stored for another reason: see Event.Err
+	EventClock       EventKind = "clock"       // a stored session has times in the future: the servers' clocks differ. It counts as first seen now
 )
 
 // Reason says why a cookie or token gives no session. It is an error, so that a [Codec] and an [IDFormat] can return it.
@@ -42,7 +43,7 @@ const (
 	ReasonSignature   Reason = "signature"   // signed or encrypted with none of our keys, made for another cookie, or changed
 	ReasonIdle        Reason = "idle"        // expired: no request for IdleTimeout
 	ReasonLifetime    Reason = "lifetime"    // expired: older than Lifetime
-	ReasonFuture      Reason = "future"      // a cookie codec's session from a clock that is ahead of ours
+	ReasonFuture      Reason = "future"      // a cookie codec's session from a clock that is ahead of ours, by more than a minute unless the codec says so
 	ReasonUnknown     Reason = "unknown"     // correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
 	ReasonEnded       Reason = "ended"       // logged out or revoked
 	ReasonReplaced    Reason = "replaced"    // a login has replaced it, under another ID
@@ -67,7 +68,7 @@ type Event struct {
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
-	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate:
+	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate, EventClock:
 		m.log.report(ctx, e)
 	}
 	if m.config.OnEvent != nil {
@@ -152,4 +153,5 @@ var messages = map[EventKind]string{
 	EventFailed:      "the session can't be stored",
 	EventUndecodable: "stored data can't be decoded and counts as absent",
 	EventTooLate:     "changes dropped: they needed a cookie after the response's header had been sent",
+	EventClock:       "a stored session has times in the future; synchronize the servers' clocks",
 }

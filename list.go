@@ -64,7 +64,7 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 				yield(Info{}, protocol.Unavailable("list", err))
 				return
 			}
-			if r.Kind == store.Live && !yield(info(&r), nil) {
+			if m.engine.Lists(&r, time.Now()) && !yield(info(&r), nil) {
 				return
 			}
 		}

@@ -9,12 +9,18 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-var errNotSplit = errors.New("session: the record can't be split into its values by Config.Serializer")
+var (
+	errNotSplit = errors.New("session: the record can't be split into its values by Config.Serializer")
+	errAhead    = errors.New("session: the record was written by a server whose clock is more than a minute ahead, or this one's is behind")
+)
 
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
 // record can't be decoded.
 func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Reason, error) {
 	reason, err := m.keeper.Load(ctx, token, v)
+	if v.Ahead {
+		m.emit(ctx, Event{Kind: EventClock, Handle: v.Record.Handle, Principal: v.Record.Principal, Err: errAhead})
+	}
 	if reason == protocol.Unreadable && m.engine != nil {
 		m.emit(ctx, Event{Kind: EventUndecodable, Handle: v.Record.Handle, Principal: v.Record.Principal, Err: errNotSplit})
 		v.Record = store.Record{}

@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
+	"github.com/hipflask/session/internal/protocol"
 	"github.com/hipflask/session/store"
 )
 
@@ -59,7 +61,12 @@ func (s policyStore) Load(ctx context.Context, key string) (store.Record, error)
 		r.Principal = s.m.principal(members)
 	}
 	if r.LastSeenAt.IsZero() && !r.ExpiresAt.IsZero() {
+		// After Lifetime was shortened this lies in the future: then the next refresh is due at once, which stores an expiry by
+		// the Lifetime of now. The layout has no other time to judge the session by.
 		r.LastSeenAt = r.ExpiresAt.Add(-s.m.config.Lifetime)
+		if now := time.Now(); protocol.Ahead(&r, now) {
+			r.LastSeenAt = now.Add(-s.m.touchInterval)
+		}
 	}
 	return r, nil
 }

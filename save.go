@@ -99,6 +99,9 @@ func (s *Session) touchDue() bool {
 	if s.view.State != protocol.Live || !s.isActive || s.m.touchPersistent && !s.isPersistent() {
 		return false
 	}
+	if s.view.Ahead {
+		return true
+	}
 	unseen := s.view.At.Sub(s.view.Record.LastSeenAt) // by then
 	return time.Since(s.view.At) >= s.m.touchInterval-unseen
 }
@@ -277,7 +280,8 @@ func (s *Session) send(c *protocol.Change) {
 	switch { // rule: NoExtend
 	case c.Token != "":
 		s.token = c.Token
-		s.cookie = &cookieChange{c.Token, s.isPersistent(), s.m.deadline(&s.view.Record)}
+		persistent := s.isPersistent()
+		s.cookie = &cookieChange{c.Token, persistent, s.m.deadline(&s.view.Record, persistent)}
 	case c.Fate == protocol.Emptied:
 		s.token, s.cookie = "", &cookieChange{}
 	}

@@ -104,9 +104,12 @@ func bare(url string) string {
 }
 
 // manager returns a Manager for a store. Lists and ends need no secret key: handles are kept in the records, and keys
-// are what the records are found by. So its own key is a random one.
+// are what the records are found by. So its own key is a random one. It has no timeouts of its own, since it doesn't know
+// those of the application: a session is live until its record expires.
 func manager(s store.Store) (*session.Manager, error) {
-	return session.New(session.Config{SecretKey: session.NewSecretKey(), Store: s, SweepInterval: -1})
+	return session.New(session.Config{
+		SecretKey: session.NewSecretKey(), Store: s, SweepInterval: -1, IdleTimeout: -1, Lifetime: -1,
+	})
 }
 
 // with opens the store, makes a Manager for it, calls fn and closes both.

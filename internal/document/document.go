@@ -2,6 +2,7 @@
 package document
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -52,6 +53,18 @@ type Serializer interface {
 // Document is a session's encoded values, sorted by name, each name once. It is never changed in place.
 type Document []Member
 
+// persistentMark is an entry of Public that no public attribute has.
+var persistentMark = Member{Permanent, []byte("true")}
+
+// IsPersistent reports whether [Join] has marked a record's Public as that of a persistent session.
+func IsPersistent(public []byte) bool {
+	if !bytes.Contains(public, []byte(Permanent)) {
+		return false
+	}
+	members, err := JSON{}.Split(public)
+	return err == nil && slices.ContainsFunc(members, func(m Member) bool { return m.Name == Permanent })
+}
+
 // Split returns the document of a record's Data and Public.
 func Split(s Serializer, data, public []byte) (Document, error) {
 	members, err := s.Split(data)
@@ -64,26 +77,32 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 			return nil, err
 		}
 		for _, m := range shown {
+			if m.Name == Permanent {
+				continue
+			}
 			members = append(members, Member{PublicAttribute(m.Name), m.Value})
 		}
 	}
 	return sorted(members), nil
 }
 
-// Join is the reverse of [Split].
-func Join(s Serializer, d Document) (data, public []byte, err error) {
+// Join is the reverse of [Split]. With mark, Public says that the session is persistent, for those who read no Data.
+func Join(s Serializer, d Document, mark bool) (data, public []byte, err error) {
 	first, _ := d.search(publicPrefix)
 	last := first
 	for last < len(d) && strings.HasPrefix(d[last].Name, publicPrefix) {
 		last++
 	}
-	if first == last {
+	if first == last && !mark {
 		data, err = s.Join(d)
 		return data, nil, err
 	}
 	shown := slices.Clone(d[first:last])
 	for i := range shown {
 		shown[i].Name = shown[i].Name[len(publicPrefix):]
+	}
+	if mark {
+		shown = append(shown, persistentMark)
 	}
 	if public, err = (JSON{}).Join(shown); err != nil {
 		return nil, nil, err

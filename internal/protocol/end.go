@@ -116,6 +116,9 @@ func (k *Engine) endOne(ctx context.Context, r store.Record, began time.Time, wa
 	if errors.Is(err, ErrUncertain) && time.Since(began) > k.Grace {
 		return false, nil // EndPrincipal lists again
 	}
+	if did && r.Kind == store.Live && !k.Lists(&r, began) {
+		return false, nil // no list has it: it has ended for everybody who has the timeouts of now
+	}
 	if did || err != nil {
 		on(&r, err)
 	}

@@ -20,9 +20,6 @@ type Options struct {
 	StoreTimeout time.Duration // bounds one load and one save
 	TouchEvery   time.Duration // how old the stored time of the last activity may become
 
-	// Deadline is the end of a session however much it is used.
-	Deadline func(*store.Record) time.Time
-
 	// NewToken and Key are those of session.IDFormat; a token that Key refuses has a Reason.
 	NewToken func() (token, key string)
 	Key      func(token string) (key string, refused Reason)
@@ -94,6 +91,10 @@ func (k *Engine) find(parent context.Context, key string, v *View) (Reason, erro
 			if err != nil {
 				return k.unreadable(ctx, v)
 			}
+			v.Ahead = correct(&v.Record, v.At)
+			if reason := k.Records.Overdue(&v.Record, d, v.At); reason != "" {
+				return reason, nil
+			}
 			v.State, v.Document = Live, d
 			return "", nil
 		case store.Renewed:
@@ -118,20 +119,14 @@ func (k *Engine) notFound(v *View, err error) (Reason, error) {
 	}
 	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
 		v.Record = expired.Record
-		return Expired(&v.Record, k.Deadline(&v.Record)), nil
+		return k.Records.Expired(&v.Record, document.IsPersistent(v.Record.Public)), nil
 	}
 	return Unknown, nil
 }
 
-// Expired says which of its two times ended a session. Of an expired tombstone nothing is known any more.
-func Expired(r *store.Record, deadline time.Time) Reason {
-	switch {
-	case r.Kind != store.Live:
-		return Unknown
-	case r.ExpiresAt.Before(deadline):
-		return Idle
-	}
-	return Lifetime
+// Lists reports whether a listed record is a session: no tombstone, and not ended by timeouts that were shortened since.
+func (k *Engine) Lists(r *store.Record, at time.Time) bool {
+	return r.Kind == store.Live && k.Records.overdue(r, document.IsPersistent(r.Public), at) == ""
 }
 
 func (k *Engine) unreadable(ctx context.Context, v *View) (Reason, error) {

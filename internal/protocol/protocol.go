@@ -56,6 +56,7 @@ const (
 type View struct {
 	State    State
 	Moved    bool              // found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	Ahead    bool              // Record came with times in the future, and has been corrected: see Records.correct
 	Record   store.Record      // of state Live; of others what is known, for events
 	Document document.Document // of Record, or none after a Login over another principal
 	At       time.Time         // when Record was last known to be stored
@@ -147,8 +148,76 @@ type Records struct {
 	Begin      document.Document // what a session holds before its first change
 	MaxBytes   int               // of Data
 
-	// Expiry is the end of a session that is not used again.
-	Expiry func(created, seen time.Time, d document.Document) time.Time
+	// Persistent reports whether the session outlives the browser.
+	Persistent func(document.Document) bool
+
+	// Expiry is the end of a session that is not used again, Deadline its end however much it is used: both by the
+	// configuration of now.
+	Expiry   func(created, seen time.Time, persistent bool) time.Time
+	Deadline func(r *store.Record, persistent bool) time.Time
+
+	// Listed says that a record's Public tells whether the session is persistent, since lists don't have the document.
+	Listed bool
+}
+
+func (f *Records) expiry(r *store.Record, d document.Document) time.Time {
+	return f.Expiry(r.CreatedAt, r.LastSeenAt, f.Persistent(d))
+}
+
+// Overdue says why a live record gives no session at that time, though it hasn't expired: the timeouts were shortened after
+// it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all servers.
+func (f *Records) Overdue(r *store.Record, d document.Document, at time.Time) Reason {
+	if f.overdue(r, false, at) == "" && f.overdue(r, true, at) == "" {
+		return "" // most often; and what the document says makes no difference
+	}
+	return f.overdue(r, f.Persistent(d), at)
+}
+
+func (f *Records) overdue(r *store.Record, persistent bool, at time.Time) Reason {
+	end := f.Expiry(r.CreatedAt, r.LastSeenAt, persistent)
+	if !end.Before(r.ExpiresAt) || at.Before(end) {
+		return ""
+	}
+	return idleOrOld(end, f.Deadline(r, persistent))
+}
+
+// Expired says which of its two times ended a session whose record has expired. Of an expired tombstone nothing is known any
+// more.
+func (f *Records) Expired(r *store.Record, persistent bool) Reason {
+	if r.Kind != store.Live {
+		return Unknown
+	}
+	return idleOrOld(r.ExpiresAt, f.Deadline(r, persistent))
+}
+
+func idleOrOld(end, deadline time.Time) Reason {
+	if end.Before(deadline) {
+		return Idle
+	}
+	return Lifetime
+}
+
+// skew is how far the clocks of servers may differ before anybody is told.
+const skew = time.Minute
+
+// Ahead reports whether a record has a time that lies in the future.
+func Ahead(r *store.Record, now time.Time) bool {
+	latest := now.Add(skew)
+	return r.CreatedAt.After(latest) || r.LastSeenAt.After(latest)
+}
+
+// correct makes a record that a server with a wrong clock has written one that is first seen now. Otherwise its timeouts
+// would begin when that clock says. It reports whether it did.
+func correct(r *store.Record, now time.Time) bool {
+	if !Ahead(r, now) {
+		return false
+	}
+	now = now.Truncate(time.Millisecond)
+	if r.CreatedAt.After(now) {
+		r.CreatedAt = now
+	}
+	r.LastSeenAt = now
+	return true
 }
 
 // first returns the record and document of a session that has none.
@@ -184,7 +253,7 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 	if c.Label != nil && *c.Label != r.Label {
 		r.Label, changed = *c.Label, true
 	}
-	if r.Data, r.Public, err = document.Join(f.Serializer, d); err != nil {
+	if r.Data, r.Public, err = document.Join(f.Serializer, d, f.Listed && f.Persistent(d)); err != nil {
 		return r, nil, false, fmt.Errorf("session: the session can't be encoded: %w", err)
 	}
 	if err := f.check(c, &r, d); err != nil {
@@ -193,7 +262,7 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 	if c.Active || r.LastSeenAt.IsZero() {
 		r.LastSeenAt = now.Truncate(time.Millisecond)
 	}
-	r.ExpiresAt = f.Expiry(r.CreatedAt, r.LastSeenAt, d)
+	r.ExpiresAt = f.expiry(&r, d)
 	return r, d, changed, nil
 }
 

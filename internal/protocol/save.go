@@ -30,6 +30,7 @@ type saving struct {
 	now      time.Time     // when this attempt began
 	unsure   bool          // a write failed without an answer: it may have been applied, or be in flight
 	moved    bool          // followed a tombstone of Renew
+	ahead    bool          // base came with times in the future: the corrected ones have to be stored
 	crossed  bool          // followed one of Login from anonymous to a principal
 	stored   bool
 	created  bool // under c.Next
@@ -44,7 +45,7 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 	defer bounded.cancel()
 	s := saving{
 		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.At, who: c.Base.Record.Principal,
-		move: c.Move, now: now, moved: c.Base.Moved,
+		move: c.Move, now: now, moved: c.Base.Moved, ahead: c.Base.Ahead,
 	}
 	if err := s.run(bounded); err != nil {
 		return View{}, err
@@ -56,7 +57,7 @@ func (s *saving) run(ctx context.Context) error {
 	switch {
 	case s.c.creates():
 		return s.create(ctx)
-	case s.c.onlyTouches():
+	case s.c.onlyTouches() && !s.ahead:
 		s.touch(ctx)
 		return nil
 	}
@@ -176,7 +177,7 @@ func (s *saving) mayFollow(r *store.Record) bool {
 func (s *saving) build(r store.Record, d document.Document) (store.Record, document.Document, bool, error) {
 	r, d, changed, err := s.k.Records.build(s.c, r, d, s.now)
 	r.Version = store.NewVersion()
-	return r, d, changed, err
+	return r, d, changed || s.ahead, err
 }
 
 // first is the record of a session that begins with these changes.
@@ -337,6 +338,7 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 		s.note(Note{Kind: Undecodable, Handle: r.Handle, Principal: r.Principal})
 		return false
 	}
+	s.ahead = correct(&r, s.now)
 	s.crossed = s.crossed || s.base.Principal == "" && r.Principal != ""
 	s.who = r.Principal
 	s.base, s.document, s.at = r, d, s.now
@@ -346,7 +348,7 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 // touch moves the time of the last activity, if that is due. A conflict means that somebody else just wrote: fine.
 func (s *saving) touch(ctx context.Context) {
 	t := s.now.Truncate(time.Millisecond)
-	expires := s.k.Records.Expiry(s.base.CreatedAt, t, s.document)
+	expires := s.k.Records.Expiry(s.base.CreatedAt, t, s.k.Records.Persistent(s.document))
 	err := s.k.store.Touch(ctx, s.base.Key, s.base.Version, t, expires)
 	switch {
 	case err == nil:

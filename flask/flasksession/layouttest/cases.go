@@ -239,6 +239,18 @@ func refresh(t *testing.T, h *host) {
 	}
 }
 
+// shortened: the layout keeps no time but the end, so a session has the Lifetime of now from its next request on.
+func shortened(t *testing.T, h *host) {
+	sid := newID(t)
+	h.Set(sid, h.encode(map[string]any{"a": "1"}), 20*lifetime)
+	if cookie, _ := h.visit(sid, func(s *session.Session) { s.Get("a") }); cookie != sid {
+		t.Errorf("got cookie %q, want none", cookie)
+	}
+	if _, left, ok := h.Get(sid); !ok || !h.Timeless && left.Round(time.Minute) != lifetime {
+		t.Errorf("got %v left, want %v", left, lifetime)
+	}
+}
+
 func permanent(t *testing.T, h *host) {
 	for _, persistent := range []bool{true, false} {
 		cookie, res := h.visit("", func(s *session.Session) { s.Set("a", "1"); s.SetPersistent(persistent) })

@@ -32,7 +32,7 @@ func Shared(t *testing.T, open func(testing.TB) Backend) {
 		"ReadsWhatFlaskWrote": readsWhatFlaskWrote, "WritesWhatChanged": writesWhatChanged, "FlaskDeletes": flaskDeletes,
 		"FlaskChanges": flaskChanges, "FlaskLogsOut": flaskLogsOut, "FlaskLogsIn": flaskLogsIn, "Logout": logout, "Login": login,
 		"LoginWhileFlaskWrites": loginWhileFlaskWrites, "SavesTwice": savesTwice,
-		"Renew": renew, "Refresh": refresh, "Permanent": permanent, "Expiry": expiry, "Unreadable": unreadable, "Overlapping": overlapping,
+		"Renew": renew, "Refresh": refresh, "Shortened": shortened, "Permanent": permanent, "Expiry": expiry, "Unreadable": unreadable, "Overlapping": overlapping,
 		"UnknownID": unknownID, "NothingForNothing": nothingForNothing,
 	} {
 		t.Run(name, func(t *testing.T) {
