@@ -95,10 +95,13 @@ func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 }
 
 // RevokeAll ends all sessions of a principal ("log out everywhere"; ASVS 5.0, 7.4.2), and returns how many it ended. No
-// request in flight brings them back. A concurrent login may come after it.
+// request in flight brings them back. A concurrent login may come after it. Up to 64 sessions end concurrently, and the
+// whole call takes at most [Config.StoreTimeout].
 //
 // Errors:
-//   - [ErrUnavailable], [ErrUncertain]: the store failed after that many sessions had been ended. Call it again.
+//   - [ErrUncertain]: the store failed, or StoreTimeout was over, after that many sessions had been ended; the error's text
+//     tells the number as well. Others may have ended too. Call it again for the rest.
+//   - [ErrUnavailable]: the store failed, and none was ended. Call it again.
 //   - [errors.ErrUnsupported]: as for [Manager.Sessions].
 func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) {
 	return m.revoke(ctx, principal, nil)
@@ -129,9 +132,9 @@ func (m *Manager) revoke(ctx context.Context, principal string, wanted func(hand
 }
 
 // RevokeFunc ends every session for which del returns true, of any principal and anonymous ones, and returns how many it
-// ended. It is for administration: it reads the list of all sessions, and may call del twice for one. Sessions that begin
-// meanwhile may be missed. So may sessions that are renewed meanwhile, if reading the list takes longer than
-// [Config.Grace]: then call it again.
+// ended. It is for administration: it reads the list of all sessions, which ctx alone bounds, and may call del twice for
+// one, but never twice at a time. Sessions that begin meanwhile may be missed. So may sessions that are renewed meanwhile, if
+// reading the list takes longer than [Config.Grace]: then call it again.
 //
 // Errors: those of [Manager.RevokeAll].
 func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (int, error) {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,25 +340,137 @@ func TestRevokeAllInAnOutage(t *testing.T) {
 	check(t, "called again", fmt.Sprint(n, err), "2 <nil>")
 }
 
-// A listing that takes longer than tombstones live is read again, because one that led somewhere may be gone; but not
-// for ever.
-func TestRevokeAllListsAgain(t *testing.T) {
+// A listing that takes longer than tombstones live may have missed a session.
+func TestRevokeAllTakesTooLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		list := &scripted{Store: memstore.New(nil)}
 		m := server(t, func(c *session.Config) { c.Store = list })
-		for slow, want := range map[int]error{1: nil, 5: nil, 1 << 30: session.ErrUncertain} {
-			times := 0
-			list.records = func(func(store.Record, error) bool) {
-				if times++; times <= slow {
-					time.Sleep(3 * minute)
+		list.records = func(func(store.Record, error) bool) { time.Sleep(3 * minute) }
+		_, err := m.RevokeAll(t.Context(), "ann")
+		is(t, "a slow listing", err, session.ErrUncertain)
+		m.Close()
+	})
+}
+
+// stallingStore takes a while for each write. It stops to answer for good after the given number of them.
+type stallingStore struct {
+	store.Store
+	store.Lister
+	takes  time.Duration
+	writes atomic.Int64 // that it still answers
+}
+
+func (s *stallingStore) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	if s.writes.Add(-1) < 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	time.Sleep(s.takes)
+	return s.Store.Replace(ctx, rec, version)
+}
+
+// devices makes many sessions of a principal in a store whose every write takes 5 ms.
+func devices(t *testing.T, n int, options ...func(*session.Config)) (*session.Manager, *stallingStore) {
+	mem := memstore.New(nil)
+	slow := &stallingStore{Store: mem, Lister: mem, takes: 5 * time.Millisecond}
+	slow.writes.Store(1 << 40)
+	m := server(t, append(options, func(c *session.Config) { c.Store = slow })...)
+	for range n {
+		s := load(t, m, "")
+		s.Login("ann")
+		is(t, "Save", s.Save(t.Context()), nil)
+	}
+	return m, slow
+}
+
+func listed(t *testing.T, seq iter.Seq2[session.Info, error]) (n int) {
+	for _, err := range seq {
+		is(t, "listing", err, nil)
+		n++
+	}
+	return n
+}
+
+// Many sessions end concurrently: one after the other 10,000 would take 50 seconds here, and StoreTimeout is 5.
+func TestRevokeAllAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, revoke := range map[string]func(*session.Manager) (int, error){
+		"RevokeAll":  func(m *session.Manager) (int, error) { return m.RevokeAll(t.Context(), "ann") },
+		"RevokeFunc": func(m *session.Manager) (int, error) { return m.RevokeFunc(t.Context(), everyone) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m, _ := devices(t, 10_000)
+			defer m.Close()
+			began := time.Now()
+			n, err := revoke(m)
+			check(t, name, fmt.Sprint(n, err), "10000 <nil>")
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s: 10,000 sessions took %v, want 0.8 s", name, took)
+			}
+			check(t, name+": left", listed(t, m.Sessions(t.Context(), "ann")), 0)
+		})
+	}
+}
+
+// A store that stops to answer in the middle: the call ends in time, says how many sessions it has ended, and can be
+// called again.
+func TestRevokeAllStopsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	for _, answered := range []int64{0, 3, 500} {
+		synctest.Test(t, func(t *testing.T) {
+			m, slow := devices(t, 1000)
+			defer m.Close()
+			slow.writes.Store(answered)
+			began := time.Now()
+			n, err := m.RevokeAll(t.Context(), "ann")
+			is(t, "RevokeAll", err, session.ErrUncertain)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v, StoreTimeout is 5 s", took)
+			}
+			slow.writes.Store(1 << 40)
+			left := listed(t, m.Sessions(t.Context(), "ann"))
+			check(t, "ended and left", n+left, 1000)
+			check(t, "ended", int64(n), answered)
+			if text := fmt.Sprintf("%d sessions had been ended", n); !strings.Contains(err.Error(), text) {
+				t.Errorf("got error %q, want %q in it", err, text)
+			}
+			n, err = m.RevokeAll(t.Context(), "ann")
+			check(t, "again", fmt.Sprint(n, err), fmt.Sprint(left, " <nil>"))
+		})
+	}
+}
+
+// What the application's functions panic with reaches the caller, and no two calls of del overlap.
+func TestRevokeFuncCallsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		panics := false
+		m, _ := devices(t, 200, func(c *session.Config) {
+			c.OnEvent = func(_ context.Context, e session.Event) {
+				if panics && e.Kind == session.EventRevoked {
+					panic("the application's")
 				}
 			}
+		})
+		defer m.Close()
+		var running atomic.Int64
+		n, err := m.RevokeFunc(t.Context(), func(i session.Info) bool {
+			defer running.Add(-1)
+			if running.Add(1) > 1 {
+				t.Error("two calls of del overlap")
+			}
+			runtime.Gosched()
+			return i.Handle < "M"
+		})
+		is(t, "RevokeFunc", err, nil)
+		check(t, "ended some", n > 20 && n < 180, true)
+		panics = true
+		func() {
+			defer func() { check(t, "panic", recover(), any("the application's")) }()
 			_, err := m.RevokeAll(t.Context(), "ann")
-			is(t, fmt.Sprint(slow, " slow listings"), err, want)
-			check(t, fmt.Sprint(slow, " slow listings"), times == slow+1 || want != nil && times < 100, true)
-		}
-		m.Close()
+			t.Error("no panic: ", err)
+		}()
 	})
 }
 

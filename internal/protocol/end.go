@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -77,100 +78,160 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 type OnEnd func(r *store.Record, err error)
 
 // EndPrincipal ends those sessions of a principal whose handles are wanted; nil: all. It returns how many it ended.
+//
+// StoreTimeout bounds the whole call. So no tombstone expires meanwhile that leads to a session which the listing has missed.
 func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, wanted func(handle string) bool, on OnEnd) (n int, err error) {
 	if wanted == nil {
 		wanted = anyHandle
 	}
-	for range maxAttempts {
-		began := time.Now()
-		for r, err := range l.Principal(ctx, principal) {
-			if err != nil {
-				return n, Unavailable("revoke", err)
-			}
-			// Tombstones count: where they lead may not have been in the index yet when that was read.
-			skip := r.Kind == store.Ended // rule: TombIdx
-			if skip || r.Principal != principal || r.Kind == store.Live && !wanted(HandleOf(&r)) {
-				continue
-			}
-			did, err := k.endOne(ctx, r, began, wanted, on)
-			if err != nil {
-				return n, err
-			}
-			if did {
-				n++
-			}
-		}
-		if time.Since(began) <= k.Grace {
-			return n, nil
-		}
-		// A tombstone may have expired before the loop came to it, and where it led may have been missed: list again.
+	began := time.Now()
+	bounded := &timeout{}
+	bounded.forLoad(ctx, began.Add(k.StoreTimeout))
+	defer bounded.cancel()
+	n, err = endEach(l.Principal(bounded, principal), func(r *store.Record) bool {
+		// Tombstones count: where they lead may not have been in the index yet when that was read.
+		skip := r.Kind == store.Ended // rule: TombIdx
+		return !skip && r.Principal == principal && (r.Kind != store.Live || wanted(HandleOf(r)))
+	}, func(r *store.Record) (bool, error) {
+		return k.endOne(bounded, r, began, wanted, on)
+	})
+	if err == nil && time.Since(began) > k.Grace { // of a store that goes on after the end of its context
+		err = uncertainEnds(n, errors.New("the store took longer than Grace"))
 	}
-	return n, Uncertain("revoke", fmt.Errorf("listing the principal's sessions takes longer than Grace %v", k.Grace))
+	return n, err
 }
 
-func (k *Engine) endOne(ctx context.Context, r store.Record, began time.Time, wanted func(string) bool, on OnEnd) (did bool, err error) {
-	bounded := &timeout{}
-	bounded.forLoad(ctx, time.Now().Add(k.StoreTimeout))
-	defer bounded.cancel()
-	_, did, err = k.end(bounded, r, began, r.Principal, wanted)
-	if errors.Is(err, ErrUncertain) && time.Since(began) > k.Grace {
-		return false, nil // EndPrincipal lists again
-	}
-	if did && r.Kind == store.Live && !k.Lists(&r, began) {
+func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(string) bool, on OnEnd) (did bool, err error) {
+	_, did, err = k.end(ctx, *r, seen, r.Principal, wanted)
+	if did && r.Kind == store.Live && !k.Lists(r, seen) {
 		return false, nil // no list has it: it has ended for everybody who has the timeouts of now
 	}
 	if did || err != nil {
-		on(&r, err)
+		on(r, err)
 	}
 	return did, err
 }
 
 // EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it ended.
+// StoreTimeout bounds the end of each session, and ctx the whole call. No two calls of del overlap.
 func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool, on OnEnd) (n int, err error) {
-	for r, err := range list {
-		if err != nil {
-			return n, Unavailable("revoke", err)
-		}
-		if r.Kind == store.Ended || r.Kind == store.Live && !del(&r) {
-			continue
-		}
-		did, err := k.endFound(ctx, r.Key, del, on)
-		if err != nil {
-			return n, err
-		}
-		if did {
-			n++
-		}
+	var mu sync.Mutex
+	found := func(r *store.Record) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return del(r)
 	}
-	return n, nil
+	return endEach(list, func(r *store.Record) bool {
+		return r.Kind != store.Ended && (r.Kind != store.Live || found(r))
+	}, func(r *store.Record) (bool, error) {
+		return k.endFound(ctx, r.Key, found, on)
+	})
 }
 
 // endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be older
 // than Grace.
-func (k *Engine) endFound(ctx context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
+func (k *Engine) endFound(parent context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
+	began := time.Now()
+	ctx := &timeout{}
+	ctx.forLoad(parent, began.Add(k.StoreTimeout))
+	defer ctx.cancel()
 	for range maxHops + 1 {
-		began := time.Now()
-		r, err := k.read(ctx, key)
+		r, err := k.store.Load(ctx, key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return false, nil
 		case err != nil:
-			return false, Unavailable("revoke", err)
+			return false, err
 		case r.Kind == store.Renewed, r.Kind == store.Replaced:
 			key = r.MovedTo
 		case r.Kind != store.Live || !del(&r):
 			return false, nil
 		default:
 			handle := HandleOf(&r)
-			return k.endOne(ctx, r, began, func(h string) bool { return h == handle }, on)
+			return k.endOne(ctx, &r, began, func(h string) bool { return h == handle }, on)
 		}
 	}
-	return false, Unavailable("revoke", fmt.Errorf("more than %d renewals within Grace", maxHops))
+	return false, fmt.Errorf("more than %d renewals within Grace", maxHops)
 }
 
-func (k *Engine) read(ctx context.Context, key string) (store.Record, error) {
-	bounded := &timeout{}
-	bounded.forLoad(ctx, time.Now().Add(k.StoreTimeout))
-	defer bounded.cancel()
-	return k.store.Load(bounded, key)
+// A call ends the first few sessions one after the other: most users have no more, and a store that fails is not asked
+// by many at once. Of the rest it ends some concurrently, since each is a round trip of its own.
+const (
+	endFew    = 8
+	endAtOnce = 64
+)
+
+// endEach calls end for the listed records that are wanted, concurrently, until one fails. It returns how many were
+// ended, also with an error, after all calls have returned.
+func endEach(list iter.Seq2[store.Record, error], wanted func(*store.Record) bool, end func(*store.Record) (did bool, err error)) (int, error) {
+	var (
+		wg       sync.WaitGroup
+		free     = make(chan struct{}, endAtOnce)
+		mu       sync.Mutex // of what follows
+		ended    int
+		failure  error
+		panicked any // by a function of the application's, for its own goroutine
+	)
+	note := func(did bool, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if did {
+			ended++
+		}
+		if failure == nil {
+			failure = err
+		}
+	}
+	stopped := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return failure != nil || panicked != nil
+	}
+	one := func(r store.Record) {
+		defer func() {
+			if p := recover(); p != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				panicked = p
+			}
+			<-free
+		}()
+		note(end(&r))
+	}
+	func() {
+		defer wg.Wait()
+		begun := 0
+		for r, err := range list {
+			if err != nil {
+				note(false, err)
+			}
+			if stopped() {
+				return
+			}
+			if !wanted(&r) {
+				continue
+			}
+			free <- struct{}{}
+			if begun++; begun <= endFew {
+				one(r)
+			} else {
+				wg.Go(func() { one(r) })
+			}
+		}
+	}()
+	switch {
+	case panicked != nil:
+		panic(panicked)
+	case failure == nil:
+		return ended, nil
+	case ended == 0 && !errors.Is(failure, ErrUncertain):
+		return 0, Unavailable("revoke", failure)
+	case errors.Is(failure, ErrUncertain):
+		return ended, fmt.Errorf("%w; %d sessions had been ended", failure, ended)
+	}
+	return ended, uncertainEnds(ended, failure)
+}
+
+func uncertainEnds(n int, cause error) error {
+	return Uncertain("revoke", fmt.Errorf("%v; %d sessions had been ended", cause, n))
 }
