@@ -1,11 +1,13 @@
 package storeurl_test
 
 import (
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,35 +26,92 @@ const visits = session.Key[int]("visits")
 //
 //	go test -run '^$' -bench Requests -benchtime 3s ./storeurl
 func BenchmarkRequests(b *testing.B) {
-	database := servertest.Postgres(b, "fsync=on").URL
-	for _, bench := range []struct{ name, url string }{
-		{"memory", "memory:"},
-		{"file", "file:" + filepath.Join(b.TempDir(), "sessions")},
-		{"sqlite", "sqlite:" + filepath.Join(b.TempDir(), "sessions.db")},
-		{"redis", redis().URL},
-		{"redis-appendonly", servertest.Redis(b, "--appendonly", "yes").URL},
-		{"memcached", memcached().URL},
-		{"postgres", database},
-		{"postgres-unlogged", database + "?table=unlogged_sessions&unlogged=true"},
-		{"mysql", servertest.MariaDB(b, "--innodb-flush-method=fsync").URL},
-	} {
-		s, err := storeurl.Open(b.Context(), bench.url)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { s.Close() })
-		m := sessiontest.New(b, func(c *session.Config) { c.Store, c.StoreTimeout = s, time.Minute })
-		b.Run("store="+bench.name+"/op=read", func(b *testing.B) {
+	for name, url := range servers(b) {
+		m := manager(b, url)
+		b.Run("store="+name+"/op=read", func(b *testing.B) {
 			requests(b, m, func(s *session.Session) bool { return visits.Or(s, 0) > 0 })
 		})
-		b.Run("store="+bench.name+"/op=change", func(b *testing.B) {
+		b.Run("store="+name+"/op=change", func(b *testing.B) {
 			requests(b, m, func(s *session.Session) bool { return visits.Update(s, func(n int) int { return n + 1 }) > 0 })
 		})
 	}
 }
 
+// servers yields the names and URLs of all stores.
+func servers(b *testing.B) iter.Seq2[string, string] {
+	database := servertest.Postgres(b, "fsync=on").URL
+	return func(yield func(name, url string) bool) {
+		_ = yield("memory", "memory:") &&
+			yield("file", "file:"+filepath.Join(b.TempDir(), "sessions")) &&
+			yield("sqlite", "sqlite:"+filepath.Join(b.TempDir(), "sessions.db")) &&
+			yield("redis", redis().URL) &&
+			yield("redis-appendonly", servertest.Redis(b, "--appendonly", "yes").URL) &&
+			yield("memcached", memcached().URL) &&
+			yield("postgres", database) &&
+			yield("postgres-unlogged", database+"?table=unlogged_sessions&unlogged=true") &&
+			yield("mysql", servertest.MariaDB(b, "--innodb-flush-method=fsync").URL)
+	}
+}
+
+func manager(b *testing.B, url string) *session.Manager {
+	s, err := storeurl.Open(b.Context(), url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return sessiontest.New(b, func(c *session.Config) { c.Store, c.StoreTimeout = s, time.Minute })
+}
+
+// BenchmarkRevokeAll ends 10,000 sessions of one user by one call.
+//
+//	go test -run '^$' -bench RevokeAll -benchtime 3x ./storeurl
+func BenchmarkRevokeAll(b *testing.B) {
+	sessions := 10_000
+	if testing.Short() {
+		sessions = 200
+	}
+	for name, url := range servers(b) {
+		if name == "memcached" {
+			continue // it has no lists
+		}
+		m := manager(b, url)
+		b.Run("store="+name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				logins(b, m, sessions)
+				b.StartTimer()
+				if n, err := m.RevokeAll(b.Context(), "bob"); n != sessions || err != nil {
+					b.Fatalf("RevokeAll: got %d, %v, want %d", n, err, sessions)
+				}
+			}
+		})
+	}
+}
+
+// logins logs bob in so many times.
+func logins(b *testing.B, m *session.Manager, n int) {
+	var all sync.WaitGroup
+	for g := range inFlight {
+		all.Go(func() {
+			for i := g; i < n; i += inFlight {
+				s, err := m.Load(b.Context(), "")
+				if err == nil {
+					s.Login("bob")
+					err = s.Save(b.Context())
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+const inFlight = 64
+
 func requests(b *testing.B, m *session.Manager, handle func(*session.Session) bool) {
-	const inFlight = 64
 	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !handle(session.From(r)) {
 			b.Error("the session was not loaded")
