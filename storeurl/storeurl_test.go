@@ -72,7 +72,10 @@ func TestOpen(t *testing.T) {
 				url, other = "memory:", "memory:?max_sessions=10&max_bytes=100000"
 			}
 			s := open(t, url)
-			rec := store.Record{Key: "key", Version: 1, Principal: "ann", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("{}")}
+			now := time.Now()
+			rec := store.Record{
+				Key: "key", Version: 1, Principal: "ann", CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte("{}"),
+			}
 			if err := s.Create(t.Context(), rec); err != nil {
 				t.Fatal(err)
 			}
