@@ -90,7 +90,7 @@ type tab struct {
 }
 
 // open starts a browser with the given profile folder and returns a tab, and what closes the browser, as a person does.
-func open(t *testing.T, base, profile string) (tab, func()) {
+func open(t *testing.T, base, profile string, more ...chromedp.ExecAllocatorOption) (tab, func()) {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.UserDataDir(profile),
@@ -107,6 +107,7 @@ func open(t *testing.T, base, profile string) (tab, func()) {
 			break
 		}
 	}
+	options = append(options, more...)
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	if err := chromedp.Do(ctx); err != nil {
