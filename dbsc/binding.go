@@ -32,7 +32,10 @@ func newBinding(id, key string) string {
 
 // bindingOf returns the session's binding. The identifier is "" if there is none.
 func bindingOf(s *session.Session) (id string, at time.Time, key string) {
-	text, _ := binding.Get(s)
+	text, bound := binding.Get(s)
+	if !bound {
+		return "", time.Time{}, ""
+	}
 	id, text, _ = strings.Cut(text, " ")
 	stamp, key, _ := strings.Cut(text, " ")
 	ms, _ := strconv.ParseInt(stamp, 36, 64)
@@ -52,6 +55,12 @@ const (
 	forRefresh  = "github.com/hipflask/session/dbsc refresh"
 )
 
+// maxToken bounds a token of sign: a MAC has 43 characters, the time 8, and later more.
+const maxToken = 64
+
+// strictly decodes the one text of a MAC that sign makes, and none that differs in bits which don't count.
+var strictly = base64.RawURLEncoding.Strict()
+
 // sign returns a token for a binding's identifier, or a session's handle: the time in milliseconds, and a MAC over both.
 func (d *Server) sign(purpose, subject string) string {
 	at := strconv.FormatInt(time.Now().UnixMilli(), 36)
@@ -61,9 +70,18 @@ func (d *Server) sign(purpose, subject string) string {
 // check returns why a token of sign is not valid, for as long as life; "" if it is.
 func (d *Server) check(purpose, subject, token string, life time.Duration) Reason {
 	at, text, _ := strings.Cut(token, ".")
+	if len(token) > maxToken || len(subject) > maxID {
+		return ReasonForged
+	}
+	var space struct { // so that nothing is allocated
+		text    [maxToken]byte
+		mac     [maxToken]byte
+		message [maxID + 1 + maxToken]byte
+	}
 	ms, err := strconv.ParseInt(at, 36, 64)
-	mac, err2 := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || err2 != nil || len(token) > 64 || !d.sessions.Verify(purpose, []byte(subject+" "+at), mac) {
+	mac, err2 := strictly.AppendDecode(space.mac[:0], append(space.text[:0], text...))
+	message := append(append(append(space.message[:0], subject...), ' '), at...)
+	if err != nil || err2 != nil || !d.sessions.Verify(purpose, message, mac) {
 		return ReasonForged
 	}
 	switch age := time.Since(time.UnixMilli(ms)); {
