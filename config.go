@@ -6,15 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/hipflask/session/internal/token"
 	"github.com/hipflask/session/store"
-	"github.com/hipflask/session/store/filestore"
 )
 
 // Config is what [New] makes a [Manager] from. Only SecretKey is required; the zero value of every other field is a safe
@@ -41,8 +36,8 @@ type Config struct {
 	SecretKeyFallbacks []string
 
 	// Store keeps the sessions. Nil: a [filestore.Store] in a private folder, which the Manager opens and closes. The folder
-	// is $STATE_DIRECTORY/sessions if that is set, as systemd does, else one in [os.TempDir], with a name that depends on
-	// the user and SecretKey. The Manager never closes a Store given here; several Managers may share it. New finds what
+	// is $STATE_DIRECTORY/sessions if that is set, as systemd does, else one in [os.TempDir] that depends on the user and the
+	// keys; a new SecretKey keeps it, if the old one is a fallback once. The Manager never closes a Store given here; several Managers may share it. New finds what
 	// the Store can do besides, such as [store.Lister], with [store.As].
 	Store store.Store
 
@@ -100,7 +95,8 @@ type Config struct {
 
 	// Adopt takes over a session of an older system. It is called when a request that looks at its session has none of
 	// ours, at most once per request: read the old system's cookie from the request, then call Login and Set on the
-	// Session that is passed. An error fails the request: see ErrorHandler. A logout has to end the old system's session
+	// Session that is passed. It is not called for a request of another site: see [ErrCrossSite]. An error fails the request: see
+	// ErrorHandler. A logout has to end the old system's session
 	// as well, else the next request adopts it again. Nil: nothing is adopted. It must be safe for concurrent use.
 	Adopt func(*http.Request, *Session) error
 
@@ -114,8 +110,8 @@ type Config struct {
 	// request's Session. Nil: events are only logged, see Logger.
 	OnEvent func(context.Context, Event)
 
-	// Logger gets the events that are failures, each kind at most once a second, and a warning, once, about a Secure cookie
-	// over plain http. New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
+	// Logger gets the events that are failures, each kind at most once a second, and warnings, once each, about a cookie that a
+	// browser drops: a Secure one over plain http, one without Secure over https, one of another Domain. New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
 	Logger *slog.Logger
 
 	// Serializer encodes values and whole sessions. Nil: [JSON], or what the CookieCodec brings.
@@ -252,36 +248,4 @@ func checkKeys(keys []string) error {
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// openDefaultStore opens the file store that belongs to this user and these keys.
-func openDefaultStore(keys []string) (*filestore.Store, error) {
-	dir := ""
-	// systemd.exec(5): a list, separated by colons, if the unit names several.
-	if state, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); state != "" {
-		dir = filepath.Join(state, "sessions")
-	} else {
-		// The folder of the first key that has one, so that the sessions survive a change of SecretKey.
-		for i, k := range slices.Backward(keys) {
-			d := temporaryFolder(k)
-			if _, err := os.Lstat(d); err == nil || i == 0 && dir == "" {
-				dir = d
-			}
-		}
-	}
-	s, err := filestore.Open(dir, nil)
-	if err != nil {
-		return nil, fmt.Errorf("session: open the default Store: %w; set Config.Store to another one", err)
-	}
-	return s, nil
-}
-
-// temporaryFolder returns a folder that is different for each user and each SecretKey.
-func temporaryFolder(key string) string {
-	fingerprint := fmt.Sprintf("%x", token.Subkey(key, "folder")[:8])
-	name := "hipflask-" + fingerprint
-	if uid := os.Getuid(); uid >= 0 { // Windows has none; its temporary directory is the user's own
-		name = fmt.Sprintf("hipflask-%d-%s", uid, fingerprint)
-	}
-	return filepath.Join(os.TempDir(), name)
 }

@@ -15,17 +15,21 @@ import (
 // sections 4.1 and 5.6).
 type Cookie struct {
 	// Name is the cookie's name, of at most 256 bytes. Empty: "__Host-session"; "__Secure-session" with a Domain or another
-	// Path than "/"; "session" with [Config.InsecureHTTP]. Two Managers that meet in one request need different names.
+	// Path than "/"; "session" with [Config.InsecureHTTP]. Two Managers that meet in one request need different names, and so
+	// do two applications on one host: a browser sends its cookies to every port (RFC 6265, section 8.5).
 	Name string
 
 	// Domain sends the cookie to subdomains of this host too. At most 1024 bytes. Empty: to this host only, the safe choice.
+	// New refuses a public suffix, such as "com" or "co.uk". A Domain that doesn't cover the host of a request is logged once.
 	Domain string
 
 	// Path limits the cookie to a part of the host. It doesn't protect the cookie from other paths (RFC 6265, section 8.5).
 	// At most 1024 bytes. Empty: "/".
 	Path string
 
-	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https.
+	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https. Browsers withhold
+	// a Lax cookie from requests that another site causes, but for links; a Strict one from links too. Without the cookie, such
+	// a request of another site stores nothing but a Login: see [ErrCrossSite].
 	SameSite http.SameSite
 
 	// Partitioned gives each top-level site around a frame a cookie of its own (CHIPS), for applications in frames of other
@@ -90,6 +94,8 @@ func (c *Cookie) check(insecure bool) (problems []error) {
 		problem("Domain is not a host's name of at most %d bytes, without a scheme, port or path", maxAttribute)
 	} else if c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).Valid() != nil {
 		problem("Domain %q is not a valid domain", c.Domain)
+	} else if err := checkDomain(c.Domain); err != nil {
+		problem("Domain %q %w", c.Domain, err)
 	}
 	if !strings.HasPrefix(c.Path, "/") || len(c.Path) > maxAttribute || strings.ContainsFunc(c.Path, notInAttribute) {
 		problem("Path does not begin with \"/\", is longer than %d bytes, or holds a character that a cookie can't", maxAttribute)

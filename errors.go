@@ -27,13 +27,19 @@ var (
 	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change.
 	ErrTooLate = errors.New("session: too late for a new cookie: the response's header has been sent")
 
+	// ErrCrossSite says that another site caused the request, and that the browser withheld the session's cookie if it has
+	// one ([Cookie.SameSite]), so that a new session's cookie could take the place of a login. What the request sets is
+	// stored only if it calls Login; else it is dropped, and the response stands. A payment provider that sends the client
+	// back by POST causes such a request: redirect to a page that stores the result.
+	ErrCrossSite = errors.New("session: the request comes from another site, without the session's cookie: only a Login is stored")
+
 	// ErrTooLarge says that the encoded session has more bytes than [Config.MaxBytes], its public attributes more than
 	// [store.MaxPublic], or its cookie more than 4096 with its name. Nothing was stored. A request fails with 500.
 	ErrTooLarge = protocol.ErrTooLarge
 )
 
-// replaces reports whether the Handler replaces the response because of err. After ErrEnded and ErrTooLate the response
-// stands: the changes are dropped, and Err and an event say so.
+// replaces reports whether the Handler replaces the response because of err. After ErrEnded, ErrTooLate and ErrCrossSite the
+// response stands: the changes are dropped, and Err and an event say so.
 func replaces(err error) bool {
-	return err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrTooLate)
+	return err != nil && !errors.Is(err, ErrEnded) && !errors.Is(err, ErrTooLate) && !errors.Is(err, ErrCrossSite)
 }

@@ -23,7 +23,7 @@ const (
 	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds
 	EventRejected    EventKind = "rejected"    // the cookie or token of a request gives no session: see Event.Reason
 	EventReadLate    EventKind = "read late"   // a session was first read after the header had been sent: without Vary, a cache may give the response to others
-	EventDropped     EventKind = "dropped"     // changes were dropped because the session had ended meanwhile
+	EventDropped     EventKind = "dropped"     // changes were dropped because the session had ended meanwhile, or for Event.Reason
 	EventTooLate     EventKind = "too late"    // changes were dropped because they needed a cookie after the header had been sent
 	EventUndecodable EventKind = "undecodable" // a stored session, or the value of Event.Key, can't be decoded; it counts as absent
 	EventUnavailable EventKind = "unavailable" // the store failed, and nothing was changed: see ErrUnavailable
@@ -37,7 +37,7 @@ const (
 // Clients never see it: to them all refusals look alike.
 type Reason string
 
-// The reasons of [EventRejected].
+// The reasons of [EventRejected]; the last one is of [EventDropped].
 const (
 	ReasonMalformed   Reason = "malformed"   // not in the format of our cookies or tokens
 	ReasonSignature   Reason = "signature"   // signed or encrypted with none of our keys, made for another cookie, or changed
@@ -49,6 +49,7 @@ const (
 	ReasonReplaced    Reason = "replaced"    // a login has replaced it, under another ID
 	ReasonSeveral     Reason = "several"     // the request's cookies name more than one live session
 	ReasonUndecodable Reason = "undecodable" // correctly signed, or found in the store, but unreadable
+	ReasonCrossSite   Reason = "cross-site"  // the request came from another site, and its cookie may have been withheld: see ErrCrossSite
 )
 
 // Error implements error. The text holds the reason and nothing of the cookie.
@@ -58,11 +59,11 @@ func (r Reason) Error() string { return "session: cookie refused: " + string(r) 
 // holds an ID, a cookie, a secret key or a value, so all of it may be logged.
 type Event struct {
 	Kind      EventKind
-	Reason    Reason // why, for EventRejected; else ""
+	Reason    Reason // why, for EventRejected, and EventDropped; for EventCreated and EventLogin why the request's cookie, which is replaced, gave no session; else ""
 	Handle    string // the session's handle, as in [Info]; "" if it is not known
 	Principal string // who is logged in; "" for nobody, or if it is not known
-	Key       string // the value or attribute that caused EventUndecodable or EventTooLate, or that alone was dropped; "" if there is none
-	Err       error  // what went wrong, for failures; else nil
+	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none
+	Err       error  // what went wrong, for failures; what to look at, for some reasons; else nil
 }
 
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.

@@ -290,10 +290,16 @@ func (x *exchange) load(s *Session) error {
 		x.m.emit(s.ctx, Event{Kind: EventReadLate, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
 	}
 	if reason != "" {
-		x.m.emit(s.ctx, Event{Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
+		x.m.emit(s.ctx, Event{
+			Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: x.m.hints[reason],
+		})
 	}
 	s.loaded(token)
-	x.refused = reason
+	x.refused, s.rejected = reason, reason
+	if s.view.State == protocol.Fresh && x.m.withholds(x.req) {
+		s.withheld, x.ambiguous = true, false // no cookie is deleted either
+		return nil
+	}
 	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
@@ -452,9 +458,7 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 	}
 	h["Set-Cookie"] = append(h["Set-Cookie"], m.line(change))
 	keepPrivate(h)
-	if !m.config.InsecureHTTP {
-		m.warnPlainHTTP(x.req)
-	}
+	m.warnOfBrowser(x.req)
 }
 
 // keepPrivate keeps a response with our cookie out of caches, whatever the handler's header says: a shared cache must not

@@ -40,7 +40,7 @@ func (s *Session) Login(principal string) {
 		s.view.Document, s.label = nil, &none
 	}
 	s.changes.LeaveAttributes()
-	if s.err == ErrEnded {
+	if s.err == ErrEnded || s.err == ErrCrossSite {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
 	}
 	principal = strings.Clone(principal) // fiber uses the memory of its texts again
@@ -85,7 +85,7 @@ func (s *Session) reset() {
 	s.view, s.token, s.label = protocol.View{}, "", nil
 	s.changes = document.Changes{Seq: s.changes.Seq + 1} // so that a save in flight does not take what follows for its own
 	s.move, s.principal, s.next = protocol.Stay, "", nil
-	if s.err == ErrEnded || s.unsure {
+	if s.err == ErrEnded || s.err == ErrCrossSite || s.unsure {
 		s.err = nil
 	}
 	s.unsure = false
@@ -121,7 +121,7 @@ func (s *Session) pendingMove() protocol.Move {
 // caller holds mu.
 func (s *Session) choose() bool {
 	creates := s.pendingMove() != protocol.Stay || s.view.State == protocol.Fresh && s.changes.Begin()
-	if !creates || s.sealed {
+	if !creates || s.sealed || s.lost() {
 		return false
 	}
 	if s.next == nil {

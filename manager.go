@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -38,8 +37,9 @@ type managerState struct {
 	touchInterval   time.Duration // how old the stored time of the last request may become
 	touchPersistent bool          // only persistent sessions are touched
 
-	log       failureLog
-	plainHTTP sync.Once // for the warning about a Secure cookie over plain http
+	log   failureLog
+	said  said // to the log, once each
+	hints map[Reason]error
 
 	owned    *filestore.Store // the default store, which Close closes
 	unlisten func()
@@ -58,7 +58,7 @@ func New(config Config) (*Manager, error) {
 	if err := errors.Join(keyErr, err); err != nil {
 		return nil, err
 	}
-	m := &Manager{&sealedManager{&managerState{config: config, serializer: config.Serializer}}}
+	m := &Manager{&sealedManager{&managerState{config: config, serializer: config.Serializer, hints: hints(&config)}}}
 	m.signing.subkeys = subkeysOf(keys)
 	m.config.SecretKey, m.config.SecretKeyFallbacks = "", nil
 	m.log.logger = config.Logger
@@ -275,27 +275,4 @@ func (m *Manager) cookie(c *cookieChange) *http.Cookie {
 		return m.setCookie(c.value, time.Until(c.deadline))
 	}
 	return m.setCookie(c.value, 0)
-}
-
-// warnPlainHTTP logs once why browsers may forget every login. The cookie is sent in any case, since TLS often ends at a
-// proxy. The proxy's headers are used for this warning only.
-func (m *Manager) warnPlainHTTP(r *http.Request) {
-	if m.config.InsecureHTTP || r.TLS != nil || r.Header["Forwarded"] != nil || r.Header["X-Forwarded-Proto"] != nil || isLoopback(r.Host) {
-		return
-	}
-	m.plainHTTP.Do(func() {
-		m.log.out().Warn("session: a Secure cookie was sent over what looks like plain http; a browser drops it and forgets the login. " +
-			"Serve https, or let the proxy in front set X-Forwarded-Proto; for development set Config.InsecureHTTP")
-	})
-}
-
-func isLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

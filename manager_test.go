@@ -140,7 +140,22 @@ func TestDefaultStore(t *testing.T) { // not parallel: the environment
 	if got := names(t, temp); !slices.Equal(got, first) {
 		t.Errorf("got %q, want the same folder", got)
 	}
-	withDefaultStore(t, next)
+	// On the day when the old key leaves the fallbacks, nobody is logged out, and so with the key after that.
+	const third = "third-Vb6Nw2KsT8xQc4RmJ9ZyL5f"
+	for _, keys := range [][]string{{next}, {third, next}, {third}, {secret}} {
+		stored := 0
+		for _, err := range withDefaultStore(t, keys...).All(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored++
+		}
+		check(t, "sessions found after the rotation", stored, 1)
+	}
+	if got := names(t, temp); !slices.Equal(got, first) {
+		t.Errorf("got %q, want the same folder", got)
+	}
+	withDefaultStore(t, "other-Lr5Wx9KqB3nVz7TcJ2HyM8d")
 	if got := names(t, temp); len(got) != 2 {
 		t.Errorf("got %q, want a folder for the other application", got)
 	}

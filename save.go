@@ -24,6 +24,7 @@ import (
 //   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with that
 //     error; outside a request, load the session again.
 //   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
+//   - [ErrCrossSite]: the request came from another site, which may have withheld the client's cookie. The changes are dropped.
 //   - [ErrTooLarge]: the session is too large. Nothing was stored; Save again after removing values.
 //   - Any other error is about an earlier call, such as a value that can't be encoded: see [Session.Err].
 func (s *Session) Save(ctx context.Context) error { return s.save(ctx, false) }
@@ -106,12 +107,28 @@ func (s *Session) touchDue() bool {
 	return time.Since(s.view.At) >= s.m.touchInterval-unseen
 }
 
-// lasting returns the earlier error that this save returns as well. ErrTooLate concerned only the changes that were dropped
-// then. The caller holds mu.
+// lasting returns the earlier error that this save returns as well. ErrTooLate and ErrCrossSite concerned only the changes
+// that were dropped then. The caller holds mu.
 func (s *Session) lasting() error {
-	if s.err == ErrTooLate {
+	if s.err == ErrTooLate || s.err == ErrCrossSite {
 		return nil
 	}
+	return s.err
+}
+
+// lost reports whether the changes would begin a session whose cookie takes the place of one that the browser kept back.
+// Only a Login may do that. The caller holds mu.
+func (s *Session) lost() bool {
+	return s.withheld && s.move != protocol.Login && s.view.State == protocol.Fresh && s.changes.Begin()
+}
+
+// dropCrossSite drops changes that a request of another site made, and reports that once. The caller holds mu.
+func (s *Session) dropCrossSite() error {
+	if s.err == nil {
+		s.err = ErrCrossSite
+		s.m.emit(s.context(), Event{Kind: EventDropped, Reason: ReasonCrossSite, Key: s.changes.SomeName(), Err: ErrCrossSite})
+	}
+	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
 	return s.err
 }
 
@@ -176,6 +193,9 @@ func (s *Session) plan() (*protocol.Change, error) {
 	move, state := s.pendingMove(), s.view.State
 	changed := !s.changes.Empty() || s.label != nil
 	switch {
+	case s.lost():
+		defer s.mu.Unlock()
+		return nil, s.dropCrossSite()
 	case move != protocol.Stay:
 	case state == protocol.Fresh && s.changes.Begin():
 	case state == protocol.Live && changed:
@@ -272,7 +292,12 @@ func (s *Session) created(c *protocol.Change) {
 	case protocol.Renew:
 		kind = EventRenewed
 	}
-	s.event(kind, nil)
+	e := Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal}
+	if kind != EventRenewed {
+		e.Reason, e.Err = s.rejected, s.m.hints[s.rejected]
+		s.rejected = ""
+	}
+	s.m.emit(s.context(), e)
 }
 
 // send decides which cookie the response gets. It follows the last step of the protocol. The caller holds mu.

@@ -46,10 +46,12 @@ type sessionState struct {
 	changes  document.Changes // what this request changed since
 	label    *string          // the new label; nil: unchanged
 	isNew    bool
-	isActive bool // belongs to a request, which counts for the idle timeout
-	sealed   bool // the response's header has been sent: no cookie can be
-	over     bool // the handler has answered for a failure: nothing more is stored
-	unsure   bool // a save ended in ErrUncertain: what was changed may be stored
+	isActive bool   // belongs to a request, which counts for the idle timeout
+	sealed   bool   // the response's header has been sent: no cookie can be
+	withheld bool   // the browser may have a cookie of ours that it kept back: see Manager.withholds
+	rejected Reason // why the request's own cookie gives no session
+	over     bool   // the handler has answered for a failure: nothing more is stored
+	unsure   bool   // a save ended in ErrUncertain: what was changed may be stored
 	err      error
 
 	move      protocol.Move
@@ -291,14 +293,17 @@ func (s *Session) IsNew() bool {
 	return s.isNew
 }
 
-// Err returns what went wrong with the session in this request; nil if nothing did. After [ErrEnded] and [ErrTooLate] the
-// changes are lost, but the response stands. For any other error [Manager.Handler] replaces the response:
+// Err returns what went wrong with the session in this request; nil if nothing did. After [ErrEnded], [ErrTooLate] and
+// [ErrCrossSite] the changes are lost, but the response stands. For any other error [Manager.Handler] replaces the response:
 // [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid name or principal.
 //
-// Logout resets ErrEnded, and so does Login. A later save that succeeds resets ErrUnavailable and ErrTooLarge.
+// Logout resets ErrEnded and ErrCrossSite, and so does Login. A later save that succeeds resets ErrUnavailable and ErrTooLarge.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.err == nil && s.lost() {
+		return ErrCrossSite
+	}
 	return s.err
 }
 

@@ -9,5 +9,6 @@ require (
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
+	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
