@@ -61,8 +61,8 @@ type Config struct {
 	BearerToken bool
 
 	// IdleTimeout ends a session that had no request for this long (ASVS 5.0, 7.3.1). Zero: 24 hours, or Lifetime if that
-	// is shorter. Negative: none. At least 1 ms, at most Lifetime. Only requests that look at their session count.
-	// Persistent sessions have no idle timeout.
+	// is shorter. Negative: none. At least 1 ms, at most Lifetime. Only requests that look at their session count. Persistent
+	// sessions have PersistentIdleTimeout instead.
 	//
 	// To save writes, a request stores its time only if the stored one is older than a twentieth of IdleTimeout, but at
 	// least a minute; or a quarter of IdleTimeout, if that is less than a minute. A session may expire that much earlier.
@@ -74,6 +74,19 @@ type Config struct {
 	// Lifetime ends a session this long after its creation or last login, whatever its activity (ASVS 5.0, 7.3.2).
 	// [Session.Renew] does not extend it. Zero: 30 days. Negative: none. At least 1 ms, at most 50 years.
 	Lifetime time.Duration
+
+	// PersistentIdleTimeout is the idle timeout of persistent sessions ("remember me": see [Session.SetPersistent]). Zero:
+	// none, so that their lifetime alone ends them. At least 1 ms, at most PersistentLifetime. The server alone judges it: the
+	// browser keeps the cookie for longer. A layout shared with Flask has no place for it, and New refuses it there.
+	PersistentIdleTimeout time.Duration
+
+	// PersistentLifetime is the lifetime of persistent sessions. Zero: Lifetime. Negative: none, so that with
+	// PersistentIdleTimeout a login slides: it lasts for as long as it is used. At least 1 ms, at most 50 years. A layout
+	// shared with Flask has no place for it, and New refuses it there.
+	//
+	// Browsers keep a cookie for at most 400 days. A persistent session that lives longer is renewed by a request before
+	// that, in time for PersistentIdleTimeout: see [Session.Renew].
+	PersistentLifetime time.Duration
 
 	// MaxBytes is the most bytes that the encoded values of one session may have; a save of more fails with [ErrTooLarge].
 	// Zero: 1 MiB. With a CookieCodec the cookie's name and value have at most 4096 bytes in any case (RFC 6265bis,
@@ -170,6 +183,8 @@ func (c *Config) checkTimes() (problems []error) {
 	}{
 		{"IdleTimeout", &c.IdleTimeout, defaultIdleTimeout, true},
 		{"Lifetime", &c.Lifetime, defaultLifetime, true},
+		{"PersistentIdleTimeout", &c.PersistentIdleTimeout, 0, false},
+		{"PersistentLifetime", &c.PersistentLifetime, 0, true},
 		{"StoreTimeout", &c.StoreTimeout, defaultStoreTimeout, false},
 		{"Grace", &c.Grace, defaultGrace, false},
 		{"SweepInterval", &c.SweepInterval, defaultSweepInterval, true},
@@ -177,6 +192,8 @@ func (c *Config) checkTimes() (problems []error) {
 		switch v := *d.value; {
 		case v == 0:
 			*d.value = d.standard
+		case v < 0 && !d.negative && d.standard == 0:
+			problem("%s %v is negative; leave it zero for none", d.name, v)
 		case v < 0 && !d.negative:
 			problem("%s %v is negative; leave it zero for %v", d.name, v, d.standard)
 		case v > 0 && v < time.Millisecond:
@@ -197,6 +214,19 @@ func (c *Config) checkTimes() (problems []error) {
 		problem("IdleTimeout %v is longer than Lifetime %v; shorten it, or leave it zero", c.IdleTimeout, c.Lifetime)
 	}
 	c.IdleTimeout = min(c.IdleTimeout, c.Lifetime)
+	switch {
+	case c.PersistentLifetime < 0:
+		c.PersistentLifetime = forever
+	case c.PersistentLifetime == 0:
+		c.PersistentLifetime = c.Lifetime
+	}
+	switch {
+	case c.PersistentIdleTimeout > c.PersistentLifetime && c.PersistentIdleTimeout <= forever:
+		problem("PersistentIdleTimeout %v is longer than the lifetime of persistent sessions, %v; shorten it, or set PersistentLifetime",
+			c.PersistentIdleTimeout, c.PersistentLifetime)
+	case c.PersistentIdleTimeout <= 0:
+		c.PersistentIdleTimeout = c.PersistentLifetime
+	}
 	if c.Grace >= 0 && c.Grace < c.StoreTimeout {
 		problem("Grace %v is shorter than StoreTimeout %v; a save could outlive the tombstones that it needs", c.Grace, c.StoreTimeout)
 	}

@@ -36,8 +36,8 @@ type Cookie struct {
 	// sites. It needs https.
 	Partitioned bool
 
-	// Persistent makes new sessions outlive the browser, for at most [Config.Lifetime], unless SetPersistent(false) is
-	// called. False: they end with the browser, unless [Session.SetPersistent] is called ("remember me").
+	// Persistent makes new sessions outlive the browser, for at most [Config.PersistentLifetime], unless SetPersistent(false)
+	// is called. False: they end with the browser, unless [Session.SetPersistent] is called ("remember me").
 	Persistent bool
 }
 

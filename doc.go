@@ -92,7 +92,7 @@
 // Only requests that look at their session count. Renew does not extend the lifetime.
 //
 // The cookie ends with the browser, unless [Session.SetPersistent] or [Cookie.Persistent] says otherwise. A persistent
-// session has no idle timeout, only its lifetime.
+// session has timeouts of its own: [Config.PersistentIdleTimeout] and [Config.PersistentLifetime].
 //
 // An expired session is gone at once. If the store doesn't remove expired records itself, the Manager does so in the
 // background ([Config.SweepInterval]).

@@ -1,6 +1,11 @@
 package session_test
 
 import (
+	"bufio"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,3 +232,162 @@ func TestCookieOfTheFuture(t *testing.T) {
 		}
 	})
 }
+
+// keeper is a browser that forgets a cookie after its Max-Age, of which it keeps at most 400 days (RFC 6265bis, 5.5).
+type keeper struct {
+	*visitor
+	b    *bench
+	ends time.Time
+	sent int // cookies
+}
+
+func (k *keeper) do(t *testing.T, handle func(*session.Session)) {
+	t.Helper()
+	if !k.ends.IsZero() && !time.Now().Before(k.ends) {
+		k.cookie = nil
+	}
+	for _, c := range k.visitor.do(k.b.Manager, handle).Cookies() {
+		if k.sent++; c.MaxAge <= 0 {
+			t.Fatalf("got a cookie with Max-Age %d, want a persistent one", c.MaxAge)
+		}
+		k.ends = time.Now().Add(min(time.Duration(c.MaxAge)*time.Second, 400*day))
+	}
+}
+
+func (k *keeper) isThere(t *testing.T, what string, want bool) {
+	t.Helper()
+	k.do(t, func(s *session.Session) { check(t, what, s.Principal() == "ann", want) })
+}
+
+func remember(s *session.Session) { s.Login("ann"); s.SetPersistent(true) }
+
+// "Remember me" that slides: a login lasts for as long as it is used, in the browser too. The server alone judges how long
+// it was not used.
+func TestSlidingLogin(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		idle, every time.Duration
+		cookies     int // in ten years, on a store
+	}{
+		"each day":             {60 * day, day, 11},
+		"nearly idle":          {60 * day, 59 * day, 11},
+		"nearly a year":        {330 * day, 329 * day, 13},
+		"a year":               {365 * day, 364 * day, 12},
+		"without idle timeout": {0, 364 * day, 12},
+		"seldom and often":     {365 * day, 40 * day, 93},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onStoreAndCookie(t, func(t *testing.T, start func(func(*session.Config)) *bench) {
+				k := &keeper{visitor: newVisitor(t), b: start(func(cfg *session.Config) {
+					cfg.Lifetime, cfg.PersistentLifetime, cfg.PersistentIdleTimeout = day, -1, c.idle
+				})}
+				k.do(t, remember)
+				for begin := time.Now(); time.Since(begin) < 10*year; {
+					time.Sleep(c.every)
+					k.isThere(t, "in use", true)
+				}
+				if strings.HasSuffix(t.Name(), "store") {
+					check(t, "cookies", k.sent, c.cookies)
+				}
+				if c.idle == 0 {
+					return
+				}
+				k.do(t, func(s *session.Session) { s.Set("a", 1) }) // which is activity, however fine that is counted
+				time.Sleep(c.idle - time.Millisecond)
+				k.do(t, func(s *session.Session) { check(t, "just before", s.Principal(), "ann"); s.Set("a", 2) })
+				stolen := k.copy()
+				time.Sleep(c.idle)
+				stolen.do(k.b.Manager, func(s *session.Session) { check(t, "afterwards", s.Principal(), "") })
+			})
+		})
+	}
+}
+
+// The lifetime of persistent sessions is their own, and ends them whatever their use; other sessions keep Lifetime.
+func TestPersistentLifetime(t *testing.T) {
+	t.Parallel()
+	onStoreAndCookie(t, func(t *testing.T, start func(func(*session.Config)) *bench) {
+		b := start(func(c *session.Config) { c.Lifetime, c.PersistentLifetime = day, 2*year })
+		k := &keeper{visitor: newVisitor(t), b: b}
+		k.do(t, remember)
+		check(t, "Max-Age", k.ends.Sub(time.Now()), 400*day)
+		for range 72 {
+			time.Sleep(10 * day)
+			k.isThere(t, "in use", true)
+		}
+		time.Sleep(10*day - time.Millisecond)
+		k.isThere(t, "before the end", true)
+		time.Sleep(time.Millisecond)
+		k.isThere(t, "at the end", false)
+
+		other := newVisitor(t)
+		other.do(b.Manager, func(s *session.Session) { remember(s); s.SetPersistent(false) })
+		time.Sleep(day - time.Millisecond)
+		exists(t, "not persistent, before Lifetime", other, b, true)
+		time.Sleep(time.Millisecond)
+		exists(t, "not persistent, at Lifetime", other, b, false)
+	})
+}
+
+// What nobody asked for fails nobody: where no cookie can be sent, the session keeps its ID, and the changes are stored. Of
+// concurrent requests one renews it.
+func TestAgingIDs(t *testing.T) {
+	t.Parallel()
+	sliding := func(c *session.Config) { c.PersistentLifetime = -1 }
+	for name, c := range map[string]struct {
+		do     func(v *visit, s *session.Session)
+		events []string
+	}{
+		"a request":      {func(_ *visit, s *session.Session) {}, []string{"renewed"}},
+		"a change":       {func(_ *visit, s *session.Session) { s.Set("b", 1) }, []string{"renewed"}},
+		"a renewal":      {func(_ *visit, s *session.Session) { s.Renew() }, []string{"renewed"}},
+		"a login":        {func(_ *visit, s *session.Session) { s.Login("ben") }, []string{"login"}},
+		"a logout":       {func(_ *visit, s *session.Session) { s.Logout() }, []string{"logout"}},
+		"not persistent": {func(_ *visit, s *session.Session) { s.SetPersistent(false) }, []string{"renewed"}},
+		"a hijack": {func(v *visit, s *session.Session) {
+			s.Set("b", 1)
+			v.out.(http.Hijacker).Hijack()
+		}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, sliding, func(t *testing.T, b *bench, v *visitor) {
+				v.do(b.Manager, remember)
+				time.Sleep(2 * year)
+				b.events.took()
+				r, w := v.request(), &hijackable{httptest.NewRecorder()}
+				b.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					c.do(&visit{out: w}, session.From(r))
+				})).ServeHTTP(w, r)
+				equal(t, "events", b.events.took(), c.events)
+				if name == "a hijack" {
+					v.do(b.Manager, func(s *session.Session) { check(t, "values", contents(s), "ann: [b=1]") })
+				}
+			})
+		})
+	}
+	bubble(t, sliding, func(t *testing.T, b *bench, v *visitor) {
+		v.do(b.Manager, remember)
+		time.Sleep(2 * year)
+		b.events.took()
+		late := b.serve(t, v.request(), func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			session.From(r).Set("b", 1)
+		})
+		silent(t, "a response that has begun", late)
+		equal(t, "events", b.events.took(), []string{"read late"})
+		cookies := 0
+		for _, res := range v.overlap([]*session.Manager{b.Manager}, 10, func(i int, s *session.Session) { total.Update(s, plus(1)) }) {
+			cookies += len(res.Cookies())
+		}
+		check(t, "cookies", cookies, 1)
+		equal(t, "events", b.events.took(), []string{"renewed"})
+		v.do(b.Manager, func(s *session.Session) { check(t, "contents", contents(s), "ann: [b=1 "+string(total)+"=10]") })
+	})
+}
+
+// hijackable is a server's writer with a connection.
+type hijackable struct{ *httptest.ResponseRecorder }
+
+func (hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }

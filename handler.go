@@ -300,6 +300,9 @@ func (x *exchange) load(s *Session) error {
 		s.withheld, x.ambiguous = true, false // no cookie is deleted either
 		return nil
 	}
+	if !s.sealed && x.m.outlives(&s.view) {
+		s.move, s.aging = protocol.Renew, true
+	}
 	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
 		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))

@@ -107,6 +107,7 @@ func (s *Session) renew() {
 	if s.view.State == protocol.Live && s.move == protocol.Stay {
 		s.move, s.next = protocol.Renew, nil
 	}
+	s.aging = false // if there is a Renew already, it has to be stored from here on
 }
 
 // pendingMove returns the Move of the next save. The caller holds mu.
@@ -176,8 +177,10 @@ func (s *Session) currentLabel() string {
 }
 
 // SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent does. The
-// default is [Cookie.Persistent]. A persistent session has no idle timeout, and its cookie a Max-Age: the rest of
-// [Config.Lifetime], but at most 400 days (RFC 6265bis, section 5.5).
+// default is [Cookie.Persistent]. A persistent session has the timeouts [Config.PersistentIdleTimeout] and
+// [Config.PersistentLifetime], and its cookie a Max-Age: the rest of the latter, but at most 400 days (RFC 6265bis, section
+// 5.5). Call it with the value of the login form's checkbox, whichever that is: SetPersistent(false) ends what an earlier
+// login has chosen.
 //
 // If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a cookie
 // is sent only with a new ID.

@@ -36,6 +36,7 @@ type managerState struct {
 
 	touchInterval   time.Duration // how old the stored time of the last request may become
 	touchPersistent bool          // only persistent sessions are touched
+	renewAge        time.Duration // how old the ID of a persistent session may become; 0: any age
 
 	log   failureLog
 	said  said // to the log, once each
@@ -52,6 +53,7 @@ type managerState struct {
 // store if none is given, and sends nothing over a network. Call [Manager.Close] when the program ends.
 func New(config Config) (*Manager, error) {
 	lifetime := config.Lifetime // as given
+	persistent := config.PersistentIdleTimeout != 0 || config.PersistentLifetime != 0
 	err := config.check()
 	keys := config.keys()
 	ids, codec, keyErr := config.formats(keys)
@@ -71,6 +73,10 @@ func New(config Config) (*Manager, error) {
 	}
 	if err := m.findPolicy(ids, codec); err != nil {
 		return nil, err
+	}
+	if m.policy != nil && persistent {
+		return nil, errors.New("session: PersistentIdleTimeout and PersistentLifetime have no place in a layout that is shared with " +
+			"another framework, whose one Lifetime counts from the last change; leave them zero")
 	}
 	m.setTimes(lifetime)
 	records, err := m.records()
@@ -97,6 +103,9 @@ func (m *Manager) records() (protocol.Records, error) {
 		Expiry:     m.expiry,
 		Deadline:   m.deadline,
 		Listed:     m.config.CookieCodec == nil && m.policy == nil,
+	}
+	if m.renewAge > 0 {
+		r.Issued = m.issued
 	}
 	permanent, err := m.serializer.Marshal(true)
 	if err != nil {

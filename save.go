@@ -75,7 +75,12 @@ func (s *Session) commit(hijack bool) (*cookieChange, error) {
 }
 
 // seal notes that no cookie can be sent from now on. With bearer tokens none is needed. The caller holds mu.
-func (s *Session) seal() { s.sealed = !s.m.config.BearerToken }
+func (s *Session) seal() {
+	s.sealed = !s.m.config.BearerToken
+	if s.aging && s.move == protocol.Renew {
+		s.move, s.next = protocol.Stay, nil // another request does it
+	}
+}
 
 // idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save returns.
 // The caller holds mu.

@@ -47,6 +47,7 @@ type sessionState struct {
 	label    *string          // the new label; nil: unchanged
 	isNew    bool
 	isActive bool   // belongs to a request, which counts for the idle timeout
+	aging    bool   // move is a Renew that nobody asked for, for the sake of the cookie's Max-Age
 	sealed   bool   // the response's header has been sent: no cookie can be
 	withheld bool   // the browser may have a cookie of ours that it kept back: see Manager.withholds
 	rejected Reason // why the request's own cookie gives no session

@@ -725,6 +725,7 @@ func TestPersistentByDefault(t *testing.T) {
 		c := newVisitor(t)
 		check(t, "first change", maxAge(t, c.do(m, func(s *session.Session) { s.Set("a", 1) })), 400*day) // browsers' bound
 		time.Sleep(300 * day)
+		check(t, "before the cookie runs out", maxAge(t, c.do(m, read)), 200*day)
 		c.want([]*session.Manager{m}, "not used for long", ": [a=1]")
 		check(t, "Renew later", maxAge(t, c.do(m, (*session.Session).Renew)), 200*day)
 		check(t, "not this one", maxAge(t, c.do(m, func(s *session.Session) { s.SetPersistent(false) })), 0)

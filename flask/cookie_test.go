@@ -17,6 +17,7 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/store/memstore"
 )
 
 const secret = "dev" // short, but the other application's
@@ -238,6 +239,29 @@ func TestLifetime(t *testing.T) {
 			t.Error("still there after PERMANENT_SESSION_LIFETIME")
 		}
 	})
+}
+
+// TestOneLifetime: Flask's layouts have no place for timeouts of persistent sessions, so they are refused, not ignored.
+func TestOneLifetime(t *testing.T) {
+	t.Parallel()
+	for name, layout := range map[string]func(*session.Config){
+		"cookie": func(c *session.Config) { c.CookieCodec = flask.Cookie },
+		"store": func(c *session.Config) {
+			c.Store, c.IDFormat, c.Serializer = memstore.New(nil), flask.SID, flask.Msgpack
+		},
+	} {
+		for setting, set := range map[string]func(*session.Config){
+			"PersistentIdleTimeout": func(c *session.Config) { c.PersistentIdleTimeout = time.Hour },
+			"PersistentLifetime":    func(c *session.Config) { c.PersistentLifetime = -1 },
+		} {
+			c := session.Config{SecretKey: session.NewSecretKey(), SweepInterval: -1}
+			layout(&c)
+			set(&c)
+			if m, err := session.New(c); err == nil || !strings.Contains(err.Error(), setting) {
+				t.Errorf("%s with %s: got %v, %v, want an error that names it", name, setting, m, err)
+			}
+		}
+	}
 }
 
 // TestRefresh: the cookie of a permanent session is renewed while it is used, that of another is not.

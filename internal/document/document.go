@@ -24,6 +24,10 @@ const (
 	publicPrefix    = reserved + "p:"
 )
 
+// Issued is the name of the time at which a Renew made the session's ID, in seconds since 1970. Without it the ID is as old
+// as the session. It has the prefix of attributes, which a Login drops.
+const Issued = reserved + "i:"
+
 // Attribute returns the name under which a document has an attribute.
 func Attribute(name string) string { return attributePrefix + name }
 
@@ -141,6 +145,17 @@ func (d Document) Get(name string) ([]byte, bool) {
 		return nil, false
 	}
 	return d[i].Value, true
+}
+
+// With returns the document with another value of name.
+func (d Document) With(name string, value []byte) Document {
+	i, ok := d.search(name)
+	if ok {
+		d = slices.Clone(d)
+		d[i].Value = value
+		return d
+	}
+	return slices.Concat(d[:i], Document{{name, value}}, d[i:])
 }
 
 // Bare reports whether the document holds nothing that is worth a session: neither values nor attributes.

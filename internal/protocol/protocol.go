@@ -156,6 +156,9 @@ type Records struct {
 	Expiry   func(created, seen time.Time, persistent bool) time.Time
 	Deadline func(r *store.Record, persistent bool) time.Time
 
+	// Issued returns the value of document.Issued, which a Renew sets; nil: nobody needs it.
+	Issued func(time.Time) ([]byte, error)
+
 	// Listed says that a record's Public tells whether the session is persistent, since lists don't have the document.
 	Listed bool
 }
@@ -237,6 +240,13 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 		return f.first(c, now)
 	}
 	r.Key = c.Next.Key
+	if c.Move == Renew && f.Issued != nil {
+		value, err := f.Issued(now)
+		if err != nil {
+			return r, nil, err
+		}
+		d = d.With(document.Issued, value)
+	}
 	if c.Move == Login {
 		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, now.Truncate(time.Millisecond)
 	}
