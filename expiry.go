@@ -1,6 +1,7 @@
 package session
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/hipflask/session/internal/document"
@@ -89,7 +90,20 @@ func (m *Manager) persistent(data []byte, there bool) bool {
 		return m.config.Cookie.Persistent && m.policy == nil
 	}
 	var p bool
-	return m.serializer.Unmarshal(data, &p) == nil && p
+	if m.serializer.Unmarshal(data, &p) == nil || m.policy == nil {
+		return p
+	}
+	var other any
+	return m.serializer.Unmarshal(data, &other) == nil && truthy(reflect.ValueOf(other))
+}
+
+// truthy reports whether Python takes v for true.
+func truthy(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map, reflect.String:
+		return v.Len() > 0
+	}
+	return v.IsValid() && !v.IsZero()
 }
 
 func (m *Manager) persistentIn(d document.Document) bool {

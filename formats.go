@@ -132,8 +132,20 @@ type Policy interface {
 	// Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the store.
 	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
 
-	// Login returns the values that a [Session.Login] of principal sets.
-	Login(principal string) map[string]any
+	// UserKey is the key whose value names the user. [Session.Set] and [Session.Delete] of it are a Login and the end of
+	// one. It never changes.
+	UserKey() string
+
+	// LoginKeys are the keys that belong to a login, UserKey among them. [Session.Clear] keeps them; they go when the login
+	// ends. It never changes.
+	LoginKeys() []string
+
+	// Login returns the values that a [Session.Login] of principal sets. get reads the session's values as they are before,
+	// as in Principal.
+	Login(principal string, get func(key string, pointer any) bool) map[string]any
+
+	// Logout returns the values of the new, anonymous session that follows a [Session.Logout] in r; nil for none.
+	Logout(r *http.Request) map[string]any
 
 	// Principal is the reverse of Login: it returns who is logged in according to the session's values; "" for nobody. get
 	// decodes the value of key into what pointer points to, and returns false if it is absent or has another type.

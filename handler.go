@@ -265,7 +265,7 @@ func (x *exchange) open() (*Session, error) {
 	x.opened.Store(true)
 	x.err = errNotLoaded // stands if the store or Adopt panics
 	s := x.m.newSession()
-	s.ctx, s.isActive = x.Context, true
+	s.ctx, s.req, s.isActive = x.Context, x.req, true
 	if x.err = x.load(s); x.err != nil {
 		if x.Err() == nil { // that the client has hung up is no outage
 			x.m.failed(s.ctx, "", x.err)

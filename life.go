@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,6 +32,10 @@ func (s *Session) Login(principal string) {
 		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
 		return
 	}
+	var values map[string]any
+	if s.m.policy != nil {
+		values = s.m.policy.Login(principal, s.decoded)
+	}
 	was := s.currentPrincipal()
 	another := was != "" && was != principal // rule: ScrubView
 	if another || s.view.State == protocol.Spent {
@@ -45,16 +50,63 @@ func (s *Session) Login(principal string) {
 	}
 	principal = strings.Clone(principal) // fiber uses the memory of its texts again
 	s.move, s.principal, s.next = protocol.Login, principal, nil
-	if s.m.policy == nil {
-		return
-	}
-	for name, value := range s.m.policy.Login(principal) {
+	s.putAll("Login", values)
+}
+
+// putAll sets the values of a Policy. The caller holds mu.
+func (s *Session) putAll(method string, values map[string]any) {
+	for name, value := range values {
 		data, err := s.m.serializer.Marshal(value)
 		if err != nil {
-			s.refuse(fmt.Errorf("session: Login: %w", err))
+			s.refuse(fmt.Errorf("session: %s: %w", method, err))
 			return
 		}
 		s.changes.Put(name, data, true)
+	}
+}
+
+// decoded decodes a value for a Policy. The caller holds mu.
+func (s *Session) decoded(key string, pointer any) bool {
+	data, ok := s.changes.Get(s.view.Document, key)
+	return ok && s.m.serializer.Unmarshal(data, pointer) == nil
+}
+
+// setUser is a Login of the user that data, a value for the Policy's UserKey, names. The value is stored as it was given.
+func (s *Session) setUser(data []byte) {
+	key := s.m.policy.UserKey()
+	principal := s.m.principal([]Member{{Name: key, Value: data}})
+	if principal == "" {
+		s.endLogin()
+	}
+	if principal != "" {
+		s.Login(principal)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writable() && s.currentPrincipal() == principal {
+		s.changes.Put(key, data, true)
+	}
+}
+
+// endLogin is a Logout that keeps the values, less those that belong to the login: what Flask applications do that take the
+// user out of the session.
+func (s *Session) endLogin() {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.changes.Get(s.view.Document, s.m.policy.UserKey()); !ok || !s.writable() {
+		return
+	}
+	var kept []Member
+	for name := range s.changes.All(s.view.Document) {
+		if data, _ := s.changes.Get(s.view.Document, name); !slices.Contains(s.m.loginKeys, name) {
+			kept = append(kept, Member{Name: name, Value: data})
+		}
+	}
+	s.logout()
+	for _, m := range kept {
+		s.changes.Put(m.Name, m.Value, true)
 	}
 }
 
@@ -70,6 +122,11 @@ func (s *Session) Logout() {
 	defer s.io.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.logout()
+}
+
+// logout implements Logout. The caller holds io and mu.
+func (s *Session) logout() {
 	if s.view.State == protocol.Failed {
 		return
 	}
@@ -78,6 +135,9 @@ func (s *Session) Logout() {
 		s.ending = &ending
 	}
 	s.reset()
+	if s.m.policy != nil && s.req != nil {
+		s.putAll("Logout", s.m.policy.Logout(s.req))
+	}
 }
 
 // reset makes the session a new one. The caller holds mu.

@@ -30,6 +30,7 @@ type managerState struct {
 	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
 	given      store.Store      // Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
 	policy     Policy           // the rules of another framework; nil: none
+	loginKeys  []string         // of policy
 	serializer Serializer
 	attributes string // those of a cookie that ends with the browser, as in Set-Cookie
 	signing    signing

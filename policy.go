@@ -25,6 +25,9 @@ func (m *Manager) findPolicy(ids IDFormat, codec Codec) error {
 		return errors.New("session: Store has the layout of " + f.Layout() + ", which IDFormat does not belong to; " +
 			"set IDFormat to that framework's, such as flask.SID, and Serializer to what it writes")
 	}
+	if m.policy != nil {
+		m.loginKeys = m.policy.LoginKeys()
+	}
 	return nil
 }
 

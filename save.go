@@ -339,6 +339,9 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	if err := checkName(key); err != nil {
 		return nil, false, fmt.Errorf("session: key %q can't be taken: %w", key, err)
 	}
+	if s.m.policy != nil && key == s.m.policy.UserKey() {
+		return nil, false, fmt.Errorf("session: key %q can't be taken, since it names the user: use Delete or Logout", key)
+	}
 	s.io.Lock()
 	defer s.io.Unlock()
 	s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type sealedSession struct{ *sessionState }
 type sessionState struct {
 	m   *Manager
 	ctx context.Context // of the request around the Handler: OnEvent can't get at the session, whose lock may be held
+	req *http.Request   // nil outside a Handler
 
 	// io lets one operation on the store run at a time. It is taken before mu.
 	io sync.Mutex
@@ -92,6 +94,16 @@ func (s *Session) Get(key string) (any, bool) {
 // can't be encoded, or a reserved name (see [Key]), sets [Session.Err] and fails the request.
 func (s *Session) Set(key string, value any) {
 	data, err := s.m.serializer.Marshal(value)
+	if s.m.policy != nil && err == nil {
+		switch key {
+		case document.Permanent: // flask/sessions.py, SessionMixin.permanent: the item is the attribute
+			s.SetPersistent(s.m.persistent(data, true))
+			return
+		case s.m.policy.UserKey():
+			s.setUser(data)
+			return
+		}
+	}
 	if err == nil {
 		err = checkName(key)
 	}
@@ -118,7 +130,19 @@ func (s *Session) Pop(key string) (any, bool) {
 }
 
 // Delete removes key and its value. It does nothing if there is none.
-func (s *Session) Delete(key string) { s.remove(key, checkName(key)) }
+func (s *Session) Delete(key string) {
+	if s.m.policy != nil {
+		switch key {
+		case document.Permanent:
+			s.SetPersistent(false)
+			return
+		case s.m.policy.UserKey():
+			s.endLogin()
+			return
+		}
+	}
+	s.remove(key, checkName(key))
+}
 
 // remove removes a name from the document. A non-nil err says why it can't be removed.
 func (s *Session) remove(name string, err error) {
@@ -140,7 +164,7 @@ func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if (len(s.view.Document) > 0 || !s.changes.Empty()) && s.writable() {
-		s.changes.Clear()
+		s.changes.Clear(s.m.loginKeys...)
 	}
 }
 
@@ -213,11 +237,20 @@ func (s *Session) update(name string, err error, now, again document.Updater) er
 		}
 		value, present := s.changes.Get(s.view.Document, name)
 		seq, version := s.changes.Seq, s.view.Record.Version
+		names := s.m.policy != nil && name == s.m.policy.UserKey()
 		s.mu.Unlock()
 
 		var next []byte
 		var keep bool
 		next, keep, err = now(value, present)
+		if names && err == nil { // a login has a new ID: no other request can change it meanwhile
+			if keep {
+				s.setUser(next)
+			} else {
+				s.endLogin()
+			}
+			return nil
+		}
 
 		s.mu.Lock()
 		if s.changes.Seq != seq || s.view.Record.Version != version {

@@ -17,8 +17,9 @@ import (
 // Adopter takes over Flask-Session's sessions into the native layout, each when it is first met. Its Adopt is for
 // Config.Adopt of a Manager with a cookie of another name. An Adopter is safe for concurrent use.
 type Adopter struct {
-	o   AdopterOptions // without the keys
-	ids session.IDFormat
+	o      AdopterOptions // without the keys
+	ids    session.IDFormat
+	policy policy
 }
 
 // AdopterOptions say where the sessions are. Packages fmt, log/slog and encoding/json print nothing of them, but fmt prints
@@ -29,6 +30,9 @@ type AdopterOptions struct {
 
 	// Serializer is what the Flask application uses. Nil: Msgpack, which also reads JSON and pickles.
 	Serializer session.Serializer
+
+	// UserKey is the key of the session whose value names the user. Empty: "_user_id", Flask-Login's.
+	UserKey string
 
 	// CookieName is SESSION_COOKIE_NAME. Empty: "session".
 	CookieName string
@@ -80,7 +84,7 @@ func NewAdopter(o AdopterOptions) (*Adopter, error) {
 		return nil, err
 	}
 	o.SigningKeys = nil
-	return &Adopter{o, ids}, nil
+	return &Adopter{o, ids, (&Options{UserKey: o.UserKey}).policy()}, nil
 }
 
 const (
@@ -148,7 +152,7 @@ func (a *Adopter) adopt(ctx, old context.Context, key string, s *session.Session
 		if err != nil {
 			return found, nil // for Flask alone to read
 		}
-		fill(s, a.o.Serializer, members)
+		fill(s, &a.policy, a.o.Serializer, members)
 		found = true
 		if a.o.Keep {
 			return true, nil
@@ -177,7 +181,7 @@ func ended(rec store.Record) store.Record {
 const markLife = 5 * time.Minute
 
 // fill gives s what is in a Flask session. Of a name that is there twice the last counts, as in Python.
-func fill(s *session.Session, from session.Serializer, members []session.Member) {
+func fill(s *session.Session, p *policy, from session.Serializer, members []session.Member) {
 	// Set inserts into a sorted list, which takes linear time for names in this order, else quadratic.
 	slices.SortStableFunc(members, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
 	get := func(key string, pointer any) bool {
@@ -188,7 +192,7 @@ func fill(s *session.Session, from session.Serializer, members []session.Member)
 		}
 		return false
 	}
-	if user := (&policy{}).Principal(get); user != "" && s.Principal() != user {
+	if user := p.Principal(get); user != "" && s.Principal() != user {
 		s.Login(user)
 	}
 	s.Clear()
@@ -196,8 +200,7 @@ func fill(s *session.Session, from session.Serializer, members []session.Member)
 	get("_permanent", &permanent)
 	s.SetPersistent(permanent)
 	for i, m := range members {
-		switch m.Name {
-		case userKey, Fresh, ID, "_permanent":
+		if m.Name == "_permanent" || slices.Contains(p.LoginKeys(), m.Name) {
 			continue
 		}
 		if i+1 < len(members) && members[i+1].Name == m.Name {

@@ -150,7 +150,7 @@ func (a *CookieAdopter) Adopt(r *http.Request, s *session.Session) error {
 		if err != nil || len(members) == 0 {
 			continue
 		}
-		fill(s, a.codec.serializer, members)
+		fill(s, &a.codec.policy, a.codec.serializer, members)
 		if s.Principal() != "" {
 			SignedAt.Set(s, rec.CreatedAt)
 		}

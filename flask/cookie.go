@@ -33,6 +33,17 @@ type Options struct {
 	// Digest is its digest_method. Nil: SHA-1.
 	Digest func() hash.Hash
 
+	// Derivation is its key_derivation. Zero: DeriveHMAC.
+	Derivation Derivation
+
+	// UserKey is the key of the session whose value names the user: what Principal reads and Login sets. Setting it is a
+	// Login, deleting it ends one. Empty: "_user_id", Flask-Login's. The application of Flask's tutorial has "username".
+	UserKey string
+
+	// RememberCookie is Flask-Login's REMEMBER_COOKIE_NAME. Empty: "remember_token". Where a request has that cookie, Logout
+	// leaves "_remember": "clear" in the new session, so that Flask-Login deletes it and doesn't log in by it again.
+	RememberCookie string
+
 	// Tags are those that were registered beside Flask's.
 	Tags []Tag
 
@@ -52,11 +63,11 @@ func (o Options) Cookie(keys []string, cookieName string) (session.Codec, error)
 	if o.Leeway < 0 || o.MaxInflated < 0 {
 		return nil, errors.New("flask: Options.Leeway and Options.MaxInflated can't be negative")
 	}
-	signer, err := NewSigner(o.Salt, keys, DeriveHMAC, o.Digest, o.MaxInflated)
+	signer, err := NewSigner(o.Salt, keys, o.Derivation, o.Digest, o.MaxInflated)
 	if err != nil {
 		return nil, err
 	}
-	return &codec{signer: signer, serializer: NewTaggedJSON(o.Tags...), leeway: o.Leeway, policy: policy{lifetime: defaultLifetime}}, nil
+	return &codec{signer: signer, serializer: NewTaggedJSON(o.Tags...), leeway: o.Leeway, policy: o.policy()}, nil
 }
 
 const maxCookieLine = 4093 // MAX_COOKIE_SIZE, of the whole Set-Cookie value
@@ -106,11 +117,9 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 	return r, nil
 }
 
-var userKeyBytes = []byte(userKey)
-
-// user returns Flask-Login's user, if the document is JSON. Whether it is a session is found out when it is split.
+// user returns the user, if the document is JSON. Whether it is a session is found out when it is split.
 func (c *codec) user(document []byte) (user string) {
-	if !bytes.Contains(document, userKeyBytes) {
+	if bytes.IndexByte(document, '\\') < 0 && !bytes.Contains(document, []byte(c.userKey)) { // the key may have escapes
 		return ""
 	}
 	var room [16]member // on the stack, for a session of the usual size
@@ -120,7 +129,7 @@ func (c *codec) user(document []byte) (user string) {
 		return ""
 	}
 	for _, m := range found {
-		if string(m.key(document)) == userKey {
+		if string(m.key(document)) == c.userKey {
 			user = c.Principal(func(_ string, pointer any) bool {
 				return c.serializer.Unmarshal(document[m.value:m.end], pointer) == nil
 			})

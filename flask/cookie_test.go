@@ -388,7 +388,7 @@ func TestDecodeNamesTheUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "", `{"_user_id":7}`: "", `{"_user_id":"a","_user_id":"b"}`: "b"} {
+	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "", `{"_user_id":7}`: "7", `{"_user\u005fid":"ann"}`: "ann", `{"_user_id":"a","_user_id":"b"}`: "b"} {
 		if r, err := codec.Decode(signer(t).Sign([]byte(document), time.Now())); err != nil || r.Principal != want {
 			t.Errorf("%s: got principal %q, %v; want %q", document, r.Principal, err, want)
 		}

@@ -1,6 +1,7 @@
 package flask
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -27,6 +28,9 @@ type CSRF struct {
 	// KeepAtLogin accepts tokens from before a Login, so that a form in another tab still works after it. Set it before the
 	// first use. Whoever knew the token of the anonymous visitor then knows that of the user.
 	KeepAtLogin bool
+
+	// UserKey is that of [Options], for sessions shared with a Flask application that has its own. Set it before the first use.
+	UserKey string
 
 	signer *Signer
 	maxAge time.Duration
@@ -65,7 +69,7 @@ func (c *CSRF) Token(s *session.Session) (string, error) {
 func (c *CSRF) Rotate(s *session.Session) string {
 	var nonce [nonceBytes]byte
 	rand.Read(nonce[:])
-	token := c.bound(nonce[:], loginOf(s))
+	token := c.bound(nonce[:], c.loginOf(s))
 	csrfKey.Set(s, token)
 	return token
 }
@@ -108,7 +112,7 @@ func (c *CSRF) bound(nonce []byte, login string) string {
 
 // isOf reports whether token, a session's csrf_token, belongs to the login that the session has now.
 func (c *CSRF) isOf(s *session.Session, token string) bool {
-	login := loginOf(s)
+	login := c.loginOf(s)
 	b, err := hex.DecodeString(token)
 	ours := err == nil && len(b) == nonceBytes+2*macBytes
 	if ours {
@@ -121,16 +125,16 @@ func (c *CSRF) isOf(s *session.Session, token string) bool {
 	case ours:
 		return hmac.Equal([]byte(c.bound(b[:nonceBytes], login)), []byte(token))
 	}
-	return login == "" || isFlaskLogin(s) // Flask-WTF made it, and nobody knows when
+	return login == "" || c.isFlaskLogin(s) // Flask-WTF made it, and nobody knows when
 }
 
 // loginOf names the login that the session has: by the handle, which each Login changes, or in a layout shared with Flask,
 // which has no handles, by the user. It is "" for a visitor who is not logged in.
-func loginOf(s *session.Session) string {
+func (c *CSRF) loginOf(s *session.Session) string {
 	switch info := s.Info(); {
 	case info.Principal == "":
 		return ""
-	case isFlaskLogin(s):
+	case c.isFlaskLogin(s):
 		return "user " + info.Principal
 	default:
 		return "handle " + info.Handle
@@ -138,9 +142,9 @@ func loginOf(s *session.Session) string {
 }
 
 // isFlaskLogin reports whether the session's user is in its values, as Flask-Login keeps it.
-func isFlaskLogin(s *session.Session) bool {
-	user, ok := session.Key[string](userKey).Get(s)
-	return ok && user == s.Principal()
+func (c *CSRF) isFlaskLogin(s *session.Session) bool {
+	user, ok := s.Get(cmp.Or(c.UserKey, loginUserKey))
+	return ok && userText(user) == s.Principal()
 }
 
 func hmacSHA256(key []byte, message string) (sum [sha256.Size]byte) {

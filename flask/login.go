@@ -9,9 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Flask-Login's keys in the session (flask_login/login_manager.py). The user is the session's Principal.
+// Flask-Login's keys in the session (flask_login/login_manager.py). The user is the session's Principal, of whatever type.
 const (
-	userKey = "_user_id" // text, also for numbers
+	loginUserKey = "_user_id"
+	remember     = "_remember" // what Flask-Login is to do with its remember-me cookie
 
 	// Fresh says whether the user logged in with a password in this session, and not by a remember-me cookie.
 	Fresh = "_fresh"
@@ -38,40 +39,18 @@ func LoginID(r *http.Request) string {
 	}
 	agent := "None"
 	if lines := r.Header.Values("User-Agent"); len(lines) > 0 {
-		agent = bytesRepr(lines[0])
+		agent = headerRepr(lines[0])
 	}
 	// flask_login/utils.py, _create_identifier: both are bytes, and an f-string shows those by their repr.
-	sum := sha512.Sum512([]byte(bytesRepr(address) + "|" + agent))
+	sum := sha512.Sum512([]byte(headerRepr(address) + "|" + agent))
 	return hex.EncodeToString(sum[:])
 }
 
-// bytesRepr is Python's repr of a header that was decoded as Latin-1 (WSGI) and encoded as UTF-8.
-func bytesRepr(header string) string {
+// headerRepr is Python's repr of a header that was decoded as Latin-1 (WSGI) and encoded as UTF-8.
+func headerRepr(header string) string {
 	var utf []byte
 	for _, c := range []byte(header) {
 		utf = utf8.AppendRune(utf, rune(c))
 	}
-	quote := byte('\'')
-	if strings.Contains(header, "'") && !strings.Contains(header, `"`) {
-		quote = '"'
-	}
-	b := []byte{'b', quote}
-	for _, c := range utf {
-		switch {
-		case c == quote || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\t':
-			b = append(b, `\t`...)
-		case c == '\n':
-			b = append(b, `\n`...)
-		case c == '\r':
-			b = append(b, `\r`...)
-		case c < ' ' || c >= 0x7f:
-			b = append(b, '\\', 'x')
-			b = hex.AppendEncode(b, []byte{c})
-		default:
-			b = append(b, c)
-		}
-	}
-	return string(append(b, quote))
+	return bytesRepr(utf)
 }

@@ -22,16 +22,26 @@ import (
 // Any text of the right form in a cookie reaches the store, and who can read the store can make cookies of what is in
 // it: so Flask-Session does it. SECRET_KEY is not used.
 func SID(keys []string, name string) (session.IDFormat, error) {
-	return &sids{policy: policy{lifetime: defaultLifetime}}, nil
+	return Options{}.SID(keys, name)
+}
+
+// SID is the function SID for an application that changed UserKey or RememberCookie; other fields have no effect.
+func (o Options) SID(keys []string, name string) (session.IDFormat, error) {
+	return &sids{policy: o.policy()}, nil
 }
 
 // SignedSID is SID for applications with SESSION_USE_SIGNER: what is not signed with SECRET_KEY does not reach the store.
 // Flask-Session knows no fallback keys; here they verify.
 func SignedSID(keys []string, name string) (session.IDFormat, error) {
+	return Options{}.SignedSID(keys, name)
+}
+
+// SignedSID is the function SignedSID for an application that changed UserKey or RememberCookie; other fields have no effect.
+func (o Options) SignedSID(keys []string, name string) (session.IDFormat, error) {
 	if fips140.Enforced() {
 		return nil, errors.New("flask: Flask-Session signs with HMAC-SHA1, which GODEBUG=fips140=only forbids; use SID")
 	}
-	f := &sids{policy: policy{lifetime: defaultLifetime}}
+	f := &sids{policy: o.policy()}
 	for i, k := range keys {
 		if k == "" {
 			return nil, emptyKey(i)

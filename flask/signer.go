@@ -24,8 +24,10 @@ import (
 type Derivation uint8
 
 const (
-	DeriveHMAC   Derivation = iota // HMAC of the salt under the secret: Flask's session cookie
-	DeriveConcat                   // hash of salt, "signer" and secret: itsdangerous's default, Flask-WTF
+	DeriveHMAC   Derivation = iota // "hmac", the HMAC of the salt under the secret: Flask's session cookie
+	DeriveConcat                   // "django-concat", the hash of salt, "signer" and secret: itsdangerous's default, Flask-WTF
+	DerivePlain                    // "concat", the hash of salt and secret
+	DeriveNone                     // "none", the secret itself
 )
 
 // Signer makes and checks what itsdangerous's URLSafeTimedSerializer does: PAYLOAD.TIMESTAMP.SIGNATURE. It is safe for
@@ -61,13 +63,23 @@ func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Ha
 			return nil, emptyKey(i)
 		}
 		var key []byte
-		if how == DeriveConcat {
-			h := digest()
-			io.WriteString(h, salt+"signer"+k)
-			key = h.Sum(nil)
-		} else {
-			h := hmac.New(digest, []byte(k))
+		var h hash.Hash
+		switch how {
+		case DeriveHMAC:
+			h = hmac.New(digest, []byte(k))
 			io.WriteString(h, salt)
+		case DeriveConcat:
+			h = digest()
+			io.WriteString(h, salt+"signer"+k)
+		case DerivePlain:
+			h = digest()
+			io.WriteString(h, salt+k)
+		case DeriveNone:
+			key = []byte(k)
+		default:
+			return nil, fmt.Errorf("flask: Derivation %d is none of DeriveHMAC, DeriveConcat, DerivePlain and DeriveNone", how)
+		}
+		if h != nil {
 			key = h.Sum(nil)
 		}
 		s.macs = append(s.macs, &sync.Pool{New: func() any { return &macer{Hash: hmac.New(digest, key)} }})

@@ -14,6 +14,7 @@ type Updater func(value []byte, present bool) (next []byte, keep bool, err error
 type Changes struct {
 	Seq     uint64   // of the newest change
 	cleared uint64   // Seq of the last Clear; 0: none
+	spared  []string // names that it keeps
 	left    uint64   // Seq of the last Login, which leaves all attributes behind; 0: none
 	list    []change // sorted by name, each name once
 	shared  bool     // a snapshot has the list too: it is copied before the next change
@@ -116,11 +117,14 @@ func (c *Changes) Taken(name string, seq uint64) {
 	}
 }
 
-// Clear removes all values, and keeps what is reserved.
-func (c *Changes) Clear() {
+// Clear removes all values, and keeps what is reserved, and the names in spared, which must not change afterwards.
+func (c *Changes) Clear(spared ...string) {
 	c.Seq++
-	c.cleared = c.Seq
-	c.drop(func(name string) bool { return !Reserved(name) })
+	c.drop(func(name string) bool { return !Reserved(name) && !slices.Contains(spared, name) })
+	if c.cleared > 0 { // what an earlier Clear removed stays removed
+		spared = slices.DeleteFunc(slices.Clone(spared), c.hides)
+	}
+	c.cleared, c.spared = c.Seq, spared
 }
 
 // LeaveAttributes removes all attributes: they belong to the session before a Login.
@@ -148,7 +152,7 @@ func (c *Changes) drop(which func(name string) bool) {
 
 // hides reports whether the stored value of name is out of sight, whatever it is.
 func (c *Changes) hides(name string) bool {
-	return c.cleared > 0 && !Reserved(name) || c.left > 0 && IsAttribute(name)
+	return c.cleared > 0 && !Reserved(name) && !slices.Contains(c.spared, name) || c.left > 0 && IsAttribute(name)
 }
 
 // Empty reports whether there is nothing to save.
@@ -175,7 +179,7 @@ func (c *Changes) ExactlyOnce() bool {
 func (c *Changes) Since(seq uint64, base Document) (Changes, error) {
 	rest := Changes{Seq: c.Seq}
 	if c.cleared > seq {
-		rest.cleared = c.cleared
+		rest.cleared, rest.spared = c.cleared, c.spared
 	}
 	if c.left > seq {
 		rest.left = c.left
@@ -250,7 +254,7 @@ func (c *Changes) pairs(base Document) iter.Seq2[*Member, *change] {
 // Names yields the names of the application's values that this request sees, sorted.
 func (c *Changes) Names(base Document) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for name := range c.all(base) {
+		for name := range c.All(base) {
 			if !Reserved(name) && !yield(name) {
 				return
 			}
@@ -258,8 +262,8 @@ func (c *Changes) Names(base Document) iter.Seq[string] {
 	}
 }
 
-// all yields every name that this request sees, sorted.
-func (c *Changes) all(base Document) iter.Seq[string] {
+// All yields every name that this request sees, sorted.
+func (c *Changes) All(base Document) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for m, ch := range c.pairs(base) {
 			name, there := "", false
