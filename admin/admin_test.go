@@ -161,6 +161,25 @@ func TestList(t *testing.T) {
 	s.lacks(body, "<script", "chamomile", token, " style=")
 }
 
+// A session that module dbsc has bound says so, in the list and where it can be ended.
+func TestBound(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, memstore.New(nil), nil)
+	token, _ := s.login("ann", "Firefox on Windows")
+	s.lacks(s.get("", 200), "bound to a device")
+	kept, err := s.Load(s.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.PublicAttribute[bool]("github.com/hipflask/session/dbsc").Set(kept, true)
+	if err := kept.Save(s.Context()); err != nil {
+		t.Fatal(err)
+	}
+	body := s.get("", 200)
+	s.has(body, "bound to a device")
+	s.has(s.get(links(body, "end[?][^\"]*")[0], 200), "bound to a device")
+}
+
 func TestSearch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, memstore.New(nil), nil)

@@ -58,6 +58,15 @@ func number(n int) string {
 	return s
 }
 
+// bound is module dbsc's attribute. The core can't import that module.
+const bound session.PublicAttribute[bool] = "github.com/hipflask/session/dbsc"
+
+// Bound tells whether a session is bound to a device.
+func (v view) Bound(i session.Info) bool {
+	is, _ := bound.Of(i)
+	return is
+}
+
 // Ago says how long ago t was.
 func (v view) Ago(t time.Time) string {
 	d := v.now.Sub(t)

@@ -21,10 +21,15 @@ type described struct {
 	CreatedAt  time.Time `json:"created_at"`
 	LastSeenAt time.Time `json:"last_seen_at"`
 	ExpiresAt  time.Time `json:"expires_at"`
+	Bound      bool      `json:"bound,omitempty"` // to a device
 }
 
+// bound is module dbsc's attribute, which this program doesn't import.
+const bound session.PublicAttribute[bool] = "github.com/hipflask/session/dbsc"
+
 func describe(i session.Info) described {
-	return described{i.Handle, i.Principal, i.Label, i.CreatedAt.UTC(), i.LastSeenAt.UTC(), i.ExpiresAt.UTC()}
+	is, _ := bound.Of(i)
+	return described{i.Handle, i.Principal, i.Label, i.CreatedAt.UTC(), i.LastSeenAt.UTC(), i.ExpiresAt.UTC(), is}
 }
 
 func (a *app) ls() *cobra.Command {
@@ -116,11 +121,15 @@ func (a *app) showOne(ctx context.Context, p *place, handle string, data bool) e
 	at := func(t time.Time, distance string) string {
 		return t.UTC().Format(time.DateTime) + " UTC, " + distance
 	}
-	for _, line := range [][2]string{
+	lines := [][2]string{
 		{"handle", i.Handle}, {"principal", plain(i.Principal)}, {"label", plain(i.Label)},
 		{"created", at(i.CreatedAt, ago(i.CreatedAt, now))}, {"last seen", at(i.LastSeenAt, ago(i.LastSeenAt, now))},
 		{"expires", at(i.ExpiresAt, in(i.ExpiresAt, now))}, {"size", fmt.Sprintf("%d bytes", len(r.Data))},
-	} {
+	}
+	if is, _ := bound.Of(i); is {
+		lines = append(lines, [2]string{"device", "bound to a device"})
+	}
+	for _, line := range lines {
 		fmt.Fprintf(a.out, "%s  %s\n", a.bold(fmt.Sprintf("%-9s", line[0])), line[1])
 	}
 	if data {

@@ -47,8 +47,8 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// seedMain stores sessions of a given age: seed STORE HANDLE PRINCIPAL LABEL AGE IDLE. A number as HANDLE is how
-// many to store. PRINCIPAL "-" is nobody.
+// seedMain stores sessions of a given age: seed STORE HANDLE PRINCIPAL LABEL AGE IDLE [PUBLIC]. A number as HANDLE
+// is how many to store. PRINCIPAL "-" is nobody. PUBLIC is the public attributes.
 func seedMain() {
 	if err := seed(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "seed:", err)
@@ -75,6 +75,9 @@ func seed(args []string) error {
 	r := store.Record{
 		Key: "key-" + args[1], Handle: args[1], Principal: args[2], Label: args[3], Data: []byte(`{"secret_value":"tea"}`),
 		CreatedAt: now.Add(-age), LastSeenAt: now.Add(-idle), ExpiresAt: now.Add(24*time.Hour - idle), Version: 1,
+	}
+	if len(args) > 6 {
+		r.Public = []byte(args[6])
 	}
 	if r.Principal == "-" {
 		r.Principal = ""
