@@ -13,7 +13,7 @@
 //	http.ListenAndServeTLS(addr, cert, key, sessions.Handler(device.Middleware(mux)))
 //
 // It protects against theft of cookies, not against malware that stays on the device and lets the browser sign: see
-// docs/dbsc.md. Browsers need HTTPS for it, or localhost.
+// docs/dbsc.md. Browsers need HTTPS for it.
 package dbsc
 
 import (

@@ -66,7 +66,8 @@ func (d *Server) isOwn(r *http.Request) bool {
 type watch struct {
 	d        *Server
 	r        *http.Request
-	handle   string // of the session that the request came with
+	token    string // of the session that the request came with
+	handle   string // of the same
 	bound    bool   // that session is bound
 	detour   bool   // the browser gets another chance to send a bound cookie
 	withheld bool   // for want of a bound cookie
@@ -74,11 +75,11 @@ type watch struct {
 
 // Loaded implements [session.Interceptor].
 func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
-	i := s.Info()
-	w.handle = i.Handle
-	if i.Principal == "" {
+	if s.Principal() == "" {
 		return session.Pass
 	}
+	i := s.Info()
+	w.token, w.handle = s.Token(), i.Handle
 	reason := w.d.judge(w.r, s, i)
 	switch reason {
 	case "":
@@ -106,8 +107,10 @@ func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
 
 // Sending implements [session.Interceptor]. It offers a registration after a Login, and ends the bound cookie after a Logout.
 func (w *watch) Sending(s *session.Session, h http.Header) {
-	i := s.Info()
-	switch {
+	if s.Token() == w.token {
+		return // no Login, and no Logout
+	}
+	switch i := s.Info(); {
 	case i.Principal == "":
 		if w.bound {
 			h.Add("Set-Cookie", w.d.cookie("", -1).String())

@@ -42,6 +42,7 @@ var parts = []part{
 	{"redis", (*bench).redis, false},
 	{"servers", (*bench).servers, false},
 	{"races", (*bench).races, false},
+	{"bound", (*bench).bound, false},
 	{"scale-memory", (*bench).scaleMemory, true},
 	{"scale-files", (*bench).scaleFiles, true},
 	{"scale-redis", (*bench).scaleRedis, true},
