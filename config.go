@@ -41,6 +41,18 @@ type Config struct {
 	// the Store can do besides, such as [store.Lister], with [store.As].
 	Store store.Store
 
+	// Realm keeps the principals of Managers that share a Store apart: user "7" of a shop's customers and user "7" of its
+	// staff. Lists, counts, Revoke and RevokeAll are of one realm. [Manager.All] and [Manager.RevokeFunc] leave out the
+	// sessions of another realm's principals, but anonymous sessions belong to no realm: every Manager of the Store has
+	// them there. A Manager without a Realm, such as that of the command hipflask, sees all in these two.
+	//
+	// At most 64 bytes of UTF-8. In the Store a principal is preceded by its realm, which shortens the longest one by 6 bytes
+	// and the realm's. A principal that is stored under another Realm, or none, is not logged in: setting or changing Realm
+	// logs everybody out. Empty: none, and New logs a warning if Managers with different cookies share a Store in this
+	// process. If they are to share their principals, give them the same Realm. It excludes CookieCodec, and layouts that
+	// are shared with Flask.
+	Realm string
+
 	// CookieCodec keeps the whole session in the cookie instead of a store: [EncryptedCookie], or flask.Cookie. Nil: Store
 	// is used. Without a store nothing can be merged, taken, listed or revoked: the last response of overlapping requests
 	// wins, and a copied cookie is valid until it expires. CookieCodec excludes Store, BearerToken, IDFormat and
@@ -151,6 +163,9 @@ const (
 func (c *Config) check() error {
 	c.SecretKeyFallbacks = slices.Clone(c.SecretKeyFallbacks)
 	problems := slices.Concat(c.checkTimes(), c.checkExclusions())
+	if err := checkRealm(c.Realm); err != nil {
+		problems = append(problems, err)
+	}
 	if c.MaxBytes < 0 {
 		problems = append(problems, fmt.Errorf("session: MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes))
 	}
@@ -243,6 +258,7 @@ func (c *Config) checkExclusions() (problems []error) {
 		{c.CookieCodec != nil && c.BearerToken, "BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store"},
 		{c.CookieCodec != nil && c.IDFormat != nil, "IDFormat and CookieCodec exclude each other: such a cookie holds no ID"},
 		{c.CookieCodec != nil && c.Serializer != nil, "Serializer and CookieCodec exclude each other: the codec brings its own"},
+		{c.CookieCodec != nil && c.Realm != "", "Realm and CookieCodec exclude each other: a cookie is in no list of principals"},
 		{c.BearerToken && c.Cookie != (Cookie{}), "BearerToken and Cookie exclude each other: no cookie is sent; leave Cookie empty"},
 	} {
 		if e.together {

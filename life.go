@@ -11,8 +11,9 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL. Call it
-// after the user has been authenticated. It takes effect in this request at once, and for others when the session is saved.
+// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL, less with
+// a [Config.Realm], and not beginning with U+241F. Call it after the user has been authenticated. It takes effect in this
+// request at once, and for others when the session is saved.
 //
 // The session gets a new ID, a new handle (ASVS 5.0, 7.2.4), and its [Config.Lifetime] starts again; the old ID is no
 // longer valid. The values are kept, such as a basket that was filled before; but if another principal was logged in, they
@@ -28,8 +29,9 @@ func (s *Session) Login(principal string) {
 	if s.view.State == protocol.Failed {
 		return
 	}
-	if principal == "" || len(principal) > store.MaxPrincipal || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
-		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL", store.MaxPrincipal))
+	most := store.MaxPrincipal - len(s.m.realm)
+	if principal == "" || len(principal) > most || strings.HasPrefix(principal, realmMark) || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
+		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL and %q at its beginning", most, realmMark))
 		return
 	}
 	var values map[string]any

@@ -46,7 +46,8 @@ func (m *Manager) Sessions(ctx context.Context, principal string) iter.Seq2[Info
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.Principal(ctx, principal) })
 }
 
-// All yields every live session, anonymous ones included, for administration. It reads the store as the loop goes on, and
+// All yields every live session, anonymous ones included, for administration: with a [Config.Realm] those of its own
+// principals and all anonymous ones of the store, without one all of the store. It reads the store as the loop goes on, and
 // has the same errors as [Manager.Sessions].
 func (m *Manager) All(ctx context.Context) iter.Seq2[Info, error] {
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
@@ -74,6 +75,9 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 func (m *Manager) lister() (store.Lister, error) {
 	if m.engine != nil {
 		if l, ok := store.As[store.Lister](m.given); ok {
+			if m.realm != "" {
+				return realmLister{l, m.realm}, nil
+			}
 			return l, nil
 		}
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/hipflask/session/internal/document"
 	"github.com/hipflask/session/internal/protocol"
@@ -18,6 +19,10 @@ var (
 // record can't be decoded.
 func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Reason, error) {
 	reason, err := m.keeper.Load(ctx, token, v)
+	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
+		*v = protocol.View{At: v.At} // of a realm that this Manager had before
+		reason = protocol.Unknown
+	}
 	if v.Ahead {
 		m.emit(ctx, Event{Kind: EventClock, Handle: v.Record.Handle, Principal: v.Record.Principal, Err: errAhead})
 	}

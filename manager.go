@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type managerState struct {
 	config     Config // without the keys
 	keeper     protocol.Keeper
 	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
+	realm      realm            // before the principals in the store
 	given      store.Store      // Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
 	policy     Policy           // the rules of another framework; nil: none
 	loginKeys  []string         // of policy
@@ -45,6 +47,7 @@ type managerState struct {
 
 	owned    *filestore.Store // the default store, which Close closes
 	unlisten func()
+	unshare  func()
 	stop     context.CancelFunc
 	stopped  sync.WaitGroup
 	closed   sync.Once
@@ -62,6 +65,7 @@ func New(config Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{&sealedManager{&managerState{config: config, serializer: config.Serializer, hints: hints(&config)}}}
+	m.unshare = func() {}
 	m.signing.subkeys = subkeysOf(keys)
 	m.config.SecretKey, m.config.SecretKeyFallbacks = "", nil
 	m.log.logger = config.Logger
@@ -78,6 +82,9 @@ func New(config Config) (*Manager, error) {
 	if m.policy != nil && persistent {
 		return nil, errors.New("session: PersistentIdleTimeout and PersistentLifetime have no place in a layout that is shared with " +
 			"another framework, whose one Lifetime counts from the last change; leave them zero")
+	}
+	if m.policy != nil && config.Realm != "" {
+		return nil, errors.New("session: Realm has no place in a layout that is shared with another framework; leave it empty")
 	}
 	m.setTimes(lifetime)
 	records, err := m.records()
@@ -127,7 +134,11 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 		}
 		m.given = m.owned
 	}
+	m.shares()
 	s := m.given
+	if m.realm = newRealm(m.config.Realm); m.realm != "" {
+		s = realmStore{s, m.realm}
+	}
 	if m.policy != nil {
 		s = policyStore{s, m}
 	}
@@ -151,6 +162,25 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 	return nil
 }
 
+// shares warns if another Manager has the same principals, by chance.
+func (m *Manager) shares() {
+	if _, ok := store.As[store.Lister](m.given); !ok || m.config.Realm != "" {
+		return
+	}
+	name := m.config.Cookie.Name
+	if m.config.BearerToken {
+		name = "bearer token"
+	}
+	undo, other := share(m.given, name)
+	m.unshare = undo
+	runtime.AddCleanup(m.managerState, func(undo func()) { undo() }, undo) // of a Manager that nobody closes
+	if other != "" {
+		m.log.out().Warn("session: two Managers share a Store and its principals: lists have the sessions of both, and RevokeAll of "+
+			"one ends those of the other. Set Config.Realm to different names, or to the same one if that is meant",
+			"cookie", name, "other", other)
+	}
+}
+
 // Close stops the Manager's background work, waits for it, and closes the default store if [New] opened it. It doesn't
 // close [Config.Store]. Stop the server first. Later calls do nothing. The error is that of closing the store.
 func (m *Manager) Close() error {
@@ -159,6 +189,7 @@ func (m *Manager) Close() error {
 		m.stop()
 		m.stopped.Wait()
 		m.unlisten()
+		m.unshare()
 		if m.owned != nil {
 			err = m.owned.Close()
 		}
@@ -171,7 +202,7 @@ func (m *Manager) listen() {
 	m.unlisten = func() {}
 	if e, ok := store.As[store.Evicter](m.given); ok && m.config.OnEvent != nil {
 		m.unlisten = e.OnEvict(func(r store.Record) {
-			if r.Kind == store.Live {
+			if r.Kind == store.Live && m.realm.cut(&r) {
 				m.emit(context.Background(), Event{Kind: EventEvicted, Handle: r.Handle, Principal: r.Principal})
 			}
 		})

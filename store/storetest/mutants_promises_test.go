@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"sync"
 
 	"github.com/hipflask/session/store"
@@ -54,6 +55,19 @@ var promiseMutants = []mutant{{
 				for r, err := range s.Principal(ctx, principal) {
 					yield(r, err)
 					return
+				}
+			}
+		}}
+	},
+}, {
+	name: "promises: lists whose principal ends so", caught: []string{"P2RealmsAreApart"},
+	open: func(s *tiny) store.Store {
+		return &mutated{tiny: s, list: func(ctx context.Context, principal string, all bool) iter.Seq2[store.Record, error] {
+			return func(yield func(store.Record, error) bool) {
+				for r, err := range s.All(ctx) {
+					if (all || principal != "" && strings.HasSuffix(r.Principal, principal)) && !yield(r, err) {
+						return
+					}
 				}
 			}
 		}}

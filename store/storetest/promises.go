@@ -34,14 +34,22 @@ type site struct {
 // site opens an application with three servers, of which the second has its own opened store.
 func (p *probe) site(a, b store.Store) *site { return p.servers(a, b, a) }
 
-func (p *probe) servers(stores ...store.Store) *site {
+func (p *probe) servers(stores ...store.Store) *site { return p.realms(nil, stores...) }
+
+// realms opens an application whose servers are of several realms; nil: of none.
+func (p *probe) realms(names []string, stores ...store.Store) *site {
 	st := &site{p: p}
 	key := session.NewSecretKey()
-	for _, s := range stores {
+	for i, s := range stores {
+		realm := ""
+		if names != nil {
+			realm = names[i]
+		}
 		m, err := session.New(session.Config{
 			SecretKey:     key,
 			Store:         st.through(s),
 			InsecureHTTP:  true,
+			Realm:         realm,
 			MaxBytes:      p.cfg.maxData,
 			SweepInterval: -1, // other clauses count what is swept
 			Logger:        slog.New(slog.DiscardHandler),

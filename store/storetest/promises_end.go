@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/store"
@@ -30,7 +31,50 @@ var endPromises = []clause{{
 	name: "P2RevokeAllAmongRenewals", twoOpens: true, about: aboutIndex,
 	rule: "\"log out everywhere\" misses no session that is being renewed or written at the same time.",
 	run:  revokeAllAmongRenewals,
+}, {
+	name: "P2RealmsAreApart", twoOpens: true, about: aboutIndex,
+	rule: "Managers of several realms keep their principals apart in one store: lists and RevokeAll find those of one realm alone.",
+	run:  realmsAreApart,
 }}
+
+func realmsAreApart(p *probe, a, b store.Store) {
+	names := []string{"one", "two", "", strings.Repeat("é", 32)}
+	st := p.realms(names, a, b, b, a)
+	defer st.close()
+	principal := newRecord().Principal
+	var users []*browser // two of each realm
+	for _, m := range st.servers {
+		for range 2 {
+			user := st.browser()
+			user.do(m, func(s *session.Session) { s.Login(principal); set(s, "mine", 1) })
+			user.do(m, (*session.Session).Renew)
+			users = append(users, user)
+		}
+	}
+	for i, m := range st.servers {
+		infos := st.list(m.Sessions(p.ctx, principal))
+		if len(infos) != 2 || infos[0].Principal != principal {
+			p.Errorf("realm %q: %d sessions are listed, want 2 of the principal as it was given to Login", names[i], len(infos))
+		}
+	}
+	for i, m := range st.servers {
+		if i%2 == 1 {
+			n, err := m.RevokeAll(p.ctx, principal)
+			if p.want(nil, err, "RevokeAll"); n != 2 {
+				p.Errorf("realm %q: RevokeAll ended %d sessions, want 2", names[i], n)
+			}
+		}
+	}
+	for i, m := range st.servers {
+		for _, user := range users[2*i : 2*i+2] {
+			user.do(m, func(s *session.Session) {
+				if live := s.Principal() == principal; live != (i%2 == 0) {
+					p.Errorf("realm %q: after RevokeAll of other realms and this one: live is %v, want %v", names[i], live, i%2 == 0)
+				}
+			})
+		}
+	}
+}
 
 // An ending ends the session of a user on one device.
 type ending struct {
