@@ -23,10 +23,10 @@ type bench struct {
 	quick    bool
 	dir      string // for files, removed at the end
 	out      io.Writer
-	command  string    // as it was called
-	doc      *document // nil: not to be written
-	rows     []row     // of the table of targets, as far as measured
-	limits   []limit   // the same
+	command  string      // as it was called
+	docs     []*document // none: nothing is to be written
+	rows     []row       // of the table of targets, as far as measured
+	limits   []limit     // the same
 }
 
 // part is a piece of the run that can be asked for by name.
@@ -43,12 +43,20 @@ var parts = []part{
 	{"servers", (*bench).servers, false},
 	{"races", (*bench).races, false},
 	{"bound", (*bench).bound, false},
+	{"contention", (*bench).contention, true},
 	{"scale-memory", (*bench).scaleMemory, true},
 	{"scale-files", (*bench).scaleFiles, true},
 	{"scale-redis", (*bench).scaleRedis, true},
 }
 
 func main() {
+	if os.Getenv(contended) != "" {
+		if err := contend(); err != nil {
+			fmt.Fprintln(os.Stderr, "benchmarks:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
@@ -58,7 +66,7 @@ func main() {
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "measure shorter, with wider spread")
-	write := flags.Bool("write", false, "put the tables into docs/performance.md")
+	write := flags.Bool("write", false, "put the tables into docs/performance.md and docs/scale.md")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -75,8 +83,12 @@ func run(args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(b.dir)
 	if *write {
-		if b.doc, err = openDocument("docs/performance.md"); err != nil {
-			return err
+		for _, path := range []string{"docs/performance.md", "docs/scale.md"} {
+			doc, err := openDocument(path)
+			if err != nil {
+				return err
+			}
+			b.docs = append(b.docs, doc)
 		}
 	}
 	for _, p := range chosen {
@@ -87,8 +99,10 @@ func run(args []string, out io.Writer) error {
 	if err := b.targets(); err != nil {
 		return err
 	}
-	if b.doc != nil {
-		return b.doc.save()
+	for _, doc := range b.docs {
+		if err := doc.save(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -39,10 +39,10 @@ func grade(v, target, best float64) string {
 
 // draw writes a picture beside the document.
 func (b *bench) draw(name string, c chart.Chart) error {
-	if b.doc == nil {
+	if len(b.docs) == 0 {
 		return nil
 	}
-	dir := filepath.Join(filepath.Dir(b.doc.path), "performance")
+	dir := filepath.Join(filepath.Dir(b.docs[0].path), "performance")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -136,10 +136,15 @@ func (b *bench) publish(section, title string, t table, remarks ...string) error
 		text += "\n" + remark
 	}
 	fmt.Fprintf(b.out, "%s\n\n%s\n", title, text)
-	if b.doc == nil {
+	if len(b.docs) == 0 {
 		return nil
 	}
-	return b.doc.replace(section, text+"\n"+b.conditions())
+	for _, doc := range b.docs {
+		if doc.has(section) {
+			return doc.replace(section, text+"\n"+b.conditions())
+		}
+	}
+	return fmt.Errorf("no document has a section %s", section)
 }
 
 // conditions says where and how it was measured.
@@ -174,8 +179,12 @@ func openDocument(path string) (*document, error) {
 	return &document{path, text}, err
 }
 
+func sectionBegin(name string) []byte { return []byte("<!-- bench:" + name + " -->\n") }
+
+func (d *document) has(section string) bool { return bytes.Contains(d.text, sectionBegin(section)) }
+
 func (d *document) replace(section, text string) error {
-	begin := []byte("<!-- bench:" + section + " -->\n")
+	begin := sectionBegin(section)
 	end := []byte("<!-- end -->\n")
 	from := bytes.Index(d.text, begin)
 	if from < 0 {

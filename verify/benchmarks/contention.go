@@ -1,0 +1,372 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/storeurl"
+	"github.com/hipflask/session/verify/benchmarks/chart"
+)
+
+// This file measures many clients that change one session at the same time. Each process has a Manager of its own, and its
+// share of the clients: goroutines that send one request after the other to its handler, without a network between.
+
+// contended is the environment variable that makes this program one of those processes.
+const contended = "HIPFLASK_CONTENDED"
+
+// contest is what such a process is told.
+type contest struct {
+	URL, Key, Cookie string
+	Clients          int
+	For              time.Duration
+}
+
+// outcome is what it answers.
+type outcome struct {
+	Clients     []int       // changes that each client was answered as done
+	Unavailable int         // answers 503 that say that nothing was changed
+	Uncertain   int         // other answers 503
+	Buckets     map[int]int // how many answers took how long: see bucket
+	Took        time.Duration
+}
+
+const counted = session.Key[int]("counted")
+
+// bucket is the number of a duration's bucket. A bucket is 5 % wide.
+func bucket(d time.Duration) int { return int(math.Log(float64(max(d, 1))) / math.Log(1.05)) }
+
+func bucketEnd(i int) time.Duration { return time.Duration(math.Pow(1.05, float64(i+1))) }
+
+// contend is such a process: it reads a contest, says that it is ready, waits for a line, and prints the outcome.
+func contend() error {
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var c contest
+	if err := json.Unmarshal(line, &c); err != nil {
+		return err
+	}
+	m, s, err := contestant(c.URL, c.Key)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	defer m.Close()
+	fmt.Println("ready")
+	if _, err := in.ReadBytes('\n'); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(c.run(m))
+}
+
+func contestant(url, key string) (*session.Manager, storeurl.Store, error) {
+	s, err := storeurl.Open(context.Background(), url)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := session.New(session.Config{SecretKey: key, Store: s, SweepInterval: -1})
+	return m, s, err
+}
+
+// status is a ResponseWriter that keeps the status alone.
+type status struct {
+	header http.Header
+	code   int
+}
+
+func (s *status) Header() http.Header { return s.header }
+
+func (s *status) WriteHeader(code int) { s.code = code }
+
+func (s *status) Write(b []byte) (int, error) { return len(b), nil }
+
+func (c contest) run(m *session.Manager) outcome {
+	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		counted.Update(s, func(n int) int { return n + 1 })
+		if err := s.Save(r.Context()); err != nil {
+			m.Error(w, r, err)
+			if errors.Is(err, session.ErrUncertain) {
+				w.Header().Set("Uncertain", "1")
+			}
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	var (
+		o   = outcome{Clients: make([]int, c.Clients), Buckets: map[int]int{}}
+		mu  sync.Mutex
+		all sync.WaitGroup
+	)
+	began := time.Now()
+	for i := range c.Clients {
+		all.Go(func() {
+			buckets := map[int]int{}
+			unavailable, uncertain := 0, 0
+			for time.Since(began) < c.For {
+				r, _ := http.NewRequest("POST", "/", nil) // never an error with these arguments
+				r.Header.Set("Cookie", c.Cookie)
+				w := &status{header: http.Header{}}
+				sent := time.Now()
+				h.ServeHTTP(w, r)
+				buckets[bucket(time.Since(sent))]++
+				switch {
+				case w.code == http.StatusNoContent:
+					o.Clients[i]++
+				case w.header.Get("Uncertain") != "":
+					uncertain++
+				default:
+					unavailable++
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for b, n := range buckets {
+				o.Buckets[b] += n
+			}
+			o.Unavailable += unavailable
+			o.Uncertain += uncertain
+		})
+	}
+	all.Wait()
+	o.Took = time.Since(began)
+	return o
+}
+
+// contestants starts processes that contend for one new session of a store, and adds up what they answer. It fails if the
+// session does not have what was answered.
+func (b *bench) contestants(url string, processes, clients int, length time.Duration) (outcome, error) {
+	key := session.NewSecretKey()
+	m, s, err := contestant(url, key)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer s.Close()
+	defer m.Close()
+	ctx := context.Background()
+	first, err := m.Load(ctx, "")
+	if err != nil {
+		return outcome{}, err
+	}
+	first.Set("cart", strings.Repeat("x", 160))
+	if err := first.Save(ctx); err != nil {
+		return outcome{}, err
+	}
+	sum := outcome{Buckets: map[int]int{}}
+	if strings.HasPrefix(url, "memory:") { // it has one process, this one, whose store is s
+		sum = contest{Cookie: cookieName + "=" + first.Token(), Clients: clients, For: length}.run(m)
+	} else if err := sum.race(contest{url, key, cookieName + "=" + first.Token(), clients, length}, processes); err != nil {
+		return outcome{}, err
+	}
+	now, err := m.Load(ctx, first.Token())
+	if err != nil {
+		return outcome{}, err
+	}
+	if n := counted.Or(now, 0); n < sum.done() || n > sum.done()+sum.Uncertain {
+		return outcome{}, fmt.Errorf("%d changes were answered as done and %d as uncertain, the session has %d", sum.done(), sum.Uncertain, n)
+	}
+	return sum, nil
+}
+
+const cookieName = "__Host-session"
+
+// race runs the contest in so many processes.
+func (o *outcome) race(c contest, processes int) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	type running struct {
+		cmd *exec.Cmd
+		in  io.WriteCloser
+		out *bufio.Reader
+	}
+	var all []running
+	defer func() {
+		for _, p := range all {
+			p.in.Close()
+			_ = p.cmd.Process.Kill() // fails if it has ended
+			_ = p.cmd.Wait()         // how it ended shows in what it printed
+		}
+	}()
+	for i := range processes {
+		share := c
+		share.Clients = (c.Clients + i) / processes
+		if share.Clients == 0 {
+			continue
+		}
+		p := running{cmd: exec.Command(program)}
+		p.cmd.Env = append(os.Environ(), contended+"=1")
+		p.cmd.Stderr = os.Stderr
+		if p.in, err = p.cmd.StdinPipe(); err != nil {
+			return err
+		}
+		out, err := p.cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		p.out = bufio.NewReader(out)
+		if err := p.cmd.Start(); err != nil {
+			return err
+		}
+		all = append(all, p)
+		if err := json.NewEncoder(p.in).Encode(share); err != nil {
+			return err
+		}
+	}
+	for _, p := range all {
+		if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
+			return fmt.Errorf("a process did not get ready: %q, %v", line, err)
+		}
+	}
+	for _, p := range all {
+		if _, err := io.WriteString(p.in, "go\n"); err != nil {
+			return err
+		}
+	}
+	for _, p := range all {
+		var one outcome
+		if err := json.NewDecoder(p.out).Decode(&one); err != nil {
+			return err
+		}
+		o.add(one)
+	}
+	return nil
+}
+
+func (o *outcome) add(one outcome) {
+	o.Clients = append(o.Clients, one.Clients...)
+	o.Unavailable += one.Unavailable
+	o.Uncertain += one.Uncertain
+	o.Took = max(o.Took, one.Took)
+	for b, n := range one.Buckets {
+		o.Buckets[b] += n
+	}
+}
+
+func (o *outcome) done() (n int) {
+	for _, c := range o.Clients {
+		n += c
+	}
+	return n
+}
+
+func (o *outcome) rate() float64 { return float64(o.done()) / o.Took.Seconds() }
+
+func (o *outcome) failed() int { return o.Unavailable + o.Uncertain }
+
+// percentile returns how long all but one in outOf answers took at most.
+func (o *outcome) percentile(share float64) time.Duration {
+	left := int(math.Ceil(share * float64(o.done()+o.failed())))
+	for i := 0; ; i++ {
+		if left -= o.Buckets[i]; left <= 0 {
+			return bucketEnd(i)
+		}
+	}
+}
+
+// fairness returns how many changes the slowest client made, as a share of the fastest one's.
+func (o *outcome) fairness() float64 {
+	least, most := math.MaxInt, 0
+	for _, n := range o.Clients {
+		least, most = min(least, n), max(most, n)
+	}
+	return float64(least) / float64(max(most, 1))
+}
+
+// hotStore is a store that processes contend for a session of.
+type hotStore struct{ name, url string }
+
+func (b *bench) hotStores(tb *testbed) []hotStore {
+	all := []hotStore{{"memory", "memory:"}, {"files", "file:" + filepath.Join(b.dir, "hot")}}
+	if b.plan.Rounds == 1 {
+		return all
+	}
+	return append(all,
+		hotStore{"SQLite", "sqlite:" + filepath.Join(b.dir, "hot.db")},
+		hotStore{"Redis", urlOf(servertest.Redis(tb))},
+		hotStore{"PostgreSQL", servertest.Postgres(tb, "fsync=on").URL},
+		hotStore{"MariaDB", servertest.MariaDB(tb, "--innodb-flush-method=fsync").URL},
+		hotStore{"memcached", "memcached://" + servertest.Memcached(tb).Addr},
+	)
+}
+
+// contention measures clients that change one session: 1 to 500 of them, in 1, 2 and 4 processes, beside one writer alone.
+func (b *bench) contention() error {
+	var tb testbed
+	defer tb.close()
+	clients, short, long := []int{2, 10, 50, 500}, 5*time.Second, 30*time.Second
+	switch {
+	case b.plan.Rounds == 1:
+		clients, short, long = []int{20}, 200*time.Millisecond, 200*time.Millisecond
+	case b.quick:
+		short, long = 2*time.Second, 5*time.Second
+	}
+	t := table{head: []string{"store", "processes", "clients", "changes/s", "one writer", "503", "p50", "p99", "slowest client"}}
+	var lines []chart.Series
+	for _, s := range b.hotStores(&tb) {
+		alone, err := b.contestants(s.url, 1, 1, short)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		floor := alone.rate()
+		line := chart.Series{Name: s.name, Points: []chart.Point{{X: 1, Y: floor}}}
+		for _, processes := range []int{1, 2, 4} {
+			if s.name == "memory" && processes > 1 {
+				continue
+			}
+			for _, n := range clients {
+				length := short
+				if n == clients[len(clients)-1] {
+					length = long
+				}
+				o, err := b.contestants(s.url, processes, n, length)
+				if err != nil {
+					return fmt.Errorf("%s, %d clients in %d processes: %w", s.name, n, processes, err)
+				}
+				t.add(s.name, fmt.Sprint(processes), fmt.Sprint(n), thousands(int(o.rate())), thousands(int(floor)),
+					share(o.failed(), o.done()+o.failed()), nanoseconds(float64(o.percentile(0.5))), nanoseconds(float64(o.percentile(0.99))),
+					fmt.Sprintf("%.2f", o.fairness()))
+				fmt.Fprintln(os.Stderr, strings.Join(t.lines[len(t.lines)-1], " | ")) // it takes long
+				if processes == 4 || s.name == "memory" {
+					line.Points = append(line.Points, chart.Point{X: float64(n), Y: o.rate()})
+				}
+			}
+		}
+		if s.name != "memcached" {
+			lines = append(lines, line)
+		}
+	}
+	err := b.draw("contention.svg", chart.Chart{
+		Title: "Changes of one session, by clients in four processes (memory: one)", X: "clients", Y: "changes a second",
+		Format: func(v float64) string { return thousands(int(v)) }, Series: lines,
+	})
+	if err != nil {
+		return err
+	}
+	return b.publish("contention", "Clients that change one session", t)
+}
+
+// share writes how much of a whole a part is.
+func share(part, whole int) string {
+	if part == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(whole))
+}
