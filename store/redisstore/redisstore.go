@@ -55,8 +55,9 @@ type Options struct {
 
 	// Replicas is how many replicas must have a write before it counts as saved (WAIT). If they don't have it when the
 	// call's context ends, or after 5 s, the write is uncertain: the client gets 503, and the change may be there later or
-	// not. Reads wait as well where they could find a write that does not count: see the file wait.go. Each call that waits
-	// takes a connection for itself meanwhile. Default: 0, the master's answer is enough.
+	// not. Reads wait as well where they could find a write that does not count: see the file wait.go. However many calls
+	// wait, they take one more connection to each master, with its goroutines and buffers: what waits together is sent
+	// together. Default: 0, the master's answer is enough.
 	Replicas int
 
 	_ struct{} // no unkeyed literals: fields may be added
@@ -77,6 +78,7 @@ type Store struct {
 	prefix   string
 	replicas int
 
+	lanes   lanes        // what waits for replicas
 	doubts  *doubts      // nil without replicas to wait for
 	waiting sync.RWMutex // read-locked by each goroutine that waits for replicas; Close locks it
 }

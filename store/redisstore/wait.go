@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +13,9 @@ import (
 // first try. So a Load confirms what it returns, that is, it waits until the replicas have it, where there is doubt: after
 // a write of this Store that did not count, and of every tombstone, which another process may have written.
 //
-// WAIT is about the writes of its own connection, which is therefore taken for this alone meanwhile, and about everything
-// that the server did before those: replication keeps the order.
+// WAIT is about the writes of its own connection, and about everything that the server did before those: replication keeps
+// the order. So there is one connection to each master for such scripts alone, a lane. It sends all scripts that wait by
+// then, and one WAIT behind them: see lanes.
 
 // mostWait is how long a call waits for replicas where its context has no deadline.
 const mostWait = 5 * time.Second
@@ -24,62 +24,14 @@ const mostWait = 5 * time.Second
 func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []string) (answer, error) {
 	slot := s.slot(key)
 	resolve := s.doubts.resolver(slot)
-	a, err := s.wait(ctx, sc, key, args)
+	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	defer cancel()
+	a, err := s.lanes.run(ctx, s, &waiting{ctx: ctx, script: sc, slot: slot, key: key, args: args, done: make(chan outcome, 1)})
 	switch {
 	case err == nil && a.code == answerDone:
 		resolve()
 	case !rueidis.IsRedisNil(err):
 		s.doubts.raise(slot) // by a conflict too: perhaps with a write of ours that arrived late
-	}
-	return a, err
-}
-
-// wait runs a script and waits, in a goroutine of its own: with a server that has stopped to answer, rueidis takes
-// seconds to give a connection out, and to take it back, whatever the context says.
-func (s *Store) wait(ctx context.Context, sc *script, key string, args []string) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, mostWait)
-	type outcome struct {
-		answer
-		err error
-	}
-	done := make(chan outcome, 1)
-	s.waiting.RLock()
-	go func() {
-		defer s.waiting.RUnlock()
-		defer cancel()
-		a, err := s.waitDedicated(ctx, sc, key, args)
-		done <- outcome{a, err}
-	}()
-	select {
-	case o := <-done:
-		return o.answer, o.err
-	case <-ctx.Done():
-	}
-	select {
-	case o := <-done: // which then cancelled the context
-		return o.answer, o.err
-	default:
-		return answer{}, ctx.Err()
-	}
-}
-
-func (s *Store) waitDedicated(ctx context.Context, sc *script, key string, args []string) (answer, error) {
-	client, release := s.client.Dedicate()
-	defer release()
-	// The text of the script, not its name: after NOSCRIPT, WAIT would wait for what others have written.
-	res := client.DoMulti(ctx, sc.eval(client.B(), key, args),
-		client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2*mostWait.Milliseconds()).Build()) // ctx ends first
-	a, err := parse(res[0])
-	if err != nil && !rueidis.IsRedisNil(err) {
-		return a, err
-	}
-	// That nothing is there counts no sooner: a server that has lost its data, or is no master, has nothing.
-	have, missing := res[1].AsInt64()
-	if missing == nil && have < int64(s.replicas) {
-		missing = fmt.Errorf("%d replicas have the write, Replicas is %d", have, s.replicas)
-	}
-	if missing != nil {
-		return answer{}, missing
 	}
 	return a, err
 }

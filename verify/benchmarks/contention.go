@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,8 +24,8 @@ import (
 	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
-// This file measures many clients that change one session at the same time. Each process has a Manager of its own, and its
-// share of the clients: goroutines that send one request after the other to its handler, without a network between.
+// This file measures many clients that change one session at the same time. Each process has a server with a Manager of its
+// own, and its share of the clients, which send one request after the other over connections of their own.
 
 // contended is the environment variable that makes this program one of those processes.
 const contended = "HIPFLASK_CONTENDED"
@@ -72,7 +74,11 @@ func contend() error {
 	if _, err := in.ReadBytes('\n'); err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(c.run(m))
+	o, err := c.run(m)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(o)
 }
 
 func contestant(url, key string) (*session.Manager, storeurl.Store, error) {
@@ -84,69 +90,77 @@ func contestant(url, key string) (*session.Manager, storeurl.Store, error) {
 	return m, s, err
 }
 
-// status is a ResponseWriter that keeps the status alone.
-type status struct {
-	header http.Header
-	code   int
-}
-
-func (s *status) Header() http.Header { return s.header }
-
-func (s *status) WriteHeader(code int) { s.code = code }
-
-func (s *status) Write(b []byte) (int, error) { return len(b), nil }
-
-func (c contest) run(m *session.Manager) outcome {
-	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func (c contest) run(m *session.Manager) (o outcome, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return o, err
+	}
+	server := &http.Server{Handler: m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
 		counted.Update(s, func(n int) int { return n + 1 })
 		if err := s.Save(r.Context()); err != nil {
-			m.Error(w, r, err)
 			if errors.Is(err, session.ErrUncertain) {
 				w.Header().Set("Uncertain", "1")
 			}
+			m.Error(w, r, err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
-	}))
-	var (
-		o   = outcome{Clients: make([]int, c.Clients), Buckets: map[int]int{}}
-		mu  sync.Mutex
-		all sync.WaitGroup
-	)
+	}))}
+	go server.Serve(l)
+	defer server.Close()
+	o = outcome{Clients: make([]int, c.Clients), Buckets: map[int]int{}}
+	var all sync.WaitGroup
+	var mu sync.Mutex
 	began := time.Now()
 	for i := range c.Clients {
 		all.Go(func() {
-			buckets := map[int]int{}
-			unavailable, uncertain := 0, 0
-			for time.Since(began) < c.For {
-				r, _ := http.NewRequest("POST", "/", nil) // never an error with these arguments
-				r.Header.Set("Cookie", c.Cookie)
-				w := &status{header: http.Header{}}
-				sent := time.Now()
-				h.ServeHTTP(w, r)
-				buckets[bucket(time.Since(sent))]++
-				switch {
-				case w.code == http.StatusNoContent:
-					o.Clients[i]++
-				case w.header.Get("Uncertain") != "":
-					uncertain++
-				default:
-					unavailable++
-				}
-			}
+			one, failed := c.client("http://"+l.Addr().String()+"/", began)
 			mu.Lock()
 			defer mu.Unlock()
-			for b, n := range buckets {
-				o.Buckets[b] += n
-			}
-			o.Unavailable += unavailable
-			o.Uncertain += uncertain
+			o.Clients[i] = one.Clients[0]
+			o.count(one)
+			err = cmp.Or(err, failed)
 		})
 	}
 	all.Wait()
 	o.Took = time.Since(began)
-	return o
+	return o, err
+}
+
+// client sends one request after the other.
+func (c contest) client(url string, began time.Time) (outcome, error) {
+	o := outcome{Clients: []int{0}, Buckets: map[int]int{}}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	for time.Since(began) < c.For {
+		r, err := http.NewRequest("POST", url, nil)
+		if err != nil {
+			return o, err
+		}
+		r.Header.Set("Cookie", c.Cookie)
+		sent := time.Now()
+		res, err := transport.RoundTrip(r)
+		if err != nil {
+			return o, err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		if err := cmp.Or(err, res.Body.Close()); err != nil {
+			return o, err
+		}
+		o.Buckets[bucket(time.Since(sent))]++
+		switch {
+		case res.StatusCode == http.StatusNoContent:
+			o.Clients[0]++
+		case res.StatusCode != http.StatusServiceUnavailable:
+			return o, fmt.Errorf("a response has the status %s", res.Status)
+		case res.Header.Get("Uncertain") != "":
+			o.Uncertain++
+		default:
+			o.Unavailable++
+		}
+	}
+	return o, nil
 }
 
 // contestants starts processes that contend for one new session of a store, and adds up what they answer. It fails if the
@@ -170,8 +184,11 @@ func (b *bench) contestants(url string, processes, clients int, length time.Dura
 	}
 	sum := outcome{Buckets: map[int]int{}}
 	if strings.HasPrefix(url, "memory:") { // it has one process, this one, whose store is s
-		sum = contest{Cookie: cookieName + "=" + first.Token(), Clients: clients, For: length}.run(m)
-	} else if err := sum.race(contest{url, key, cookieName + "=" + first.Token(), clients, length}, processes); err != nil {
+		sum, err = contest{Cookie: cookieName + "=" + first.Token(), Clients: clients, For: length}.run(m)
+	} else {
+		err = sum.race(contest{url, key, cookieName + "=" + first.Token(), clients, length}, processes)
+	}
+	if err != nil {
 		return outcome{}, err
 	}
 	now, err := m.Load(ctx, first.Token())
@@ -252,9 +269,14 @@ func (o *outcome) race(c contest, processes int) error {
 
 func (o *outcome) add(one outcome) {
 	o.Clients = append(o.Clients, one.Clients...)
+	o.Took = max(o.Took, one.Took)
+	o.count(one)
+}
+
+// count adds the answers of one, but not its clients.
+func (o *outcome) count(one outcome) {
 	o.Unavailable += one.Unavailable
 	o.Uncertain += one.Uncertain
-	o.Took = max(o.Took, one.Took)
 	for b, n := range one.Buckets {
 		o.Buckets[b] += n
 	}
