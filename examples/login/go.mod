@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session/dbsc v0.0.0
 	github.com/hipflask/session/storeurl v0.0.0
 	github.com/mileusna/useragent v1.3.5
 )
@@ -12,6 +13,7 @@ require (
 	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect

@@ -7,7 +7,8 @@
 //
 //	SECRET_KEY=... go run ./examples/login -store redis://127.0.0.1
 //
-// they are in Redis, and any number of processes share them; package storeurl says what else there is.
+// they are in Redis, and any number of processes share them; package storeurl says what else there is. With -dbsc they are
+// bound to the browser's device, so that a copied cookie is worth nothing after minutes: see docs/dbsc.md.
 package main
 
 import (

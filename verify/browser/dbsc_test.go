@@ -22,6 +22,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -418,6 +420,32 @@ func (b tab) awaitNoBoundCookie(x *boundSite) {
 		}
 		<-time.After(boundLife / 10)
 	}
+}
+
+// TestBoundExample is the login example with -dbsc, in a browser that is started as it says.
+func TestBoundExample(t *testing.T) {
+	t.Parallel()
+	base, said, _ := serveWith(t, filepath.Join(t.TempDir(), "sessions"), "", "-dbsc")
+	var options []chromedp.ExecAllocatorOption
+	for _, name := range []string{"enable-features", "ignore-certificate-errors-spki-list"} {
+		found := regexp.MustCompile("--" + name + `=(\S+)`).FindStringSubmatch(said)
+		if found == nil {
+			t.Fatalf("the example doesn't say --%s: %s", name, said)
+		}
+		options = append(options, chromedp.Flag(name, found[1]))
+	}
+	b, _ := open(t, base, t.TempDir(), options...)
+	b.login("ann", false)
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(b.text("body"), "bound to a device") {
+		if time.Now().After(deadline) {
+			t.Fatalf("the session is not bound: %s", b.text("body"))
+		}
+		b.loaded(chromedp.Reload())
+	}
+	b.wantHeading("Logged in as ann")
+	b.logout()
+	b.wantHeading("You are not logged in")
 }
 
 // TestBoundOutage has the store fail when the browser refreshes: it stays logged in, and nobody has to do anything.

@@ -45,10 +45,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var address = regexp.MustCompile(`open (http://\S+)/`)
+var address = regexp.MustCompile(`open (https?://\S+)/`)
 
 // serve starts the login example as a process of its own. An empty addr is a free port.
 func serve(t *testing.T, dir, addr string) (base string, stop func()) {
+	t.Helper()
+	base, _, stop = serveWith(t, dir, addr)
+	return base, stop
+}
+
+// serveWith starts it with more arguments, and returns what it said as well.
+func serveWith(t *testing.T, dir, addr string, more ...string) (base, said string, stop func()) {
 	t.Helper()
 	path, err := program()
 	if err != nil {
@@ -57,7 +64,7 @@ func serve(t *testing.T, dir, addr string) (base string, stop func()) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	cmd := exec.Command(path, "-addr", addr, "-store", "file:"+dir)
+	cmd := exec.Command(path, append([]string{"-addr", addr, "-store", "file:" + dir}, more...)...)
 	cmd.Env = append(os.Environ(), "SECRET_KEY=")
 	out, err := cmd.StderrPipe()
 	if err != nil {
@@ -71,15 +78,14 @@ func serve(t *testing.T, dir, addr string) (base string, stop func()) {
 		cmd.Wait()
 	})
 	t.Cleanup(stop)
-	said := ""
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		said += lines.Text() + "\n"
 		if found := address.FindStringSubmatch(lines.Text()); found != nil {
-			return found[1], stop
+			return found[1], said, stop
 		}
 	}
 	t.Fatalf("the login example ended; it said: %s", said)
-	return "", nil
+	return "", "", nil
 }
 
 // tab is one tab of a browser.

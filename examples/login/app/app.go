@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/dbsc"
 	"github.com/mileusna/useragent"
 )
 
@@ -28,8 +29,9 @@ var pages = template.Must(template.ParseFS(files, "pages.html"))
 
 type app struct{ sessions *session.Manager }
 
-// newApp returns the whole application: protection against requests of other sites around sessions around the routes.
-func newApp(sessions *session.Manager) http.Handler {
+// newApp returns the whole application: protection against requests of other sites around sessions around the routes. With a
+// device the sessions are bound to it.
+func newApp(sessions *session.Manager, device *dbsc.Server) http.Handler {
 	a := app{sessions}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
@@ -39,7 +41,12 @@ func newApp(sessions *session.Manager) http.Handler {
 	mux.HandleFunc("POST /sessions/end", a.end)
 	mux.HandleFunc("POST /sessions/end-others", a.endOthers)
 	mux.Handle("GET /style.css", http.FileServerFS(files))
-	return headers(http.NewCrossOriginProtection().Handler(sessions.Handler(mux)))
+	var routes http.Handler = mux
+	if device != nil {
+		mux.Handle("/dbsc/", device)
+		routes = device.Middleware(mux)
+	}
+	return headers(http.NewCrossOriginProtection().Handler(sessions.Handler(routes)))
 }
 
 // Headers of all answers, and of pages.

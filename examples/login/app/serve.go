@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/dbsc"
 	"github.com/hipflask/session/storeurl"
 )
 
@@ -25,6 +26,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
 	where := flags.String("store", "", "where sessions are kept: a `URL` such as memory:, file:DIR, redis://HOST, postgres://USER:PASSWORD@HOST/DATABASE;\nwith a password SESSION_STORE in the environment is better (default \"file:DIR\" with a private temporary folder)")
 	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
+	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), over https on localhost")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -66,15 +68,26 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 		Store:     store,
 		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
 		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS, listen on another address.
-		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback(),
+		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback() && !*bind,
 	})
 	if err != nil {
 		return err
 	}
 	defer sessions.Close()
 
-	server := &http.Server{Handler: newApp(sessions), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	fmt.Fprintf(out, "%s: open http://%s/\n", name, listener.Addr())
+	address := "http://" + listener.Addr().String()
+	var device *dbsc.Server
+	if *bind {
+		if device, err = dbsc.New(sessions, dbsc.Options{}); err != nil {
+			return err
+		}
+		address = fmt.Sprintf("https://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
+		if listener, err = secured(listener, name, out); err != nil {
+			return err
+		}
+	}
+	server := &http.Server{Handler: newApp(sessions, device), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	fmt.Fprintf(out, "%s: open %s/\n", name, address)
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
