@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session/internal/document"
+	"github.com/hipflask/session/internal/protocol"
 )
 
 // Attribute is the typed name of a value that belongs to the session itself, not to the application's dictionary:
@@ -29,7 +30,7 @@ func (a Attribute[T]) Get(s *Session) (T, bool) {
 
 // Set sets the value, as [Key.Set] does.
 func (a Attribute[T]) Set(s *Session, value T) {
-	setAttribute(s, document.Attribute(string(a)), s.m.serializer, value)
+	setAttribute(s, document.Attribute(string(a)), s.m.serializer, value, s.m.checkAttribute(string(a)))
 }
 
 // Delete removes the value. It does nothing if there is none.
@@ -72,17 +73,17 @@ func (a PublicAttribute[T]) Of(i Info) (T, bool) {
 
 // Set sets the value, as [Key.Set] does.
 func (a PublicAttribute[T]) Set(s *Session, value T) {
-	setAttribute(s, document.PublicAttribute(string(a)), JSON, value)
+	setAttribute(s, document.PublicAttribute(string(a)), JSON, value, s.m.checkPublic(string(a)))
 }
 
 // Delete removes the value. It does nothing if there is none.
 func (a PublicAttribute[T]) Delete(s *Session) {
-	s.remove(document.PublicAttribute(string(a)), s.m.checkAttribute(string(a)))
+	s.remove(document.PublicAttribute(string(a)), s.m.checkPublic(string(a)))
 }
 
 // Update replaces the value by the result of fn, atomically, as [Key.Update] does.
 func (a PublicAttribute[T]) Update(s *Session, fn func(T) T) T {
-	return updateValue(s, document.PublicAttribute(string(a)), JSON, s.m.checkAttribute(string(a)), fn)
+	return updateValue(s, document.PublicAttribute(string(a)), JSON, s.m.checkPublic(string(a)), fn)
 }
 
 // checkAttribute returns why a session can't have an attribute of that name; nil if it can.
@@ -99,10 +100,19 @@ func (m *Manager) checkAttribute(name string) error {
 	return nil
 }
 
-func setAttribute[T any](s *Session, name string, with Serializer, value T) {
+// checkPublic is checkAttribute for a public attribute.
+func (m *Manager) checkPublic(name string) error {
+	if name == protocol.AuthName {
+		return errors.New("the name is reserved; use LoginWith or Elevate")
+	}
+	return m.checkAttribute(name)
+}
+
+// setAttribute implements Set. A non-nil refused says why a session can't have the attribute.
+func setAttribute[T any](s *Session, name string, with Serializer, value T, refused error) {
 	data, err := with.Marshal(value)
 	if err == nil {
-		err = s.m.checkAttribute(document.PlainName(name))
+		err = refused
 	}
 	s.put(name, data, err)
 }

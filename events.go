@@ -17,7 +17,8 @@ type EventKind string
 const (
 	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
 	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
-	EventRenewed     EventKind = "renewed"     // a Renew was stored: the session has a new ID
+	EventRenewed     EventKind = "renewed"     // a Renew, or that of a RevokeOthers, was stored: the session has a new ID
+	EventElevated    EventKind = "elevated"    // an Elevate was stored: the session has a new ID
 	EventLogout      EventKind = "logout"      // a Logout was stored
 	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session
 	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds

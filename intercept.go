@@ -86,6 +86,6 @@ func (s *Session) obey(v Verdict) {
 		s.view = protocol.View{State: protocol.Late, At: s.view.At}
 		s.token, s.label, s.isNew = "", nil, true
 		s.changes = document.Changes{Seq: s.changes.Seq + 1} // a save in flight must not take what follows for its own
-		s.move, s.principal, s.next, s.ending = protocol.Stay, "", nil, nil
+		s.move, s.principal, s.next, s.auth, s.ending = protocol.Stay, "", nil, nil, nil
 	}
 }

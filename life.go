@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hipflask/session/internal/document"
@@ -21,11 +22,12 @@ import (
 //
 // An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late for
 // the new cookie: see [ErrTooLate].
-func (s *Session) Login(principal string) {
-	s.io.Lock()
-	defer s.io.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+//
+// [Session.LoginWith] says more of the authentication.
+func (s *Session) Login(principal string) { s.LoginWith(principal, Auth{}) }
+
+// login is LoginWith. The caller holds io and mu.
+func (s *Session) login(principal string, auth Auth) {
 	if s.view.State == protocol.Failed {
 		return
 	}
@@ -52,7 +54,11 @@ func (s *Session) Login(principal string) {
 	}
 	principal = strings.Clone(principal) // fiber uses the memory of its texts again
 	s.move, s.principal, s.next = protocol.Login, principal, nil
-	s.putAll("Login", values)
+	s.since, s.auth = auth.time(time.Now()), (&storedAuth{Methods: auth.Methods, Level: auth.Level}).encode()
+	if s.m.policy != nil {
+		s.auth = nil
+		s.putAll("Login", values)
+	}
 }
 
 // putAll sets the values of a Policy. The caller holds mu.
@@ -146,17 +152,19 @@ func (s *Session) logout() {
 func (s *Session) reset() {
 	s.view, s.token, s.label = protocol.View{}, "", nil
 	s.changes = document.Changes{Seq: s.changes.Seq + 1} // so that a save in flight does not take what follows for its own
-	s.move, s.principal, s.next = protocol.Stay, "", nil
+	s.move, s.principal, s.next, s.auth = protocol.Stay, "", nil, nil
 	if s.err == ErrEnded || s.err == ErrCrossSite || s.unsure {
 		s.err = nil
 	}
 	s.unsure = false
 }
 
-// Renew gives the session a new ID when it is saved. Call it when the rights of the session grow without a Login, such as
-// after a second factor. Values, attributes, principal, handle and Lifetime stay; requests in flight keep their changes.
+// Renew gives the session a new ID when it is saved, so that an ID is not in use for long. Values, attributes, principal,
+// handle and Lifetime stay; requests in flight keep their changes.
 //
-// The old ID is accepted for the time of [Config.Grace]. Renew does nothing to a session that is not stored yet, nor if
+// The old ID is accepted for the time of [Config.Grace] and [Config.StoreTimeout] together, for reads and writes, so a copy of
+// the old cookie is served as long. When the rights of the session grow, call [Session.Elevate], and to put out whoever may
+// have copied the cookie, [Session.RevokeOthers]: after these the old ID is not accepted. Renew does nothing to a session that is not stored yet, nor if
 // this request came with an ID that another request has renewed already. After the first byte of the response it is too
 // late for the new cookie: see [ErrTooLate].
 func (s *Session) Renew() {
@@ -180,6 +188,13 @@ func (s *Session) pendingMove() protocol.Move {
 	return s.move
 }
 
+// harden makes the next save give the session a new ID and retire the old one at once. The caller holds mu.
+func (s *Session) harden() {
+	if s.view.State == protocol.Live && (s.move == protocol.Stay || s.move == protocol.Renew) {
+		s.move, s.next = protocol.Hard, nil
+	}
+}
+
 // choose makes the ID of the session that the next save creates. It reports whether the save is going to create one. The
 // caller holds mu.
 func (s *Session) choose() bool {
@@ -189,7 +204,7 @@ func (s *Session) choose() bool {
 	}
 	if s.next == nil {
 		s.next = s.m.keeper.NewID()
-		if s.move == protocol.Renew {
+		if s.move != protocol.Login && s.view.State == protocol.Live {
 			s.next.Handle = s.view.Record.Handle
 		}
 	}
@@ -207,7 +222,7 @@ func (s *Session) currentPrincipal() string {
 	if s.move == protocol.Login {
 		return s.principal
 	}
-	if s.view.State != protocol.Live {
+	if s.view.State != protocol.Live && s.view.State != protocol.Spent {
 		return ""
 	}
 	return s.view.Record.Principal

@@ -111,11 +111,25 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 	return m.revoke(ctx, principal, nil)
 }
 
-// RevokeOthers saves s, and then ends all other sessions of its principal, as after a change of password (ASVS 5.0,
-// 7.4.3). It returns how many it ended; none if nobody is logged in. A copy of this session's own cookie stays valid.
+// RevokeOthers saves s under a new ID, and then ends all other sessions of its principal, as after a change of password
+// (ASVS 5.0, 7.4.3). It returns how many it ended; none if nobody is logged in. Afterwards no copy of any earlier cookie
+// works, not even one of this browser's own.
+//
+// Call it after the user has been authenticated: whoever holds a copy of the cookie could call it as well, and would keep the
+// session. A request in flight with the old ID may store its changes once more. Two devices that call it at the same time
+// may end each other, and a login that is under way may come after it. The new cookie is sent even if an error says that not
+// all others were ended.
+//
+// The ID is changed only where a cookie can be sent: with [Config.BearerToken], outside a [Manager.Handler] or after the first
+// byte of the response RevokeOthers ends the others alone, and a copy of this session's own token stays valid.
 //
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	if s.m.engine != nil && s.ctx != nil && !s.sealed && !s.m.config.BearerToken && s.currentPrincipal() != "" {
+		s.harden()
+	}
+	s.mu.Unlock()
 	if err := s.Save(ctx); err != nil {
 		return 0, err
 	}

@@ -253,7 +253,7 @@ func TestRevokeOthersWithoutOthers(t *testing.T) {
 	slow := c.start(m, func(v *visit, s *session.Session) {
 		v.pause()
 		_, err := s.RevokeOthers(t.Context())
-		is(t, "of a session without changes that ended", err, nil)
+		is(t, "of a session without changes that ended", err, session.ErrEnded)
 		s.Set("a", 1)
 		_, err = s.RevokeOthers(t.Context())
 		is(t, "of a session that ended", err, session.ErrEnded)

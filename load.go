@@ -110,8 +110,8 @@ func (s *Session) end() {
 	s.view = protocol.View{State: protocol.Late, Record: store.Record{Handle: s.view.Record.Handle}, At: s.view.At}
 	s.token, s.label = "", nil
 	s.changes = document.Changes{Seq: s.changes.Seq}
-	if s.move == protocol.Renew {
-		s.move = protocol.Stay
+	if s.move != protocol.Login {
+		s.move, s.auth = protocol.Stay, nil
 	}
 	if !replaces(s.err) || mends(s.err) {
 		s.err = ErrEnded

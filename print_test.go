@@ -52,7 +52,7 @@ var printed = map[string]bool{
 
 // secretless are the other exported types, with the reason why they aren't printed here.
 var secretless = map[string]string{
-	"admin.Options": "title and limits", "summary.Bucket": "counts", "summary.Summary": "counts",
+	"session.Auth": "what lists show", "admin.Options": "title and limits", "summary.Bucket": "counts", "summary.Summary": "counts",
 	"session.Attribute": "a name", "session.Key": "a name", "session.PublicAttribute": "a name", "session.Cookie": "attributes",
 	"session.EventKind": "a constant", "session.Reason": "a constant", "session.Verdict": "a constant",
 	"session.Interceptor": "an interface of the application", "session.Serializer": "has no state",

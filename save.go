@@ -212,7 +212,7 @@ func (s *Session) plan() (*protocol.Change, error) {
 	}
 	c := &protocol.Change{
 		Base: &s.view, Values: s.changes.Snapshot(), Label: s.label,
-		Move: move, Principal: s.principal, Active: s.isActive, Sealed: s.sealed,
+		Move: move, Principal: s.principal, Since: s.since, Auth: s.auth, Active: s.isActive, Sealed: s.sealed,
 	}
 	if move == protocol.Login && state != protocol.Live {
 		c.Base = &noSession // beside the session of a concurrent login, if there is one, not in its place
@@ -238,7 +238,7 @@ func (s *Session) tooLate(r *store.Record) error {
 		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: ErrTooLate,
 	})
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
-	s.move, s.principal, s.next, s.ending = protocol.Stay, "", nil, nil
+	s.move, s.principal, s.next, s.auth, s.ending = protocol.Stay, "", nil, nil, nil
 	return s.err
 }
 
@@ -263,8 +263,7 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 		s.end()
 		return ErrEnded
 	case crossed:
-		// What the client saw before stays its view; the principal's values are not shown.
-		s.view.State, s.view.Record = protocol.Spent, v.Record
+		s.view.State = protocol.Spent // the client keeps the view that it has: the login's values are not shown, nor the elevation
 	}
 	if s.label == c.Label {
 		s.label = nil
@@ -276,7 +275,7 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	case c.Fate == protocol.Created:
 		s.created(c)
 	case s.move == c.Move, s.move == protocol.Renew:
-		s.move, s.next = protocol.Stay, nil
+		s.move, s.next, s.auth = protocol.Stay, nil, nil
 	}
 	s.send(c)
 	return s.lasting()
@@ -288,13 +287,15 @@ func (s *Session) created(c *protocol.Change) {
 		s.err = nil // there is a session again
 	}
 	if s.next == c.Next {
-		s.move, s.principal, s.next = protocol.Stay, "", nil
+		s.move, s.principal, s.next, s.auth = protocol.Stay, "", nil, nil
 	}
 	kind := EventCreated
-	switch c.Move {
-	case protocol.Login:
+	switch {
+	case c.Move == protocol.Login:
 		kind = EventLogin
-	case protocol.Renew:
+	case c.Move == protocol.Hard && c.Auth != nil:
+		kind = EventElevated
+	case c.Move != protocol.Stay:
 		kind = EventRenewed
 	}
 	e := Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal}

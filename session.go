@@ -59,6 +59,8 @@ type sessionState struct {
 
 	move      protocol.Move
 	principal string         // of a pending login
+	since     time.Time      // of it
+	auth      []byte         // the attribute that a pending login or elevation sets
 	next      *token.ID      // of the session that is to be created; nil until somebody asks for it
 	ending    *protocol.View // what Logout is to end
 	cookie    *cookieChange  // what the response has to tell the browser; nil: nothing

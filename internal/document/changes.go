@@ -169,6 +169,9 @@ func (c *Changes) SomeName() string {
 	return PlainName(c.list[len(c.list)-1].name)
 }
 
+// Cleared reports whether the application's values were removed.
+func (c *Changes) Cleared() bool { return c.cleared > 0 }
+
 // ExactlyOnce reports whether applying the changes a second time would do harm.
 func (c *Changes) ExactlyOnce() bool {
 	return slices.ContainsFunc(c.list, func(ch change) bool { return len(ch.updates) > 0 })

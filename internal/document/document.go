@@ -147,15 +147,14 @@ func (d Document) Get(name string) ([]byte, bool) {
 	return d[i].Value, true
 }
 
-// With returns the document with another value of name.
+// With returns d with name set to value. d stays as it is.
 func (d Document) With(name string, value []byte) Document {
-	i, ok := d.search(name)
-	if ok {
-		d = slices.Clone(d)
-		d[i].Value = value
-		return d
+	i, found := d.search(name)
+	rest := d[i:]
+	if found {
+		rest = rest[1:]
 	}
-	return slices.Concat(d[:i], Document{{name, value}}, d[i:])
+	return slices.Concat(d[:i], Document{{name, value}}, rest)
 }
 
 // Bare reports whether the document holds nothing that is worth a session: neither values nor attributes.

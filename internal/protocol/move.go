@@ -16,7 +16,10 @@ func (s *saving) successor() (store.Record, document.Document, error) {
 	return r, d, err
 }
 
-// moveID gives the session a new ID, for Renew and Login. It first creates the new record n, whose ID no client has, then
+// cleared is what the tombstone of a Login says that came with a Clear: see [saving.mayFollow].
+var cleared = []byte(`{"cleared":true}`)
+
+// moveID gives the session a new ID. It first creates the new record n, whose ID no client has, then
 // replaces the old record by a tombstone that points to n. Only that second write takes effect for clients.
 func (s *saving) moveID(ctx context.Context) error {
 	seen := s.at
@@ -29,11 +32,15 @@ func (s *saving) moveID(ctx context.Context) error {
 	}
 	s.at = seen // gone asks when the old record was stored
 	kind := store.Renewed
-	if s.move == Login {
+	if s.move.retires() { // rule: Hard
 		kind = store.Replaced
 	}
 	for {
-		found, err := s.retire(ctx, s.k.tombstone(&s.base, kind, n.Key))
+		t := s.k.tombstone(&s.base, kind, n.Key)
+		if s.move == Login && s.c.Values.Cleared() {
+			t.Public = cleared
+		}
+		found, err := s.retire(ctx, t)
 		switch {
 		case err != nil:
 			if !errors.Is(err, ErrUncertain) { // rule: FenceKeep
@@ -43,7 +50,7 @@ func (s *saving) moveID(ctx context.Context) error {
 		case found == retired:
 			s.base, s.document, s.at, s.created = n, d, time.Now(), true
 			return nil
-		case found == absent, found == replaced && s.move == Login:
+		case found == absent, found == replaced && s.move.retires():
 			return s.lost(ctx, &n, found == absent)
 		case found == ended:
 			return s.lost(ctx, &n, false)
@@ -112,7 +119,7 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 		case r.Kind == store.Live && r.Version == s.base.Version:
 			return 0, s.fence(ctx) // rule: Fence
 		case r.Kind == store.Live && s.follow(ctx, r):
-			s.unsure, s.crossed = false, false // a late t would meet a conflict
+			s.unsure = false // a late t would meet a conflict
 			return newer, nil
 		case r.Kind == store.Renewed:
 			return renewed, nil
@@ -124,14 +131,14 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 	}
 }
 
-// whereabouts loads the record that the tombstone is for. A login goes on along the renewals of others.
+// whereabouts loads the record that the tombstone is for. A move that retires the ID goes on along the renewals of others.
 func (s *saving) whereabouts(ctx context.Context, key string) (store.Record, error) {
 	for {
 		r, err := s.load(ctx, key)
 		if err != nil || r.Kind != store.Renewed {
 			return r, err
 		}
-		if s.move != Login { // rule: RenewLater
+		if !s.move.retires() { // rule: RenewLater
 			return r, nil
 		}
 		if err := s.again(ctx); err != nil {
@@ -176,7 +183,7 @@ func (s *saving) rewrite(ctx context.Context, n *store.Record, next store.Record
 }
 
 // lost is for a new ID whose old session has ended meanwhile. A Login gets a session all the same, with the changes of this
-// request alone; a Renew has nothing left to renew.
+// request alone; for any other move nothing is left.
 func (s *saving) lost(ctx context.Context, n *store.Record, absent bool) error {
 	if s.move == Login { // rule: LoginAny
 		r, d, err := s.first() // rule: LoginFresh

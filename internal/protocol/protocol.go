@@ -48,7 +48,7 @@ const (
 	Fresh  State = iota // nothing is stored
 	Live                // the record is stored
 	Late                // found under an ID that a login or an end retired: reads empty, takes no changes; only Login works
-	Spent               // moved by a concurrent login from anonymous to a principal: keeps its view, takes no changes
+	Spent               // saved across a concurrent move that retired its ID: keeps its view, takes no changes
 	Failed              // could not be read: reads empty, takes no changes
 )
 
@@ -66,11 +66,15 @@ type View struct {
 type Move uint8
 
 const (
-	Stay Move = iota
-	Renew
+	Stay  Move = iota
+	Renew      // the old ID stays valid for Grace
+	Hard       // as Renew, but the old ID is retired at once, as by Login
 	Login
 	Logout // by Keeper.End, never by Save
 )
+
+// retires reports whether the old ID is no longer valid afterwards.
+func (m Move) retires() bool { return m == Hard || m == Login }
 
 // Fate is what became of a save.
 type Fate uint8
@@ -81,7 +85,7 @@ const (
 	Created               // under Change.Next
 	Emptied               // nothing was left that is worth a session, so none is kept
 	Dropped               // the session has ended, and the changes with it
-	Crossed               // the changes followed a login from anonymous to a principal
+	Crossed               // the changes followed a move that retired the ID, which this request does not get to see
 )
 
 // Change is one save: what it is to do, and afterwards what became of it. It is used once.
@@ -92,6 +96,8 @@ type Change struct {
 	Take      bool    // Values removes one name, which exactly one of several saves may do
 	Move      Move
 	Principal string    // of a Login
+	Since     time.Time // of a Login: when the user was authenticated, from which Lifetime counts; zero: now
+	Auth      []byte    // of a Login, or a Hard move: the public attribute AuthName; nil: as it is
 	Next      *token.ID // of a Move, and of the first save of a session
 	Active    bool      // counts as activity
 	Sealed    bool      // no cookie can be sent any more
@@ -227,10 +233,9 @@ func correct(r *store.Record, now time.Time) bool {
 func (f *Records) first(c *Change, now time.Time) (store.Record, document.Document, error) {
 	r := store.Record{Key: c.Next.Key, Handle: c.Next.Handle, CreatedAt: now.Truncate(time.Millisecond)}
 	if c.Move == Login {
-		r.Principal = c.Principal
+		r.Principal, r.CreatedAt = c.Principal, c.loginTime(now)
 	}
-	r, d, _, err := f.build(c, r, f.Begin, now)
-	return r, d, err
+	return f.moved(c, r, f.Begin, now)
 }
 
 // successor returns the record under the new ID, which has the values of r and the changes. A login over another principal
@@ -248,9 +253,30 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 		d = d.With(document.Issued, value)
 	}
 	if c.Move == Login {
-		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, now.Truncate(time.Millisecond)
+		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, c.loginTime(now)
 	}
+	return f.moved(c, r, d, now)
+}
+
+func (c *Change) loginTime(now time.Time) time.Time {
+	if !c.Since.IsZero() && c.Since.Before(now) {
+		now = c.Since
+	}
+	return now.Truncate(time.Millisecond)
+}
+
+// AuthName is the public attribute that says how the user was authenticated.
+const AuthName = "auth"
+
+// moved is build for a record under a new ID. What the user was authenticated by is part of that record alone: it is not
+// among the changes, which can follow a session to wherever another request has moved it.
+func (f *Records) moved(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, error) {
 	r, d, _, err := f.build(c, r, d, now)
+	if err != nil || c.Auth == nil {
+		return r, d, err
+	}
+	d = d.With(document.PublicAttribute(AuthName), c.Auth)
+	err = f.encode(c, &r, d)
 	return r, d, err
 }
 
@@ -263,10 +289,7 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 	if c.Label != nil && *c.Label != r.Label {
 		r.Label, changed = *c.Label, true
 	}
-	if r.Data, r.Public, err = document.Join(f.Serializer, d, f.Listed && f.Persistent(d)); err != nil {
-		return r, nil, false, fmt.Errorf("session: the session can't be encoded: %w", err)
-	}
-	if err := f.check(c, &r, d); err != nil {
+	if err := f.encode(c, &r, d); err != nil {
 		return r, nil, false, err
 	}
 	if c.Active || r.LastSeenAt.IsZero() {
@@ -274,6 +297,14 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 	}
 	r.ExpiresAt = f.expiry(&r, d)
 	return r, d, changed, nil
+}
+
+// encode puts d into r.
+func (f *Records) encode(c *Change, r *store.Record, d document.Document) (err error) {
+	if r.Data, r.Public, err = document.Join(f.Serializer, d, f.Listed && f.Persistent(d)); err != nil {
+		return fmt.Errorf("session: the session can't be encoded: %w", err)
+	}
+	return f.check(c, r, d)
 }
 
 // Next returns the record and document that c makes of its view, and whether they differ from it.

@@ -31,7 +31,7 @@ type saving struct {
 	unsure   bool          // a write failed without an answer: it may have been applied, or be in flight
 	moved    bool          // followed a tombstone of Renew
 	ahead    bool          // base came with times in the future: the corrected ones have to be stored
-	crossed  bool          // followed one of Login from anonymous to a principal
+	crossed  bool          // followed one of a move that retired the ID
 	stored   bool
 	created  bool // under c.Next
 	dropped  bool
@@ -168,9 +168,13 @@ func (s *saving) gone() error {
 	return nil
 }
 
-// mayFollow reports whether this request may continue on r, a record that it reached through tombstones. It never crosses
-// from one principal to another.
+// mayFollow reports whether this request may continue on r, a record that it reached through tombstones, or a tombstone. It
+// never crosses from one principal to another. A Login with a Clear takes nothing over from who was anonymous: what such a
+// request adds, having seen nobody logged in, stays behind, wherever it has followed the session meanwhile.
 func (s *saving) mayFollow(r *store.Record) bool {
+	if r.Kind == store.Replaced && len(r.Public) > 0 && s.c.Base.Record.Principal == "" { // rule: Cleared
+		return false
+	}
 	return s.who == "" || s.who == r.Principal // rule: Hop
 }
 
@@ -323,6 +327,7 @@ func (s *saving) hop(r *store.Record) {
 	s.group = nil
 	s.who = r.Principal
 	s.moved = s.moved || r.Kind == store.Renewed
+	s.crossed = s.crossed || r.Kind == store.Replaced
 	if r.Kind == store.Replaced { // rule: Attributes
 		if name := s.c.Values.DropAttributes(); name != "" {
 			s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Name: name, Err: ErrEnded})
@@ -339,7 +344,6 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 		return false
 	}
 	s.ahead = correct(&r, s.now)
-	s.crossed = s.crossed || s.base.Principal == "" && r.Principal != ""
 	s.who = r.Principal
 	s.base, s.document, s.at = r, d, s.now
 	return true
