@@ -126,7 +126,8 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	s.mu.Lock()
-	if s.m.engine != nil && s.ctx != nil && !s.sealed && !s.m.config.BearerToken && s.currentPrincipal() != "" {
+	hard := s.m.engine != nil && s.ctx != nil && !s.sealed && !s.m.config.BearerToken && s.currentPrincipal() != ""
+	if hard {
 		s.harden()
 	}
 	s.mu.Unlock()
@@ -137,7 +138,11 @@ func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	if i.Principal == "" {
 		return 0, nil
 	}
-	return s.m.revoke(ctx, i.Principal, func(h string) bool { return h != i.Handle })
+	n, err := s.m.revoke(ctx, i.Principal, func(h string) bool { return h != i.Handle })
+	if hard && errors.Is(err, ErrUnavailable) {
+		err = protocol.Uncertain("end the other sessions", err) // this one has its new ID already
+	}
+	return n, err
 }
 
 // revoke ends the sessions of a principal whose handles are wanted. A nil wanted ends all of them.

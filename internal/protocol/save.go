@@ -321,18 +321,13 @@ func (s *saving) look(ctx context.Context, key string, version uint64) (again, d
 
 var errLost = errors.New("the store's answer was lost")
 
-// hop follows a tombstone. Attributes belong to the session before a login: their changes stay behind.
+// hop follows a tombstone.
 func (s *saving) hop(r *store.Record) {
 	s.k.turns.putBack(s.turn, s.group) // each of the group has to judge for itself whether it may follow
 	s.group = nil
 	s.who = r.Principal
 	s.moved = s.moved || r.Kind == store.Renewed
-	s.crossed = s.crossed || r.Kind == store.Replaced
-	if r.Kind == store.Replaced { // rule: Attributes
-		if name := s.c.Values.DropAttributes(); name != "" {
-			s.note(Note{Kind: AttributesLeft, Handle: r.Handle, Principal: r.Principal, Name: name, Err: ErrEnded})
-		}
-	}
+	s.crossed = s.crossed || r.Kind == store.Replaced // rule: Crossed
 }
 
 // follow makes the live record r, which was just loaded, the base. A record that can't be decoded is ended instead.
@@ -344,9 +339,19 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 		return false
 	}
 	s.ahead = correct(&r, s.now)
+	if HandleOf(&r) != HandleOf(&s.base) { // rule: Attributes
+		s.leaveAttributes()
+	}
 	s.who = r.Principal
 	s.base, s.document, s.at = r, d, s.now
 	return true
+}
+
+// leaveAttributes drops changes of attributes, which belong to the session before a login.
+func (s *saving) leaveAttributes() {
+	if name := s.c.Values.DropAttributes(); name != "" {
+		s.note(Note{Kind: AttributesLeft, Handle: s.base.Handle, Principal: s.base.Principal, Name: name, Err: ErrEnded})
+	}
 }
 
 // touch moves the time of the last activity, if that is due. A conflict means that somebody else just wrote: fine.

@@ -33,6 +33,7 @@ func (w *world) checkAlways() {
 		}
 	}
 	w.checkEnds()
+	w.checkRetired()
 	won := 0
 	for _, q := range w.q {
 		if q.took {
@@ -46,6 +47,23 @@ func (w *world) checkAlways() {
 		if q.out > running && q.out != dead && !q.checked {
 			q.checked = true
 			w.checkAnswer(q)
+		}
+	}
+}
+
+// checkRetired: when an Elevate or RevokeOthers has been answered, no ID that the session had before works.
+func (w *world) checkRetired() {
+	for _, q := range w.q {
+		if !q.hard() || q.out != saved || q.setCookie < 0 {
+			continue
+		}
+		for k := range int8(maxKeys) {
+			if k == q.setCookie || w.given>>k&1 == 0 || !w.leads(k, q.setCookie) {
+				continue
+			}
+			if _, ok := w.serves(k); ok {
+				w.broken("P2: an ID from before " + q.name + " still answers")
+			}
 		}
 	}
 }
@@ -67,6 +85,11 @@ func (w *world) checkRecord(k int8, given bool) {
 		}
 	}
 	for i, q := range w.q {
+		for j := range int8(maxKeys) {
+			if w.byClear>>j&1 == 1 && w.leads(j, k) && q.life == keep && q.acting == 0 && (v.set>>i&1 == 1 || v.count[i] > 0) {
+				w.broken("CLEAR: what an anonymous request wrote followed a login with Clear")
+			}
+		}
 		if v.attributes>>i&1 == 1 && q.life != login && q.loaded >= 0 && w.session[k] != w.session[q.loaded] {
 			w.broken("PRINCIPAL: an attribute followed into a login")
 		}
@@ -113,7 +136,8 @@ func (w *world) checkAnswer(q *request) {
 	}
 	w.checkAvailable(q)
 	h := q.recorder.Header()
-	if q.recorder.Code == http.StatusServiceUnavailable && (q.setCookie != cookieAsItWas || h.Get("Retry-After") == "") {
+	moved := q.life == revokeOthers && q.out == uncertain // it has its new ID, but others may live
+	if q.recorder.Code == http.StatusServiceUnavailable && (q.setCookie != cookieAsItWas && !moved || h.Get("Retry-After") == "") {
 		w.broken("P4: 503 with a cookie, or without Retry-After")
 	}
 	if q.setCookie >= 0 && q.setCookie == q.cookie {
@@ -130,6 +154,9 @@ func (w *world) checkAnswer(q *request) {
 	}
 	if p := w.scenario.principal; p != 0 && q.before.old && q.before.principal != p {
 		w.broken("PRINCIPAL: a handler sees another principal's data")
+	}
+	if q.shown.elevated && !q.before.elevated && q.life != elevate {
+		w.broken("ELEVATION: a request sees one that it has not loaded")
 	}
 	if q.life == login {
 		return
@@ -150,7 +177,7 @@ func (w *world) checkAvailable(q *request) {
 	}
 	revoked := false
 	for _, p := range w.q {
-		revoked = revoked || p.revokes() && (q.life == login || q.life == renew)
+		revoked = revoked || p.revokes() && (q.life == login || q.moves())
 	}
 	if q.hurt == 0 && !revoked && !w.shared(q) {
 		w.broken("AVAILABLE: 503 though no store call of the request failed")
@@ -234,7 +261,8 @@ func (w *world) checkSaved(i int, q *request) {
 	if q.out != saved {
 		hasSet, hasUpdate, hasAttribute = q.setSaved, q.updateSaved, false // it was answered, though the rest failed
 	}
-	if !hasSet && !hasUpdate && !hasAttribute || q.target < 0 {
+	cleared := q.target >= 0 && w.passes(q.target, w.byClear)
+	if !hasSet && !hasUpdate && !hasAttribute || q.target < 0 || cleared {
 		return
 	}
 	e, _ := w.lineage(q.target)
@@ -263,10 +291,11 @@ func (w *world) checkDropped(q *request, revoker bool) {
 	if q.life == login && !revoker {
 		w.broken("LOGIN: answered 2xx without effect")
 	}
-	if q.out == dropped && !q.take && q.life != logout && q.life != login && q.loaded >= 0 {
+	if q.out == dropped && !q.take && q.life != logout && q.life != login && !q.hard() && q.loaded >= 0 {
 		e, cut := w.lineage(q.loaded)
-		spent := (q.save || q.tail) && q.acting == 0 && w.principal[e] != 0 // the first of two saves met a login
-		if w.live(e) && !cut && !spent {
+		spent := (q.save || q.tail) && w.passes(q.loaded, w.byLogin) // the first of two saves met a retired ID
+		cleared := q.acting == 0 && w.passes(q.loaded, w.byClear)
+		if w.live(e) && !cut && !spent && !cleared {
 			w.broken("P1: write dropped with 2xx though the session lives")
 		}
 	}
@@ -317,12 +346,12 @@ func (w *world) checkLogins() {
 func (w *world) checkJar(jar int8, by int) {
 	changers := 0
 	for _, q := range w.q {
-		if q.life != keep && !q.revokes() && !q.elsewhere {
+		if q.life != keep && q.life != revokeAll && !q.elsewhere {
 			changers++
 		}
 	}
 	for i, q := range w.q {
-		if q.elsewhere || q.out != saved || q.setCookie < 0 || q.life != login && q.life != renew {
+		if q.elsewhere || q.out != saved || q.setCookie < 0 || q.life != login && !q.moves() {
 			continue
 		}
 		e, _ := w.lineage(q.setCookie)
@@ -337,7 +366,7 @@ func (w *world) checkJar(jar int8, by int) {
 			why = "another session by " + last.name
 		}
 		switch {
-		case by >= 0 && changers > 1 && (last.life != keep && !last.revokes() || last.void):
+		case by >= 0 && changers > 1 && (last.life != keep && last.life != revokeAll || last.void):
 			w.except(parallel, "P3: two ID changes in parallel, the last to arrive wins: "+why)
 		case last.bare || last.cookie < 0 || q.void && last.void:
 			w.except(separate, "P3: a parallel request sent without a live cookie wins: "+why)
@@ -353,5 +382,5 @@ func (w *world) keeps(jar, e int8, q *request) bool {
 		return false
 	}
 	r := &w.entries[jar].record
-	return r.Kind == store.Live && (r.Principal == w.entries[e].record.Principal || q.life == renew && r.Principal != "")
+	return r.Kind == store.Live && (r.Principal == w.entries[e].record.Principal || q.moves() && r.Principal != "")
 }

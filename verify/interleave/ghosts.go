@@ -9,7 +9,8 @@ type ghosts struct {
 	endedIn   uint16 // sessions that were ended in the store
 	moved     [maxKeys]int8
 	movedBy   [maxKeys]int8 // the request whose tombstone or marker replaced the record
-	byLogin   uint16        // keys whose tombstone is of a login
+	byLogin   uint16        // keys whose tombstone is of a move that retired the ID
+	byClear   uint16        // and of a login that came with a Clear
 	principal [maxKeys]uint8
 	session   [maxKeys]int8
 }
@@ -23,7 +24,7 @@ func (g *ghosts) reset() {
 
 func (w *world) wasCreated(q *request, k int8) {
 	w.principal[k] = principalIndex(w.entries[k].record.Principal)
-	if q != nil && q.life == renew && q.loaded >= 0 {
+	if q != nil && q.moves() && q.loaded >= 0 {
 		w.session[k] = w.session[q.loaded]
 	}
 }
@@ -41,7 +42,34 @@ func (w *world) wasReplaced(q *request, k int8) {
 	w.moved[k] = w.place(r.MovedTo)
 	if r.Kind == store.Replaced {
 		w.byLogin |= 1 << k
+		if len(r.Public) > 0 {
+			w.byClear |= 1 << k
+		}
 	}
+}
+
+// passes reports whether the way on from record k goes over one of the given tombstones.
+func (w *world) passes(k int8, tombstones uint16) bool {
+	for range maxKeys {
+		if k < 0 {
+			return false
+		}
+		if tombstones>>k&1 == 1 {
+			return true
+		}
+		k = w.moved[k]
+	}
+	return false
+}
+
+// leads reports whether the way on from record k, which is not end, comes to end.
+func (w *world) leads(k, end int8) bool {
+	for range maxKeys {
+		if k = w.moved[k]; k < 0 || k == end {
+			return k == end
+		}
+	}
+	return false
 }
 
 func (w *world) place(name string) int8 {
@@ -53,7 +81,7 @@ func (w *world) place(name string) int8 {
 
 // wasDeleted: a deletion by Logout or RevokeAll would be an end. Login and Renew delete what nobody was given.
 func (w *world) wasDeleted(q *request, k int8) {
-	if w.live(k) && (q.ends() || q.revokes()) {
+	if w.live(k) && (q.ends() || q.revokes()) && int(k-1)/keysEach != q.i {
 		w.endedIn |= 1 << w.session[k]
 		w.movedBy[k] = int8(q.i)
 	}

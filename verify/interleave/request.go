@@ -24,6 +24,7 @@ const (
 	keep life = iota
 	login
 	renew
+	elevate
 	logout
 	revokeAll    // no HTTP request, but an administrator's call
 	revokeOthers // for a changed password
@@ -39,6 +40,7 @@ type spec struct {
 	principal         uint8 // of login and revokeAll: 1 is A, 2 is B
 	save              bool  // Save between the update and the set
 	leave             bool  // Logout before anything else
+	clear             bool  // Clear before anything else
 	tail              bool  // the update is made after the first byte of the response
 	bare              bool  // sent without a cookie
 	elsewhere         bool  // from another browser, without a cookie
@@ -49,6 +51,12 @@ func (s *spec) ends() bool { return s.life == logout || s.leave }
 
 // shareable reports whether the request has a save that changes values alone.
 func (s *spec) shareable() bool { return s.set || s.update || s.attribute || s.flag || s.unflag }
+
+// hard reports whether the request retires the ID that it came with.
+func (s *spec) hard() bool { return s.life == elevate || s.life == revokeOthers }
+
+// moves reports whether the request gives the session a new ID and keeps all else.
+func (s *spec) moves() bool { return s.life == renew || s.hard() }
 
 func (s *spec) revokes() bool { return s.life == revokeAll || s.life == revokeOthers }
 
@@ -109,11 +117,12 @@ func parse(data []byte) (v value) {
 // view is what a handler sees of its session.
 type view struct {
 	principal uint8
+	elevated  bool
 	value
 }
 
 func look(s *session.Session) view {
-	v := view{principal: principalIndex(s.Principal())}
+	v := view{principal: principalIndex(s.Principal()), elevated: s.Auth().Level > 1}
 	_, v.old = s.Get(oldKey)
 	_, v.token = token.Get(s)
 	_, v.flag = flagKey.Get(s)
@@ -279,6 +288,9 @@ func (q *request) act(ctx context.Context, s *session.Session) (err error) {
 	if q.leave {
 		s.Logout()
 	}
+	if q.clear {
+		s.Clear()
+	}
 	switch q.life {
 	case login:
 		s.Login(principals[q.spec.principal])
@@ -286,6 +298,10 @@ func (q *request) act(ctx context.Context, s *session.Session) (err error) {
 		s.Logout()
 	case renew:
 		s.Renew()
+	case elevate:
+		if s.Principal() != "" {
+			s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(24 * time.Hour)})
+		}
 	case revokeOthers:
 		if _, err := s.RevokeOthers(ctx); err != nil && !errors.Is(err, session.ErrEnded) {
 			return err

@@ -42,6 +42,9 @@ var (
 	loginT = spec{name: "login(A)+attribute", life: login, principal: 1, attribute: true}
 	renews = spec{name: "renew", life: renew}
 	renewS = spec{name: "renew+set", life: renew, set: true}
+	elev   = spec{name: "elevate", life: elevate}
+	elevS  = spec{name: "elevate+set", life: elevate, set: true}
+	clearA = spec{name: "clear+login(A)", life: login, principal: 1, clear: true}
 	ends   = spec{name: "logout", life: logout}
 	loginA = spec{name: "login(A)", life: login, principal: 1}
 	loginS = spec{name: "login(A)+upd", life: login, principal: 1, update: true}
@@ -143,6 +146,32 @@ var scenarios = []scenario{
 	{name: "index: revoke|renew;revoke", requests: of(revoke, renews, after(revoke, 2)), principal: 1, apart: true, faults: 1},
 }
 
+// hard are scenarios of moves that retire the ID at once, and of a Login with a Clear.
+var hard = []scenario{
+	{name: "setupd|elevate", requests: of(setupd, elev), principal: 1, faults: 2},
+	{name: "setupd|elevate expiry", requests: of(setupd, elev), principal: 1, faults: 1, jumps: whole},
+	{name: "take|elevate", requests: of(take, elev), principal: 1, faults: 1},
+	{name: "attribute|elevate", requests: of(attrS, elev), principal: 1, faults: 1},
+	{name: "twice|elevate", requests: of(twice, elev), principal: 1, faults: 1},
+	{name: "tail|elevate", requests: of(tail, elev), principal: 1, faults: 1},
+	{name: "elevate|renew", requests: of(elevS, renews), principal: 1, faults: 2, may: parallel},
+	{name: "renew|elevate;read", requests: of(renews, elev, after(read, 2)), principal: 1, faults: 1, may: parallel},
+	{name: "elevate|elevate", requests: of(elevS, second(elev)), principal: 1, faults: 2, may: parallel},
+	{name: "elevate|login", requests: of(elevS, loginA), principal: 1, faults: 1, may: parallel},
+	{name: "elevate|login(B)", requests: of(elevS, loginB), principal: 1, faults: 1, may: parallel},
+	{name: "elevate|logout", requests: of(elevS, ends), principal: 1, faults: 2, may: parallel},
+	{name: "elevate|revoke", requests: of(elev, revoke), principal: 1, faults: 2},
+	{name: "elevate|others", requests: of(elev, others), principal: 1, faults: 1, may: parallel},
+	{name: "elevate|set|set", requests: of(elev, set, second(set)), principal: 1},
+	{name: "others|renew", requests: of(others, renews), principal: 1, faults: 2, may: parallel},
+	{name: "others|others", requests: of(others, second(others)), principal: 1, faults: 1, may: parallel},
+	{name: "renew|others;set", requests: of(renews, others, after(set, 1)), principal: 1, may: parallel},
+	{name: "setupd|clear+login", requests: of(setupd, clearA), faults: 2},
+	{name: "twice|clear+login", requests: of(twice, clearA), faults: 1},
+	{name: "set|login;clear+login", requests: of(set, loginA, after(clearA, 2)), faults: 1},
+	{name: "set|clear+login over A", requests: of(set, clearA), principal: 1, faults: 1},
+}
+
 // mixed are scenarios of requests that do several things.
 var mixed = []scenario{
 	{name: "twice|upd", requests: of(twice, upd), faults: 2},
@@ -166,7 +195,7 @@ var mixed = []scenario{
 	{name: "logout+login(B)|login(A)", requests: of(endsB, loginA), faults: 2, may: parallel},
 	{name: "others|set", requests: of(others, set), principal: 1, faults: 2},
 	{name: "elsewhere;others|set", requests: of(there, after(others, 1), set), principal: 1, faults: 1},
-	{name: "elsewhere;others|renew", requests: of(there, after(others, 1), renews), principal: 1, faults: 1},
+	{name: "elsewhere;others|renew", requests: of(there, after(others, 1), renews), principal: 1, faults: 1, may: parallel},
 	{name: "elsewhere|others|set", requests: of(there, others, set), principal: 1, faults: 1},
 }
 
