@@ -128,7 +128,7 @@ func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error
 		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
 	}
 	if m.policy != nil {
-		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r, m.persistentIn(d))}))
+		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r, m.persistentIn(d)), true}))
 	}
 	return value, err
 }

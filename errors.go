@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/hipflask/session/internal/protocol"
 )
@@ -24,7 +25,8 @@ var (
 
 	// ErrTooLate says that changes needed a new cookie after the response's header had been sent. They are dropped, and
 	// the response stands. Call Login, Renew and SetPersistent, and make the first change of a new session, before the
-	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change.
+	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change. A handler that writes to
+	// another writer than the one that [Manager.Handler] passes, such as a framework's own, is too late in any case.
 	ErrTooLate = errors.New("session: too late for a new cookie: the response's header has been sent")
 
 	// ErrCrossSite says that another site caused the request, and that the browser withheld the session's cookie if it has
@@ -37,6 +39,9 @@ var (
 	// [store.MaxPublic], or its cookie more than 4096 with its name. Nothing was stored. A request fails with 500.
 	ErrTooLarge = protocol.ErrTooLarge
 )
+
+var errBehind = fmt.Errorf("%w by another writer than the Handler's: an adapter has to pass the http.ResponseWriter that it gets from "+
+	"the Handler on to the framework", ErrTooLate)
 
 // replaces reports whether the Handler replaces the response because of err. After ErrEnded, ErrTooLate and ErrCrossSite the
 // response stands: the changes are dropped, and Err and an event say so.

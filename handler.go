@@ -27,6 +27,8 @@ type exchange struct {
 	req   *http.Request // as the inner handler got it
 	vary  [1]string     // room for the header Vary
 
+	completed bool // the header, once; it may be completed again after the handler has returned
+
 	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
 	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
 	opened    atomic.Bool
@@ -388,12 +390,25 @@ func (x *exchange) Commit(h http.Header, hijack bool) error {
 	if s == nil {
 		return nil // Open has returned the error to the handler
 	}
-	cookie, err := s.commit(hijack)
+	how := byHeader
+	switch {
+	case hijack:
+		how = hijacked
+	case x.res.Sent():
+		how = behind
+		s.mu.Lock()
+		s.event(EventReadLate, nil) // Vary comes too late as well
+		s.mu.Unlock()
+	}
+	cookie, err := s.commit(how)
 	if replaces(err) {
 		return err
 	}
 	x.sendCookie(h, cookie)
-	x.sending(s, h)
+	if !x.completed || cookie != nil {
+		x.sending(s, h)
+	}
+	x.completed = true
 	return nil
 }
 

@@ -34,7 +34,8 @@ type Interceptor interface {
 	Loaded(s *Session, refused Reason) Verdict
 
 	// Sending is called before the response's header is sent, after the session has been saved and its cookie has been put
-	// into the header h. It may change h. It is not called if the session could not be loaded or saved.
+	// into the header h. It may change h. If something writes after the handler has returned, such as a router's error handler,
+	// and the session got another ID in between, Sending is called again. It is not called if the session could not be loaded or saved.
 	Sending(s *Session, h http.Header)
 }
 

@@ -45,13 +45,22 @@ func (s *Session) save(ctx context.Context, last bool) error {
 	return s.persist(ctx)
 }
 
-// commit is the last save that can send a cookie. A hijacked connection gets no header, so with hijack nothing is stored
-// that needs a cookie.
-func (s *Session) commit(hijack bool) (*cookieChange, error) {
+// delivery is how a cookie reaches the client.
+type delivery uint8
+
+const (
+	byHeader delivery = iota
+	hijacked          // not at all: a hijacked connection gets no header
+	behind            // not at all: a handler has sent the header by a writer below ours
+)
+
+// commit is the last save that can send a cookie. Without a header nothing is stored that needs a cookie.
+func (s *Session) commit(how delivery) (*cookieChange, error) {
 	s.io.Lock()
 	defer s.io.Unlock()
 	s.mu.Lock()
-	if hijack {
+	s.sealed, s.behind = false, how == behind
+	if how != byHeader {
 		s.seal()
 	}
 	idle, err := s.idle()
@@ -60,18 +69,46 @@ func (s *Session) commit(hijack bool) (*cookieChange, error) {
 		err = s.persist(s.context()) // an Update's function may panic in it
 		s.mu.Lock()
 	}
-	defer s.mu.Unlock()
 	s.seal()
 	cookie := s.cookie
 	s.cookie = nil
-	if hijack && cookie != nil {
-		if cookie.value != "" && !s.m.config.BearerToken {
-			s.err = ErrTooLate // saved before by Save, under an ID that the browser will not get
-			s.event(EventTooLate, ErrTooLate)
-		}
-		cookie = nil
+	s.mu.Unlock()
+	if how == byHeader || cookie == nil || s.m.config.BearerToken {
+		return cookie, err
 	}
-	return cookie, err
+	if cookie.value != "" || s.m.engine == nil { // else a Logout, which needs no cookie
+		s.undelivered(cookie)
+	}
+	return nil, err
+}
+
+// undelivered is for a cookie of an earlier Save that the client doesn't get. What nobody can have is ended, unless the
+// handler can still tell the client the token, as over a hijacked connection. The caller holds io.
+func (s *Session) undelivered(cookie *cookieChange) {
+	s.mu.Lock()
+	s.err = ErrTooLate
+	s.event(EventTooLate, s.late())
+	created := s.behind && cookie.created && s.m.engine != nil && s.view.State == protocol.Live
+	v := s.view
+	if created {
+		s.end()
+		s.err = ErrTooLate
+	}
+	s.mu.Unlock()
+	if !created {
+		return
+	}
+	if _, err := s.m.keeper.End(s.context(), &v); err != nil {
+		s.m.failed(s.context(), v.Record.Handle, err)
+	}
+}
+
+// late says why it is too late for a cookie. The caller holds mu.
+func (s *Session) late() error {
+	if s.behind {
+		return errBehind
+	}
+	return ErrTooLate
 }
 
 // seal notes that no cookie can be sent from now on. With bearer tokens none is needed. The caller holds mu.
@@ -235,7 +272,7 @@ func (s *Session) tooLate(r *store.Record) error {
 		s.err = ErrTooLate
 	}
 	s.m.emit(s.context(), Event{
-		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: ErrTooLate,
+		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: s.late(),
 	})
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
 	s.move, s.principal, s.next, s.auth, s.ending = protocol.Stay, "", nil, nil, nil
@@ -312,7 +349,8 @@ func (s *Session) send(c *protocol.Change) {
 	case c.Token != "":
 		s.token = c.Token
 		persistent := s.isPersistent()
-		s.cookie = &cookieChange{c.Token, persistent, s.m.deadline(&s.view.Record, persistent)}
+		created := c.Move != protocol.Renew || s.cookie != nil && s.cookie.created
+		s.cookie = &cookieChange{c.Token, persistent, s.m.deadline(&s.view.Record, persistent), created}
 	case c.Fate == protocol.Emptied:
 		s.token, s.cookie = "", &cookieChange{}
 	}

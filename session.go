@@ -51,6 +51,7 @@ type sessionState struct {
 	isActive bool   // belongs to a request, which counts for the idle timeout
 	aging    bool   // move is a Renew that nobody asked for, for the sake of the cookie's Max-Age
 	sealed   bool   // the response's header has been sent: no cookie can be
+	behind   bool   // that was sent by a writer below ours
 	withheld bool   // the browser may have a cookie of ours that it kept back: see Manager.withholds
 	rejected Reason // why the request's own cookie gives no session
 	over     bool   // the handler has answered for a failure: nothing more is stored
@@ -71,6 +72,7 @@ type cookieChange struct {
 	value      string
 	persistent bool
 	deadline   time.Time
+	created    bool // the client can have the session by no other cookie
 }
 
 // newSession returns a session of which nothing is stored.

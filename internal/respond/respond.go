@@ -12,8 +12,9 @@ import (
 
 // Request is what has to happen around the response of one request.
 type Request interface {
-	// Commit is called once, before the header is sent, to complete it. An error makes the response a failure.
-	// hijack: no header will be sent.
+	// Commit is called before the header is sent, to complete it. An error makes the response a failure. hijack: no header
+	// will be sent. It is called when the handler has returned without writing, and then again if something around the
+	// handler writes after all, such as a router's error handler.
 	Commit(header http.Header, hijack bool) error
 
 	// Finish is called when the handler has returned and the header had been sent. An error cuts the connection.
@@ -40,23 +41,31 @@ func (b *Boundary) Start(x Request, w http.ResponseWriter) http.ResponseWriter {
 }
 
 // Committed reports whether it is too late to change the header. It may be called at any time.
-func (b *Boundary) Committed() bool { return b.r.committed.Load() }
+func (b *Boundary) Committed() bool { return b.r.committed.Load() && !b.r.returned.Load() }
+
+// Sent reports whether the header has been sent by something that wrote to a writer below ours. It is for Commit.
+func (b *Boundary) Sent() bool { return b.r.sent() }
 
 // Replaced reports whether something else was sent than the handler's response.
-func (b *Boundary) Replaced() bool { return b.r.replaced != nil }
+func (b *Boundary) Replaced() bool { return b.r.replaced != nil && !b.r.cut }
 
 // Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so that
 // nobody takes the response for complete.
 func (b *Boundary) Finish() {
 	r := &b.r
 	if !r.committed.Load() {
-		r.commit(false)
+		r.returned.Store(r.commit(false) == nil)
+		if r.cut {
+			panic(http.ErrAbortHandler)
+		}
 		return
 	}
-	if r.replaced != nil {
-		return
+	if r.replaced == nil {
+		if err := r.x.Finish(); err != nil && !r.hijacked {
+			panic(http.ErrAbortHandler)
+		}
 	}
-	if err := r.x.Finish(); err != nil && !r.hijacked {
+	if r.cut {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -66,8 +75,11 @@ type response struct {
 	w         http.ResponseWriter
 	before    []field     // the header as it was before the handler
 	committed atomic.Bool // the header has been sent, or is about to be
+	returned  atomic.Bool // the handler has returned, and nothing was sent since
+	informed  bool        // a 1xx was sent, which httptest takes for the header
 	hijacked  bool
 	replaced  error // the response was replaced for this reason; what the handler writes goes nowhere
+	cut       bool  // it could not be replaced, since something had been sent
 }
 
 // field is a line of the header, or several of one name. Who changes a header puts other values in their place.
@@ -76,11 +88,14 @@ type field struct {
 	values []string
 }
 
+func (r *response) sent() bool { return !r.informed && sent(r.w) }
+
 func (r *response) Header() http.Header { return r.w.Header() }
 
 func (r *response) WriteHeader(code int) {
 	// 1xx are not the answer yet; 101 is (RFC 9110, section 15.2).
 	if code >= 100 && code <= 199 && code != http.StatusSwitchingProtocols {
+		r.informed = true
 		r.w.WriteHeader(code)
 		return
 	}
@@ -119,9 +134,9 @@ func (r *response) Unwrap() http.ResponseWriter {
 	return c
 }
 
-// commit completes the header, once.
+// commit completes the header, once, and once more after the handler has returned.
 func (r *response) commit(hijack bool) error {
-	if r.committed.Load() {
+	if r.committed.Load() && !(r.returned.Load() && r.returned.CompareAndSwap(true, false)) {
 		return r.replaced
 	}
 	r.committed.Store(true)
@@ -134,6 +149,10 @@ func (r *response) commit(hijack bool) error {
 // replace answers instead of the handler. Of the header only what stood there before the handler is left.
 func (r *response) replace(err error) {
 	r.replaced = err
+	if r.sent() {
+		r.cut = true
+		return
+	}
 	h := r.w.Header()
 	clear(h)
 	for _, f := range r.before {

@@ -1,6 +1,7 @@
 package edges
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -264,19 +265,26 @@ func TestNativeAnswers(t *testing.T) {
 	}
 }
 
-// echo's error handler answers after its middleware has returned: too late for the session, unless that is around echo.
+// echo's error handler answers after its middleware has returned, by the writer of sessions: what it changes is saved, a
+// new session included.
 func TestEchoErrorHandler(t *testing.T) {
 	t.Parallel()
-	for where, want := range map[string]int{"middleware": 1, "outside": 2} {
+	for _, where := range []string{"middleware", "outside"} {
 		s := newSetup(t)
 		e := newEcho()
-		e.HTTPErrorHandler = func(c *echo.Context, _ error) {
-			n := visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })
-			c.String(http.StatusTeapot, fmt.Sprint(n))
+		e.HTTPErrorHandler = func(c *echo.Context, err error) {
+			session.From(c.Request()).Flash(err.Error())
+			visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })
+			c.Redirect(http.StatusSeeOther, "/sorry")
 		}
-		e.GET("/", func(c *echo.Context) error {
-			visits.Set(session.From(c.Request()), 1)
-			return echo.ErrBadRequest
+		e.GET("/untouched", func(c *echo.Context) error { return errors.New("untouched") })
+		e.GET("/read", func(c *echo.Context) error {
+			session.From(c.Request()).Len()
+			return errors.New("read")
+		})
+		e.GET("/changed", func(c *echo.Context) error {
+			visits.Set(session.From(c.Request()), 10)
+			return errors.New("changed")
 		})
 		h := http.Handler(e)
 		if where == "outside" {
@@ -284,9 +292,22 @@ func TestEchoErrorHandler(t *testing.T) {
 		} else {
 			e.Use(echo.WrapMiddleware(s.Handler))
 		}
+		for path, want := range map[string]int{"/untouched": 1, "/read": 1, "/changed": 11, "/no-route": 1} {
+			v := visit(t, "HTTP/1.1", h)
+			if r := v.get(path); r.StatusCode != http.StatusSeeOther || r.Header.Get("Vary") != "Cookie" {
+				t.Errorf("%s, %s: got %d with Vary %q, want the error handler's redirect", where, path, r.StatusCode, r.Header.Get("Vary"))
+			}
+			v.storedVisits(s, want)
+			if got := len(v.session(s).Flashes()); got != 1 {
+				t.Errorf("%s, %s: got %d messages stored, want 1", where, path, got)
+			}
+		}
+		if s.saw(session.EventTooLate) || s.saw(session.EventReadLate) {
+			t.Errorf("%s: got events %v, want nothing late", where, s.events)
+		}
+		s.store.Fail(errDown)
 		v := visit(t, "HTTP/1.1", h)
-		v.want(v.get("/"), http.StatusTeapot, "2")
-		v.storedVisits(s, want)
+		v.unavailable(v.get("/read"))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-chi/chi/v5"
 	chimiddleware "github.com/go-chi/chi/v5/middleware"
 	"github.com/gorilla/handlers"
 	"github.com/klauspost/compress/gzhttp"
@@ -294,6 +295,102 @@ func TestCompression(t *testing.T) {
 				s.store.Fail(nil)
 				if r := get("/"); r.body != long {
 					t.Error("after the outage the page is another")
+				}
+			})
+		}
+	}
+}
+
+// A home-made adapter keeps the Handler's writer to itself, so that the framework's handlers write below it. A login that
+// way reaches no browser: that is an event, and no session is left behind.
+func TestHomeMadeAdapters(t *testing.T) {
+	t.Parallel()
+	for name, build := range map[string]func(*setup) http.Handler{
+		"gin": func(s *setup) http.Handler {
+			r := gin.New()
+			r.Use(func(c *gin.Context) {
+				s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					c.Request = r
+					c.Next()
+				})).ServeHTTP(c.Writer, c.Request)
+			})
+			r.GET("/:how", func(c *gin.Context) {
+				session.From(c.Request).Login("ann")
+				switch c.Param("how") {
+				case "save":
+					session.From(c.Request).Save(c.Request.Context())
+				case "status":
+					c.Writer.WriteHeader(http.StatusOK)
+					c.Writer.WriteHeaderNow()
+					return
+				}
+				c.String(http.StatusOK, "ann")
+			})
+			return r
+		},
+		"echo": func(s *setup) http.Handler {
+			e := newEcho()
+			e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+				return func(c *echo.Context) (err error) {
+					s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						c.SetRequest(r)
+						err = next(c)
+					})).ServeHTTP(c.Response(), c.Request())
+					return err
+				}
+			})
+			e.GET("/:how", func(c *echo.Context) error {
+				session.From(c.Request()).Login("ann")
+				switch c.Param("how") {
+				case "save":
+					session.From(c.Request()).Save(c.Request().Context())
+				case "status":
+					return c.NoContent(http.StatusOK)
+				}
+				return c.String(http.StatusOK, "ann")
+			})
+			return e
+		},
+		"chi": func(s *setup) http.Handler {
+			r := chi.NewRouter()
+			r.Use(chimiddleware.Compress(5), func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w = chimiddleware.NewWrapResponseWriter(w, r.ProtoMajor)
+					s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r) })).ServeHTTP(w, r)
+				})
+			})
+			r.Get("/{how}", func(w http.ResponseWriter, r *http.Request) {
+				session.From(r).Login("ann")
+				switch chi.URLParam(r, "how") {
+				case "save":
+					session.From(r).Save(r.Context())
+				case "status":
+					w.WriteHeader(http.StatusOK)
+					return
+				}
+				io.WriteString(w, "ann")
+			})
+			return r
+		},
+	} {
+		for _, protocol := range protocols {
+			t.Run(name+", "+protocol, func(t *testing.T) {
+				t.Parallel()
+				s := newSetup(t)
+				v := visit(t, protocol, build(s))
+				for _, path := range []string{"/write", "/status", "/save"} {
+					if r := v.get(path); r.StatusCode != http.StatusOK || len(r.Cookies()) != 0 {
+						t.Errorf("%s: got %d and %d cookies, want the handler's answer without any", path, r.StatusCode, len(r.Cookies()))
+					}
+					if !s.saw(session.EventTooLate) || path != "/save" && s.saw(session.EventLogin) {
+						t.Errorf("%s: got the events %v, want too late, and no login", path, s.events)
+					}
+					if n := s.stored(); n != 0 {
+						t.Errorf("%s: got %d sessions that no client has, want none", path, n)
+					}
+					s.mu.Lock()
+					s.events = nil
+					s.mu.Unlock()
 				}
 			})
 		}
