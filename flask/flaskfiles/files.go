@@ -3,7 +3,9 @@ package flaskfiles
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hipflask/session/flask/flasksession"
@@ -27,6 +30,11 @@ type files struct {
 	root   *os.Root
 	prefix string
 	mode   fs.FileMode
+
+	hash      Hash // DetectHash: by the count, or else otherwise
+	otherwise Hash
+	settled   atomic.Bool // the count of SHA-256 was there: no later cachelib goes back
+
 	turns  [stripes]chan struct{} // held by the goroutine that has the lock of a stripe or waits for it
 	counts chan struct{}          // the same for the lock of the count
 }
@@ -41,7 +49,45 @@ const (
 
 var errNoPickle = errors.New("flaskfiles: cachelib's files hold pickles: set Config.Serializer to flask.Pickle")
 
-func (m *files) name(key string) string { return hashed(m.prefix + key) }
+func (m *files) name(key string) string { return m.named().hashed(m.prefix + key) }
+
+// named returns the hash by which the Flask application names its files.
+func (m *files) named() Hash {
+	switch {
+	case m.hash != DetectHash:
+		return m.hash
+	case m.settled.Load():
+		return SHA256
+	}
+	for _, h := range []Hash{SHA256, MD5} {
+		if _, err := m.root.Lstat(h.countFile()); err == nil {
+			m.settled.Store(h == SHA256)
+			return h
+		}
+	}
+	return m.otherwise
+}
+
+// likely returns the hash that the names of the session files tell of: MD5 if there are only such.
+func (m *files) likely() (Hash, error) {
+	names, err := m.names()
+	if err != nil {
+		return 0, err
+	}
+	old := false
+	for _, name := range names {
+		if isSessionFile(name) {
+			if len(name) == 2*sha256.Size {
+				return SHA256, nil
+			}
+			old = true
+		}
+	}
+	if old {
+		return MD5, nil
+	}
+	return SHA256, nil
+}
 
 // read returns what a file holds; nil if it does not exist, has expired, or is too short.
 func (m *files) read(name string) (*flasksession.Value, error) {
@@ -266,6 +312,7 @@ func (m *files) Delete(ctx context.Context, key string) error {
 // which Go ends sessions would seem to grow fuller, and cachelib would remove live ones. A failure to adjust it is no
 // failure to write the session: cachelib counts again when a Flask process starts. Without a threshold there is no count.
 func (m *files) count(ctx context.Context, delta int) {
+	countFile := m.named().countFile()
 	if _, err := m.root.Lstat(countFile); err != nil {
 		return
 	}
@@ -320,7 +367,8 @@ func (m *files) names() ([]string, error) {
 }
 
 func isSessionFile(name string) bool {
-	return len(name) == 32 && name != countFile && strings.Trim(name, "0123456789abcdef") == ""
+	return (len(name) == 2*md5.Size || len(name) == 2*sha256.Size) && name != MD5.countFile() && name != SHA256.countFile() &&
+		strings.Trim(name, "0123456789abcdef") == ""
 }
 
 // All yields the sessions, without their keys: a hash is all that the folder has of them.

@@ -37,6 +37,7 @@ import (
 	"context"
 	"crypto/fips140"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -60,8 +61,23 @@ type Options struct {
 	// user.
 	Mode fs.FileMode
 
+	// Hash is how cachelib makes the names of its files, its hash_method. Default: DetectHash.
+	Hash Hash
+
 	_ struct{} // no unkeyed literals: fields may be added
 }
+
+// Hash is how cachelib makes a file's name of a key.
+type Hash uint8
+
+const (
+	// DetectHash asks the name of the file in which cachelib keeps its count, at each access: of two, that of SHA-256 counts.
+	// Without one (cachelib has not run yet, or its threshold is 0) the names of the files tell when the Store is opened, and
+	// of an empty folder it is SHA256.
+	DetectHash Hash = iota
+	MD5             // cachelib 0.15 and older
+	SHA256          // cachelib 0.16 and newer
+)
 
 // Store is a [store.Store] and a [store.Sweeper] over the files. Its methods are safe for concurrent use. Make one with
 // [Open].
@@ -74,13 +90,17 @@ type Store struct {
 type engine = *flasksession.Store
 
 // Open opens the folder dir of a Flask application's session files, and creates it if it doesn't exist. Nil opts are the
-// defaults. Open fails under GODEBUG=fips140=only, which forbids cachelib's MD5. Close releases the folder.
+// defaults. Under GODEBUG=fips140=only, which forbids MD5, Open fails unless Options.Hash is SHA256. Close releases the folder.
 func Open(dir string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
-	if fips140.Enforced() {
-		return nil, errors.New("flaskfiles: cachelib names its files by MD5, which GODEBUG=fips140=only forbids; use another store")
+	if fips140.Enforced() && opts.Hash != SHA256 {
+		return nil, errors.New("flaskfiles: cachelib before 0.16 names its files by MD5, which GODEBUG=fips140=only forbids; " +
+			"set Options.Hash to flaskfiles.SHA256 for a newer one")
+	}
+	if opts.Hash > SHA256 {
+		return nil, fmt.Errorf("flaskfiles: Options.Hash %d is none of DetectHash, MD5 and SHA256", opts.Hash)
 	}
 	if dir == "" {
 		return nil, errors.New("flaskfiles: the folder has no name: pass a path")
@@ -108,6 +128,11 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if opts.Mode != 0 {
 		m.mode = opts.Mode
 	}
+	if m.hash = opts.Hash; m.hash == DetectHash {
+		if m.otherwise, err = m.likely(); err != nil {
+			return nil, errors.Join(err, root.Close())
+		}
+	}
 	return &Store{flasksession.New(m), m}, nil
 }
 
@@ -124,7 +149,7 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 )
 
-// Names of cachelib 0.15 (file.py). It takes a name with the suffix for a file that is being written, and passes over it.
+// Names of cachelib 0.15 to 0.17 (file.py). It takes a name with the suffix for a file that is being written, and passes over it.
 const (
 	cachelibSuffix = ".__wz_cache"
 	lockName       = "hipflask.lock-%d" + cachelibSuffix
@@ -134,11 +159,20 @@ const (
 
 // countFile is hashed("__wz_cache_count"). It is not computed, since MD5 panics under GODEBUG=fips140=only, and a program
 // that only imports this package has to start.
-const countFile = "2029240f6d1128be89ddc32729463129"
+func (h Hash) countFile() string {
+	if h == MD5 {
+		return "2029240f6d1128be89ddc32729463129"
+	}
+	return "79bc207ee04a581ab2348ca1f3494e64cd0ec36128735b8c6bc85ddd8fe1938c"
+}
 
 // hashed returns the name of the file in which cachelib stores a key.
-func hashed(key string) string {
-	sum := md5.Sum([]byte(key))
+func (h Hash) hashed(key string) string {
+	if h == MD5 {
+		sum := md5.Sum([]byte(key))
+		return hex.EncodeToString(sum[:])
+	}
+	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }
 

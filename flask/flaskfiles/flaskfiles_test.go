@@ -2,6 +2,7 @@ package flaskfiles_test
 
 import (
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -49,10 +50,17 @@ func inMemory(t *testing.T) string {
 }
 
 // cachelib does what cachelib/file.py does.
-type cachelib struct{ dir string }
+type cachelib struct {
+	dir  string
+	hash flaskfiles.Hash
+}
 
 func (c cachelib) path(key string) string {
-	return filepath.Join(c.dir, fmt.Sprintf("%x", md5.Sum([]byte("session:"+key))))
+	name := fmt.Sprintf("%x", sha256.Sum256([]byte("session:"+key)))
+	if c.hash == flaskfiles.MD5 {
+		name = fmt.Sprintf("%x", md5.Sum([]byte("session:"+key)))
+	}
+	return filepath.Join(c.dir, name)
 }
 
 func (c cachelib) set(key string, document []byte, life time.Duration) {
@@ -79,18 +87,79 @@ func (c cachelib) delete(key string) { os.Remove(c.path(key)) }
 
 func TestShared(t *testing.T) {
 	t.Parallel()
+	for version, hash := range map[string]flaskfiles.Hash{"cachelib 0.15": flaskfiles.MD5, "cachelib 0.16": flaskfiles.SHA256} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			c := cachelib{dir, hash}
+			c.begin()
+			layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
+				return layouttest.Backend{Store: open(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
+			})
+		})
+	}
+}
+
+// The names of cachelib's file for its count, made by cachelib 0.15.4 and 0.17.0.
+const (
+	oldCount = "2029240f6d1128be89ddc32729463129"
+	newCount = "79bc207ee04a581ab2348ca1f3494e64cd0ec36128735b8c6bc85ddd8fe1938c"
+)
+
+// begin makes the count, as a Flask process does that starts.
+func (c cachelib) begin() {
+	name := newCount
+	if c.hash == flaskfiles.MD5 {
+		name = oldCount
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, name), []byte("\x00\x00\x00\x00\x80\x05K\x00."), 0o600); err != nil {
+		panic(err)
+	}
+}
+
+// TestDetectHash: what names cachelib gives its files is seen as soon as it is there.
+func TestDetectHash(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	c := cachelib{dir}
-	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
-		return layouttest.Backend{Store: open(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
-	})
+	old, now := cachelib{dir, flaskfiles.MD5}, cachelib{dir, flaskfiles.SHA256}
+	s := open(t, dir, nil)
+	wants := func(when string, s *flaskfiles.Store, c cachelib) {
+		t.Helper()
+		if err := s.Create(t.Context(), record("key"+when)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := c.get("key" + when); !ok {
+			t.Errorf("%s: cachelib doesn't find the session", when)
+		}
+		c.set("other"+when, []byte("\x80\x04}."), time.Hour)
+		if _, err := s.Load(t.Context(), "other"+when); err != nil {
+			t.Errorf("%s: a session of cachelib: %v", when, err)
+		}
+	}
+	wants("empty", s, now)
+	old.begin()
+	wants("cachelib 0.15", s, old)
+	now.begin()
+	wants("upgraded", s, now)
+	wants("upgraded before", open(t, dir, nil), now)
+	wants("by option", open(t, dir, &flaskfiles.Options{Hash: flaskfiles.MD5}), old)
+
+	dir = t.TempDir() // threshold 0: no count
+	old.dir, now.dir = dir, dir
+	old.set("one", []byte("\x80\x04}."), time.Hour)
+	wants("old names", open(t, dir, nil), old)
+	now.set("two", []byte("\x80\x04}."), time.Hour)
+	wants("both names", open(t, dir, nil), now)
+	if _, err := flaskfiles.Open(dir, &flaskfiles.Options{Hash: 3}); err == nil {
+		t.Error("an unknown hash is no error")
+	}
 }
 
 func record(key string) store.Record {
 	return store.Record{Key: key, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("\x80\x04}.")}
 }
 
-// TestNames: the name of a file was made by cachelib 0.15.4, of SESSION_KEY_PREFIX and the ID.
+// TestNames: the names of "session:abc" were made by cachelib 0.15.4 and 0.17.0, of SESSION_KEY_PREFIX and the ID.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -98,9 +167,10 @@ func TestNames(t *testing.T) {
 		key  string
 		want string
 	}{
-		{flaskfiles.Options{}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
-		{flaskfiles.Options{KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
-		{flaskfiles.Options{NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
+		{flaskfiles.Options{Hash: flaskfiles.MD5}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
+		{flaskfiles.Options{}, "abc", "a29d803b477eb42083ebd25596356c45c98474d5c0dacb79829833ca2176e85b"},
+		{flaskfiles.Options{Hash: flaskfiles.MD5, KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
+		{flaskfiles.Options{Hash: flaskfiles.MD5, NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
 	} {
 		dir := t.TempDir()
 		s := open(t, dir, &test.opts)
@@ -195,7 +265,7 @@ func TestAllAndSweep(t *testing.T) {
 	if err := s.Replace(t.Context(), ended, 1); err != nil {
 		t.Fatal(err)
 	}
-	c := cachelib{dir}
+	c := cachelib{dir, flaskfiles.SHA256}
 	c.set("over", []byte("\x80\x04}."), -time.Minute)
 	old := filepath.Join(dir, "hipflask-X.__wz_cache")
 	for _, name := range []string{old, filepath.Join(dir, "tmpabc.__wz_cache"), filepath.Join(dir, "README")} {
@@ -233,7 +303,7 @@ func TestErrorsNameNoFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir, nil)
-	path := cachelib{dir}.path("abc")
+	path := cachelib{dir, flaskfiles.SHA256}.path("abc")
 	if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
