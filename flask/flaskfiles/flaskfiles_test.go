@@ -125,6 +125,7 @@ func TestDetectHash(t *testing.T) {
 	s := open(t, dir, nil)
 	wants := func(when string, s *flaskfiles.Store, c cachelib) {
 		t.Helper()
+		when = strings.ReplaceAll(when, " ", "-")
 		if err := s.Create(t.Context(), record("key"+when)); err != nil {
 			t.Fatal(err)
 		}
