@@ -52,7 +52,7 @@ func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (
 	if reason := k.records.Overdue(&r, d, v.At); reason != "" {
 		return reason, nil
 	}
-	v.State, v.Record, v.Document = protocol.Live, r, d
+	v.State, v.Record, v.Document, v.Token = protocol.Live, r, d, value
 	return "", nil
 }
 
@@ -97,10 +97,17 @@ func (k *cookieKeeper) Save(_ context.Context, c *protocol.Change) (protocol.Vie
 		return *c.Base, nil
 	case created(c):
 		c.Fate = protocol.Created
+	case !changed:
+		value, err := k.seal(&r, d, c.Base.Token)
+		if err != nil {
+			return *c.Base, nil // the request only reads: it does without a renewal that no browser would take
+		}
+		c.Fate, c.Token = protocol.Stored, value
+		return protocol.View{State: protocol.Live, Record: r, Document: d, At: now}, nil
 	default:
 		c.Fate = protocol.Stored
 	}
-	c.Token, err = k.seal(&r, d)
+	c.Token, err = k.seal(&r, d, "")
 	return protocol.View{State: protocol.Live, Record: r, Document: d, At: now}, err
 }
 
@@ -112,15 +119,25 @@ func (k *cookieKeeper) touchDue(c *protocol.Change, now time.Time) bool {
 	return now.Sub(c.Base.Record.LastSeenAt) >= k.m.touchInterval
 }
 
-// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts them.
-func (k *cookieKeeper) seal(r *store.Record, d document.Document) (string, error) {
+// refresher is implemented by a Codec that can say by a cookie's value alone that its session was used again.
+type refresher interface {
+	Refresh(value string) (string, error)
+}
+
+// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts them. If
+// r has not changed, old is the value that it was decoded from.
+func (k *cookieKeeper) seal(r *store.Record, d document.Document, old string) (value string, err error) {
 	m := k.m
 	if m.policy != nil {
 		now := time.Now().Truncate(time.Millisecond)
 		r.CreatedAt, r.LastSeenAt = now, now
 		r.ExpiresAt = m.deadline(r, false)
 	}
-	value, err := k.codec.Encode(*r)
+	if refresher, ok := k.codec.(refresher); ok && old != "" {
+		value, err = refresher.Refresh(old)
+	} else {
+		value, err = k.codec.Encode(*r)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -59,7 +59,7 @@ var secretless = map[string]string{
 	"session.FlashMessage": "the application's own value", "session.Member": "the application's own value",
 	"flask.Decimal": "the application's own value", "flask.Markup": "the application's own value", "flask.Naive": "the application's own value",
 	"flask.Set": "the application's own value", "flask.Tuple": "the application's own value", "flask.UUID": "the application's own value",
-	"flask.Derivation": "a constant", "flask.Tag": "a name and functions",
+	"flask.Derivation": "a constant", "flaskfiles.Hash": "a constant", "flask.Tag": "a name and functions",
 	"flaskfiles.Options": "a prefix and a mode", "flaskfiles.Store": "a path", "flasksql.Dialect": "SQL", "flasksql.Options": "names",
 	"flasksql.Store": "a database handle of the application", "flasksession.Store": "a Medium of the application",
 	"flasksession.Medium": "an interface of the application's", "flasksession.Lister": "an interface of the application's",

@@ -97,6 +97,12 @@ func (c *codec) Encode(r store.Record) (string, error) {
 	return c.signer.Sign(r.Data, time.Now()), nil
 }
 
+// Refresh signs the payload anew as it was received. Compressed again it could be longer, and no longer fit: Go's zlib is not
+// Python's.
+func (c *codec) Refresh(value string) (string, error) {
+	return c.signer.resign(value, time.Now())
+}
+
 func (c *codec) Decode(value string) (store.Record, error) { return c.decode(value, time.Now()) }
 
 func (c *codec) decode(value string, now time.Time) (store.Record, error) {
@@ -123,7 +129,7 @@ func (c *codec) user(document []byte) (user string) {
 		return ""
 	}
 	var room [16]member // on the stack, for a session of the usual size
-	p := parser{data: document, plain: true}
+	p := parser{data: document, plain: true, lone: true}
 	found, err := p.split(room[:0])
 	if err != nil {
 		return ""

@@ -67,6 +67,7 @@ type parser struct {
 	plain bool // tags have no meaning
 
 	standard bool // no NaN, no infinities
+	lone     bool // half a surrogate pair is text too: as bytes that are not UTF-8, see appendName
 }
 
 // whole reads one value and nothing after it.
@@ -90,12 +91,12 @@ func (m member) key(document []byte) []byte {
 	if bytes.IndexByte(name, '\\') < 0 {
 		return name[1 : len(name)-1]
 	}
-	p := parser{data: name}
+	p := parser{data: name, lone: true}
 	text, _ := p.text(true)
 	return []byte(text)
 }
 
-// split is check for an object that is no tag, and appends its members to found.
+// split appends the members of an object to found.
 func (p *parser) split(found []member) ([]member, error) {
 	if !utf8.Valid(p.data) {
 		return nil, errForm
@@ -468,7 +469,10 @@ func (p *parser) escaped(start int, build bool) (string, error) {
 			if !ok {
 				return "", errForm
 			}
-			if build {
+			switch {
+			case build && utf16.IsSurrogate(r):
+				b = append(b, 0xed, byte(r>>6)&0x3f|0x80, byte(r)&0x3f|0x80)
+			case build:
 				b = utf8.AppendRune(b, r)
 			}
 		case build:
@@ -499,12 +503,15 @@ func (p *parser) escape() (rune, bool) {
 		if !ok || !utf16.IsSurrogate(r) {
 			return r, ok
 		}
-		if !p.word(`\u`) {
-			return 0, false // a lone surrogate, which no Go string can hold
+		half, next := r, p.pos
+		if p.word(`\u`) {
+			low, ok := p.unit()
+			if r = utf16.DecodeRune(half, low); ok && r != utf8.RuneError {
+				return r, true
+			}
 		}
-		low, ok := p.unit()
-		r = utf16.DecodeRune(r, low)
-		return r, ok && r != utf8.RuneError
+		p.pos = next
+		return half, p.lone // else no Go string can hold it
 	}
 	return 0, false
 }

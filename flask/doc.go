@@ -22,5 +22,6 @@
 // Python's decoders take signatures with padding, with characters outside the alphabet, and in four spellings of the last
 // character; text after the compressed stream; dates in any form. Here the one spelling that Flask writes counts, and an
 // unreadable cookie, which Flask answers with 500 until it is gone, is an empty session and an event. Decompression is
-// bounded. A lone surrogate, which a Go string can't hold, makes a cookie unreadable.
+// bounded. A value that Go can't hold, such as half a surrogate pair or a date before the year 100, counts as absent, and is
+// kept as it is when other values change.
 package flask

@@ -260,6 +260,29 @@ func appendText(b []byte, s string) ([]byte, error) {
 	return append(b, '"'), nil
 }
 
+// appendName is appendText for a session's key, which may have come with half a surrogate pair: see parser.lone.
+func appendName(b []byte, s string) ([]byte, error) {
+	at := 0
+	for ; at+2 < len(s); at++ {
+		if s[at] == 0xed && s[at+1] >= 0xa0 {
+			break
+		}
+	}
+	if at+2 >= len(s) || utf8.ValidString(s) {
+		return appendText(b, s)
+	}
+	b, err := appendText(b, s[:at])
+	if err != nil {
+		return nil, err
+	}
+	b = appendUnit(b[:len(b)-1], uint16(s[at]&0xf)<<12|uint16(s[at+1]&0x3f)<<6|uint16(s[at+2]&0x3f))
+	rest, err := appendName(nil, s[at+3:])
+	if err != nil {
+		return nil, err
+	}
+	return append(b, rest[1:]...), nil
+}
+
 func appendUnit(b []byte, u uint16) []byte {
 	const digits = "0123456789abcdef"
 	return append(b, '\\', 'u', digits[u>>12], digits[u>>8&15], digits[u>>4&15], digits[u&15])

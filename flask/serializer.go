@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -168,36 +169,45 @@ func jsonForm(v any) any {
 	return v
 }
 
-// Split checks the whole document, tags included, as Flask does when it loads a session.
+// Split checks that the document is JSON. What a tag holds is judged when its value is read: an odd value, such as a date of
+// the year 50 or half a surrogate pair, costs its key alone, and its bytes are kept.
 func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
 	if len(document) == 0 {
 		return nil, nil
 	}
+	members, err := splitJSON(document)
+	if err != nil || len(members) == 0 || !isTag(s.tags, members[0].Name) {
+		return members, err
+	}
+	last := members[len(members)-1]
+	for _, m := range members {
+		if m.Name != last.Name {
+			return members, nil // an object with several keys is no tag
+		}
+	}
+	if last.Name != tagDict {
+		return nil, errForm // the whole is no dict
+	}
+	inner, err := splitJSON(last.Value)
+	if err != nil || len(inner) != 1 {
+		return nil, errForm
+	}
+	name, ok := strings.CutSuffix(inner[0].Name, "__")
+	if !ok {
+		return nil, errForm
+	}
+	inner[0].Name = name
+	return inner, nil
+}
+
+func splitJSON(document []byte) ([]session.Member, error) {
 	var room [16]member // on the stack, for a session of the usual size
-	p := parser{data: document, tags: s.tags}
+	p := parser{data: document, plain: true, lone: true}
 	found, err := p.split(room[:0])
 	if err != nil {
 		return nil, err
 	}
-	if len(found) > 0 && isTag(s.tags, string(found[0].key(document))) {
-		whole := parser{data: document, tags: s.tags} // it is a tag itself if it has no other name
-		if err := whole.check(); err != nil {
-			return nil, err
-		}
-	}
-	members := membersOf(document, found)
-	if len(members) != 1 || !isTag(s.tags, members[0].Name) {
-		return members, nil
-	}
-	if members[0].Name != tagDict {
-		return nil, errForm // the whole is no dict
-	}
-	inner, err := session.JSON.Split(members[0].Value)
-	if err != nil || len(inner) != 1 {
-		return nil, errForm
-	}
-	inner[0].Name = inner[0].Name[:len(inner[0].Name)-len("__")]
-	return inner, nil
+	return membersOf(document, found), nil
 }
 
 // membersOf makes session members of what was found in a document.
@@ -241,7 +251,7 @@ func joinPlain(members []session.Member) ([]byte, error) {
 			b = append(b, ',')
 		}
 		var err error
-		if b, err = appendText(b, m.Name); err != nil {
+		if b, err = appendName(b, m.Name); err != nil {
 			return nil, fmt.Errorf("flask: a session's key: %w", err)
 		}
 		b = append(b, ':')

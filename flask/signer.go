@@ -113,9 +113,30 @@ func (m *macer) of(message []byte) []byte {
 func (s *Signer) Sign(payload []byte, at time.Time) string {
 	m := s.macs[0].Get().(*macer)
 	defer s.macs[0].Put(m)
+	m.message = appendPacked(m.message[:0], payload)
+	return m.signed(at)
+}
+
+// resign returns a signed value with another time.
+func (s *Signer) resign(value string, at time.Time) (string, error) {
+	for range 2 { // the signature and the time; a compressed payload begins with a point
+		dot := strings.LastIndexByte(value, '.')
+		if dot < 0 {
+			return "", session.ReasonMalformed
+		}
+		value = value[:dot]
+	}
+	m := s.macs[0].Get().(*macer)
+	defer s.macs[0].Put(m)
+	m.message = append(m.message[:0], value...)
+	return m.signed(at), nil
+}
+
+// signed returns the packed payload in message with a time and the signature of both.
+func (m *macer) signed(at time.Time) string {
 	var stamp [8]byte
 	binary.BigEndian.PutUint64(stamp[:], uint64(max(at.Unix(), 0)))
-	text := append(appendPacked(m.message[:0], payload), '.')
+	text := append(m.message, '.')
 	text = append(b64.AppendEncode(text, bytes.TrimLeft(stamp[:], "\x00")), '.')
 	m.message = b64.AppendEncode(text, m.of(text[:len(text)-1]))
 	return string(m.message)

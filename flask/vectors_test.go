@@ -115,12 +115,15 @@ func (v *vector) written(t *testing.T, c *codec) (text string, ok bool) {
 	for _, m := range members {
 		var value any
 		if err := c.serializer.Unmarshal(m.Value, &value); err != nil {
-			t.Fatalf("%s: key %q: %v", v.Name, m.Name, err)
+			return "", false // for Flask the whole session is
 		}
 		values[m.Name] = value
 	}
 	again, err := c.serializer.Marshal(values)
 	if err != nil {
+		if v.Strict == "may_reject" { // half a surrogate pair in a key
+			return "", false
+		}
 		t.Fatalf("%s: %v", v.Name, err)
 	}
 	return string(again), true

@@ -60,6 +60,7 @@ type View struct {
 	Record   store.Record      // of state Live; of others what is known, for events
 	Document document.Document // of Record, or none after a Login over another principal
 	At       time.Time         // when Record was last known to be stored
+	Token    string            // what Record was decoded from, if the session is kept in the cookie
 }
 
 // Move says what a change does to the session's ID.
