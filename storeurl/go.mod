@@ -3,12 +3,12 @@ module github.com/hipflask/session/storeurl
 go 1.26.0
 
 require (
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/store/memcachedstore v0.0.0
-	github.com/hipflask/session/store/mysqlstore v0.0.0
-	github.com/hipflask/session/store/pgstore v0.0.0
-	github.com/hipflask/session/store/redisstore v0.0.0
-	github.com/hipflask/session/store/sqlitestore v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/store/memcachedstore v0.1.0
+	github.com/hipflask/session/store/mysqlstore v0.1.0
+	github.com/hipflask/session/store/pgstore v0.1.0
+	github.com/hipflask/session/store/redisstore v0.1.0
+	github.com/hipflask/session/store/sqlitestore v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 )
 

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/anishathalye/porcupine v1.3.1
-	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session v0.1.0
 )
 
 require (
@@ -29,11 +29,11 @@ require (
 
 require (
 	github.com/go-sql-driver/mysql v1.10.1
-	github.com/hipflask/session/store/memcachedstore v0.0.0
-	github.com/hipflask/session/store/mysqlstore v0.0.0
-	github.com/hipflask/session/store/pgstore v0.0.0
-	github.com/hipflask/session/store/redisstore v0.0.0
-	github.com/hipflask/session/store/sqlitestore v0.0.0
+	github.com/hipflask/session/store/memcachedstore v0.1.0
+	github.com/hipflask/session/store/mysqlstore v0.1.0
+	github.com/hipflask/session/store/pgstore v0.1.0
+	github.com/hipflask/session/store/redisstore v0.1.0
+	github.com/hipflask/session/store/sqlitestore v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 	golang.org/x/sys v0.49.0 // indirect
 	modernc.org/sqlite v1.61.1

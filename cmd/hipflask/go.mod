@@ -4,15 +4,15 @@ go 1.26.0
 
 require (
 	github.com/go-sql-driver/mysql v1.10.1
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/examples/login v0.0.0
-	github.com/hipflask/session/flask/flaskmemcached v0.0.0
-	github.com/hipflask/session/flask/flaskredis v0.0.0
-	github.com/hipflask/session/store/mysqlstore v0.0.0
-	github.com/hipflask/session/store/pgstore v0.0.0
-	github.com/hipflask/session/store/redisstore v0.0.0
-	github.com/hipflask/session/store/sqlitestore v0.0.0
-	github.com/hipflask/session/storeurl v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/examples/login v0.1.0
+	github.com/hipflask/session/flask/flaskmemcached v0.1.0
+	github.com/hipflask/session/flask/flaskredis v0.1.0
+	github.com/hipflask/session/store/mysqlstore v0.1.0
+	github.com/hipflask/session/store/pgstore v0.1.0
+	github.com/hipflask/session/store/redisstore v0.1.0
+	github.com/hipflask/session/store/sqlitestore v0.1.0
+	github.com/hipflask/session/storeurl v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/mattn/go-runewidth v0.0.31
 	github.com/redis/rueidis v1.0.79
@@ -30,8 +30,8 @@ require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/hipflask/session/dbsc v0.0.0 // indirect
-	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect
+	github.com/hipflask/session/dbsc v0.1.0 // indirect
+	github.com/hipflask/session/store/memcachedstore v0.1.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

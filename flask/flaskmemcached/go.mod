@@ -4,8 +4,8 @@ go 1.26.0
 
 require (
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/store/memcachedstore v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/store/memcachedstore v0.1.0
 )
 
 require (

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/go-sql-driver/mysql v1.10.1
-	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session v0.1.0
 )
 
 require (

@@ -3,7 +3,7 @@ module github.com/hipflask/session/store/redisstore
 go 1.26.0
 
 require (
-	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session v0.1.0
 	github.com/redis/rueidis v1.0.79
 )
 

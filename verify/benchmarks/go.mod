@@ -9,10 +9,10 @@ require (
 	github.com/gofiber/fiber/v3 v3.1.0
 	github.com/gorilla/securecookie v1.1.2
 	github.com/gorilla/sessions v1.4.0
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/dbsc v0.0.0
-	github.com/hipflask/session/store/redisstore v0.0.0
-	github.com/hipflask/session/storeurl v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/dbsc v0.1.0
+	github.com/hipflask/session/store/redisstore v0.1.0
+	github.com/hipflask/session/storeurl v0.1.0
 	github.com/redis/rueidis v1.0.79
 	github.com/valyala/fasthttp v1.69.0
 	golang.org/x/sys v0.49.0
@@ -40,10 +40,10 @@ require (
 	github.com/gofiber/utils/v2 v2.0.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/context v1.1.2 // indirect
-	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect
-	github.com/hipflask/session/store/mysqlstore v0.0.0 // indirect
-	github.com/hipflask/session/store/pgstore v0.0.0 // indirect
-	github.com/hipflask/session/store/sqlitestore v0.0.0 // indirect
+	github.com/hipflask/session/store/memcachedstore v0.1.0 // indirect
+	github.com/hipflask/session/store/mysqlstore v0.1.0 // indirect
+	github.com/hipflask/session/store/pgstore v0.1.0 // indirect
+	github.com/hipflask/session/store/sqlitestore v0.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0 // indirect

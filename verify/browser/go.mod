@@ -5,8 +5,8 @@ go 1.26.0
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/dbsc v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/dbsc v0.1.0
 )
 
 require (

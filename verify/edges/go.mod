@@ -8,7 +8,7 @@ require (
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/handlers v1.5.2
 	github.com/gorilla/websocket v1.5.3
-	github.com/hipflask/session v0.0.0
+	github.com/hipflask/session v0.1.0
 	github.com/klauspost/compress v1.17.6
 	github.com/labstack/echo/v5 v5.4.4
 )

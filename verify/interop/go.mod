@@ -3,12 +3,12 @@ module github.com/hipflask/session/verify/interop
 go 1.26.0
 
 require (
-	github.com/hipflask/session v0.0.0
-	github.com/hipflask/session/flask/flaskmemcached v0.0.0
-	github.com/hipflask/session/flask/flaskredis v0.0.0
-	github.com/hipflask/session/store/mysqlstore v0.0.0
-	github.com/hipflask/session/store/pgstore v0.0.0
-	github.com/hipflask/session/store/sqlitestore v0.0.0
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/flask/flaskmemcached v0.1.0
+	github.com/hipflask/session/flask/flaskredis v0.1.0
+	github.com/hipflask/session/store/mysqlstore v0.1.0
+	github.com/hipflask/session/store/pgstore v0.1.0
+	github.com/hipflask/session/store/sqlitestore v0.1.0
 )
 
 require (
@@ -17,8 +17,8 @@ require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/hipflask/session/store/memcachedstore v0.0.0 // indirect
-	github.com/hipflask/session/store/redisstore v0.0.0 // indirect
+	github.com/hipflask/session/store/memcachedstore v0.1.0 // indirect
+	github.com/hipflask/session/store/redisstore v0.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0 // indirect
