@@ -36,23 +36,25 @@ func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (
 	if len(value) > maxCookie {
 		return protocol.Reason(ReasonMalformed), nil
 	}
-	r, err := k.codec.Decode(value)
-	if err != nil {
+	var err error
+	if v.Record, err = k.codec.Decode(value); err != nil {
+		v.Record = store.Record{}
 		return refusal(err), nil
 	}
+	r := &v.Record
 	d, err := document.Split(k.records.Serializer, r.Data, r.Public)
 	switch {
 	case err != nil:
 		return protocol.Unreadable, nil
-	case k.m.policy == nil && protocol.Ahead(&r, v.At): // a framework has a rule of its own
+	case k.m.policy == nil && protocol.Ahead(r, v.At): // a framework has a rule of its own
 		return protocol.Reason(ReasonFuture), nil
 	case !v.At.Before(r.ExpiresAt):
-		return k.records.Expired(&r, k.records.Persistent(d)), nil
+		return k.records.Expired(r, k.records.Persistent(d)), nil
 	}
-	if reason := k.records.Overdue(&r, d, v.At); reason != "" {
+	if reason := k.records.Overdue(r, d, v.At); reason != "" {
 		return reason, nil
 	}
-	v.State, v.Record, v.Document, v.Token = protocol.Live, r, d, value
+	v.State, v.Document, v.Token = protocol.Live, d, value
 	return "", nil
 }
 

@@ -135,6 +135,10 @@ type Config struct {
 	// request's Session. Nil: events are only logged, see Logger.
 	OnEvent func(context.Context, Event)
 
+	// Trace has functions that are called around each load and save, with their figures, for telemetry. Nil: nothing is
+	// measured.
+	Trace *Trace
+
 	// Logger gets the events that are failures, each kind at most once a second, and warnings, once each, about a cookie that a
 	// browser drops: a Secure one over plain http, one without Secure over https, one of another Domain. New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
 	Logger *slog.Logger

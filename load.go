@@ -18,7 +18,13 @@ var (
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
 // record can't be decoded.
 func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Reason, error) {
-	reason, err := m.keeper.Load(ctx, token, v)
+	var reason protocol.Reason
+	var err error
+	if m.config.Trace == nil {
+		reason, err = m.keeper.Load(ctx, token, v)
+	} else {
+		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) { return m.keeper.Load(ctx, token, v) })
+	}
 	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
 		*v = protocol.View{At: v.At} // of a realm that this Manager had before
 		reason = protocol.Unknown
@@ -92,7 +98,7 @@ func (s *Session) Reload(ctx context.Context) error {
 		return nil
 	}
 	var now protocol.View
-	if err := s.m.keeper.Reload(ctx, &before, &now); err != nil {
+	if err := s.m.reload(ctx, &before, &now); err != nil {
 		return err
 	}
 	if now.State != protocol.Live || now.Record.Principal != before.Record.Principal {
@@ -103,6 +109,14 @@ func (s *Session) Reload(ctx context.Context) error {
 	}
 	now.Moved = now.Moved || before.Moved
 	return s.rebase(now, 0)
+}
+
+func (m *Manager) reload(ctx context.Context, v, now *protocol.View) error {
+	if m.config.Trace == nil {
+		return m.keeper.Reload(ctx, v, now)
+	}
+	_, err := m.traceLoad(ctx, now, func(ctx context.Context) (protocol.Reason, error) { return "", m.keeper.Reload(ctx, v, now) })
+	return err
 }
 
 // end turns the session into one that has ended. The caller holds mu.

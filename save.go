@@ -189,7 +189,7 @@ func (s *Session) persist(ctx context.Context) error {
 	if c == nil {
 		return err
 	}
-	v, err := s.m.keeper.Save(ctx, c)
+	v, err := s.m.keep(ctx, c)
 	if ended && errors.Is(err, ErrUnavailable) {
 		err = protocol.Uncertain("save after Logout", err) // the old session is gone already
 	}
@@ -207,7 +207,7 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	case sealed && s.m.keeper.NeedsCookie(&protocol.Change{Base: e, Move: protocol.Logout, Sealed: true}):
 		return false, s.tooLate(&e.Record)
 	}
-	forget, err := s.m.keeper.End(ctx, e)
+	forget, err := s.m.end(ctx, e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -409,7 +409,7 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	seq, handle := c.Values.Seq, s.view.Record.Handle
 	s.mu.Unlock()
 
-	v, err := s.m.keeper.Save(ctx, c)
+	v, err := s.m.keep(ctx, c)
 	s.mu.Lock()
 	s.report(c)
 	switch {

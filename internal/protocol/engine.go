@@ -73,6 +73,18 @@ func (k *Engine) Reload(ctx context.Context, v, now *View) error {
 	return err
 }
 
+// Ping loads a key that no session has.
+func (k *Engine) Ping(ctx context.Context) error {
+	_, key := k.NewToken()
+	bounded := &timeout{}
+	bounded.forLoad(ctx, time.Now().Add(k.StoreTimeout))
+	defer bounded.cancel()
+	if _, err := k.store.Load(bounded, key); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Unavailable("ping", err)
+	}
+	return nil
+}
+
 // find loads the session under key, by way of the tombstones that Renew left.
 func (k *Engine) find(parent context.Context, key string, v *View) (Reason, error) {
 	*v = View{At: time.Now()}
@@ -80,6 +92,7 @@ func (k *Engine) find(parent context.Context, key string, v *View) (Reason, erro
 	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
 	defer ctx.cancel()
 	for range maxHops + 1 {
+		v.Loads++
 		r, err := k.store.Load(ctx, key)
 		if err != nil {
 			return k.notFound(v, err) // the record is the tombstone that led here

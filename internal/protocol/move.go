@@ -104,7 +104,9 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 			return retired, nil
 		case errors.Is(err, store.ErrNotFound):
 			return absent, nil
-		case !errors.Is(err, store.ErrConflict):
+		case errors.Is(err, store.ErrConflict):
+			s.c.Figures.conflict()
+		default:
 			s.unsure = true // rule: Reload
 		}
 		r, err := s.whereabouts(ctx, key)

@@ -56,6 +56,7 @@ const (
 type View struct {
 	State    State
 	Moved    bool              // found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	Loads    uint8             // calls of the store that the load took
 	Ahead    bool              // Record came with times in the future, and has been corrected: see Records.correct
 	Record   store.Record      // of state Live; of others what is known, for events
 	Document document.Document // of Record, or none after a Login over another principal
@@ -107,7 +108,22 @@ type Change struct {
 	Token string // what the client has to get; "": nothing
 	Notes []Note
 
+	Figures *Figures // nil: nobody wants to know
+
 	timeout timeout
+}
+
+// Figures are what a save took.
+type Figures struct {
+	Attempts, Conflicts int
+	Waited              time.Duration
+	Bytes               int // for the caller
+}
+
+func (f *Figures) conflict() {
+	if f != nil {
+		f.Conflicts++
+	}
 }
 
 // creates reports whether c makes a session where none is.

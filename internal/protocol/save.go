@@ -47,7 +47,11 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.At, who: c.Base.Record.Principal,
 		move: c.Move, now: now, moved: c.Base.Moved, ahead: c.Base.Ahead,
 	}
-	if err := s.run(bounded); err != nil {
+	err := s.run(bounded)
+	if c.Figures != nil {
+		c.Figures.Attempts = min(s.attempts, maxAttempts) // the one beyond was not made
+	}
+	if err != nil {
 		return View{}, err
 	}
 	return s.result(), nil
@@ -62,7 +66,7 @@ func (s *saving) run(ctx context.Context) error {
 		return nil
 	}
 	s.turn = s.base.Key
-	w, sent, err := s.k.turns.enter(ctx, s.turn, s.c.shareable())
+	w, sent, err := s.enter(ctx)
 	switch {
 	case sent:
 		return Uncertain("save", err)
@@ -87,6 +91,19 @@ func (s *saving) run(ctx context.Context) error {
 		}
 	}
 	return s.change(ctx)
+}
+
+// enter waits for the turn.
+func (s *saving) enter(ctx context.Context) (w *waiter, sent bool, err error) {
+	f := s.c.Figures
+	if f == nil {
+		return s.k.turns.enter(ctx, s.turn, s.c.shareable())
+	}
+	began := time.Now()
+	if w, sent, err = s.k.turns.enter(ctx, s.turn, s.c.shareable()); w != nil {
+		f.Waited = time.Since(began)
+	}
+	return w, sent, err
 }
 
 const longestPause = 20 * time.Millisecond
@@ -197,6 +214,7 @@ func (s *saving) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.attempts = 1
 	if err := s.put(ctx, &r); err != nil {
 		return err
 	}
@@ -264,7 +282,9 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 			return true, nil
 		case errors.Is(err, store.ErrNotFound):
 			return false, s.gone()
-		case !errors.Is(err, store.ErrConflict):
+		case errors.Is(err, store.ErrConflict):
+			s.c.Figures.conflict()
+		default:
 			s.unsure = true
 		}
 		s.took = time.Since(at)
@@ -356,6 +376,7 @@ func (s *saving) leaveAttributes() {
 
 // touch moves the time of the last activity, if that is due. A conflict means that somebody else just wrote: fine.
 func (s *saving) touch(ctx context.Context) {
+	s.attempts++
 	t := s.now.Truncate(time.Millisecond)
 	expires := s.k.Records.Expiry(s.base.CreatedAt, t, s.k.Records.Persistent(s.document))
 	err := s.k.store.Touch(ctx, s.base.Key, s.base.Version, t, expires)

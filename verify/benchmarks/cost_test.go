@@ -24,6 +24,8 @@ func TestCostAllocations(t *testing.T) {
 		{"untouched", "Hipflask, memory", 2},
 		{"read", "Hipflask, memory", 10},
 		{"change", "Hipflask, memory", 14},
+		{"read", "Hipflask, memory, traced", 10},
+		{"change", "Hipflask, memory, traced", 16},
 		{"read", "Hipflask, files", 15},
 		{"change", "Hipflask, files", 22},
 		{"read", "Hipflask, Flask's cookie", 10},

@@ -23,6 +23,16 @@ var (
 	hipflaskMemory = Library{"Hipflask, memory", hipflaskModule, Memory, func(string) (App, error) {
 		return openHipflask(session.Config{Store: memstore.New(nil)}, nil)
 	}}
+	// With Config.Trace, which costs nothing where it is nil: the row above.
+	hipflaskTraced = Library{"Hipflask, memory, traced", hipflaskModule, Memory, func(string) (App, error) {
+		var loaded, saved atomic.Int64
+		return openHipflask(session.Config{Store: memstore.New(nil), Trace: &session.Trace{
+			LoadStart: func(ctx context.Context) context.Context { return ctx },
+			LoadDone:  func(_ context.Context, f session.LoadFigures) { loaded.Add(int64(f.Bytes)) },
+			SaveStart: func(ctx context.Context, _ session.SaveKind) context.Context { return ctx },
+			SaveDone:  func(_ context.Context, f session.SaveFigures) { saved.Add(int64(f.Bytes)) },
+		}}, nil)
+	}}
 	hipflaskFiles = Library{"Hipflask, files", hipflaskModule, Files, func(dir string) (App, error) {
 		files, err := filestore.Open(filepath.Join(dir, "hipflask"), nil)
 		if err != nil {

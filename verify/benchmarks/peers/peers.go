@@ -112,7 +112,7 @@ var errOutage = errors.New("the store can't be reached")
 // All returns every library in every configuration that needs no server.
 func All() []Library {
 	return []Library{
-		hipflaskMemory, hipflaskFiles, hipflaskEncrypted, hipflaskFlask,
+		hipflaskMemory, hipflaskTraced, hipflaskFiles, hipflaskEncrypted, hipflaskFlask,
 		scsMemory,
 		gorillaSigned, gorillaEncrypted, gorillaFiles,
 		ginSigned, ginMemory,
