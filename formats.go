@@ -111,10 +111,8 @@ type CookieCodec func(keys []string, cookieName string) (Codec, error)
 
 // Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic, whatever
 // the text. A Codec that is a [Policy] too follows the rules of another framework. One that has a method
-//
-//	Refresh(value string) (string, error)
-//
-// is called by that in place of Encode when a session is renewed but unchanged, with the value that was decoded.
+// Refresh(value string) (string, error) is called by that in place of Encode when a session is renewed but unchanged, with
+// the value that was decoded.
 type Codec interface {
 	// Serializer returns the Serializer of the session's values.
 	Serializer() Serializer
