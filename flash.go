@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/hipflask/session/internal/document"
 )
 
 // flashesKey is Flask's name for the list of flash messages (flask/helpers.py, flash).
@@ -35,24 +37,27 @@ func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 // given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all kept.
 // They are a value under the key "_flashes".
 func (s *Session) Flash(message string, category ...string) {
-	f := FlashMessage{"message", strings.Clone(message)} // the save may run the function again, when the caller's memory has changed
+	f := document.Flash{Category: "message", Message: strings.Clone(message)} // the save may run the function again, when the caller's memory has changed
 	if len(category) > 0 {
 		f.Category = strings.Clone(category[0])
 	}
-	Key[[]FlashMessage](flashesKey).Update(s, func(list []FlashMessage) []FlashMessage { return append(list, f) })
+	updateValue(s, flashesKey, s.m.serializer, nil, func(list []document.Flash) []document.Flash { return append(list, f) })
 }
 
 // Flashes returns the messages, oldest first, and removes them; nil if there are none. Call it before the first byte of the
 // response: a template that calls it further down costs a second save. A message that an overlapping request adds stays
-// for the next call.
+// for the next call. What Flask flashes and is no text, such as a form's errors, is shown as Python's str of it.
 func (s *Session) Flashes() []FlashMessage {
-	key := Key[[]FlashMessage](flashesKey)
-	list, _ := key.Get(s)
+	list, _ := getValue[[]document.Flash](s, flashesKey, s.m.serializer)
 	if len(list) == 0 {
 		return nil
 	}
+	messages := make([]FlashMessage, len(list))
+	for i, f := range list {
+		messages[i] = FlashMessage{f.Category, f.Message}
+	}
 	rest := func(data []byte, present bool) ([]byte, bool, error) {
-		var now []FlashMessage
+		var now []document.Flash
 		if present && s.m.serializer.Unmarshal(data, &now) != nil || len(now) <= len(list) {
 			return nil, false, nil
 		}
@@ -60,5 +65,5 @@ func (s *Session) Flashes() []FlashMessage {
 		return rest, true, err
 	}
 	s.update(flashesKey, nil, rest, rest)
-	return list
+	return messages
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/document"
 	"github.com/hipflask/session/store"
 )
 
@@ -204,6 +205,13 @@ func fill(s *session.Session, p *policy, from session.Serializer, members []sess
 			continue
 		}
 		if i+1 < len(members) && members[i+1].Name == m.Name {
+			continue
+		}
+		var flashes []document.Flash
+		if m.Name == "_flashes" && from.Unmarshal(m.Value, &flashes) == nil {
+			for _, f := range flashes {
+				s.Flash(f.Message, f.Category)
+			}
 			continue
 		}
 		var v any

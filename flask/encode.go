@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/document"
 )
 
 // maxWriteDepth is below the depth at which Python's encoder gives up, about 330.
@@ -82,6 +83,8 @@ func (e *encoder) value(b []byte, v any) ([]byte, error) {
 		return e.tagged(b, tagTuple, []any(v))
 	case session.FlashMessage: // flask/helpers.py, flash
 		return e.tagged(b, tagTuple, []any{v.Category, v.Message})
+	case document.Flash:
+		return e.value(b, flashed(v))
 	case Set:
 		return nil, errSet
 	case []any:

@@ -36,7 +36,7 @@ func (pickleSerializer) Unmarshal(data []byte, pointer any) error {
 	if err != nil {
 		return err
 	}
-	if v, err = public(v); err != nil {
+	if v, err = published(v, pointer); err != nil {
 		return err
 	}
 	return assign(v, pointer)

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/document"
 )
 
 // TaggedJSON is Flask's serializer of session cookies, also used by some applications in server-side stores. An untyped
@@ -112,6 +113,8 @@ func assign(v, pointer any) error {
 		*p, ok = v.(Markup)
 	case *UUID:
 		*p, ok = v.(UUID)
+	case *[]document.Flash:
+		*p, ok = flashesOf(v)
 	case **big.Int:
 		if *p, ok = v.(*big.Int); !ok {
 			i, is := v.(int64)
@@ -132,6 +135,46 @@ func assign(v, pointer any) error {
 		return errType
 	}
 	return nil
+}
+
+// flashed returns the value of a flash message (flask/helpers.py, flash).
+func flashed(f document.Flash) any {
+	if f.Kept != nil {
+		return f.Kept
+	}
+	return Tuple{f.Category, f.Message}
+}
+
+// flashesOf returns the flash messages in the value of their key: pairs of category and message, of any types, which keep
+// them when they are written back.
+func flashesOf(v any) (messages []document.Flash, ok bool) {
+	list, ok := items(v)
+	for _, item := range list {
+		f := document.Flash{Category: "message", Message: pythonText(item), Kept: item}
+		if pair, _ := items(item); len(pair) == 2 {
+			f.Category, f.Message = pythonText(pair[0]), pythonText(pair[1])
+		}
+		messages = append(messages, f)
+	}
+	return messages, ok
+}
+
+func items(v any) (list []any, ok bool) {
+	switch v := v.(type) {
+	case []any:
+		return v, true
+	case Tuple:
+		return v, true
+	}
+	return nil, false
+}
+
+// published is public, but for flash messages, which are shown as text, of whatever type.
+func published(v, pointer any) (any, error) {
+	if _, ok := pointer.(*[]document.Flash); ok {
+		return v, nil
+	}
+	return public(v)
 }
 
 // jsonForm takes the tags away.

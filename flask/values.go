@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/document"
 )
 
 // Decimal is a Python decimal.Decimal, as text. Only Pickle keeps the type; the others write a str.
@@ -101,6 +102,8 @@ func canonical(v any, depth int) (any, error) {
 		return v, err
 	case session.FlashMessage: // flask/helpers.py, flash
 		return canonical(Tuple{v.Category, v.Message}, depth)
+	case document.Flash:
+		return canonical(flashed(v), depth)
 	case []any:
 		return canonicalList[[]any](v, depth)
 	case Tuple:
