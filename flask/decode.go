@@ -469,11 +469,8 @@ func (p *parser) escaped(start int, build bool) (string, error) {
 			if !ok {
 				return "", errForm
 			}
-			switch {
-			case build && utf16.IsSurrogate(r):
-				b = append(b, 0xed, byte(r>>6)&0x3f|0x80, byte(r)&0x3f|0x80)
-			case build:
-				b = utf8.AppendRune(b, r)
+			if build {
+				b = appendLone(b, r)
 			}
 		case build:
 			b = append(b, c)

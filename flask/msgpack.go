@@ -12,8 +12,10 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Msgpack is Flask-Session's serializer, msgpack as msgspec writes it. It reads the other form, JSON, and the pickles of
-// Flask-Session before 0.7 as well, and writes them anew as msgpack, as Flask-Session does.
+// Msgpack is Flask-Session's serializer, msgpack as msgspec writes it. It reads the other form, JSON, as well, and writes it
+// anew as msgpack, as Flask-Session does. It reads the pickles of Flask-Session before 0.7, too, and writes them as pickles
+// again: an application that still has such a version could not read anything else. New sessions are msgpack, so for such an
+// application use [Pickle].
 //
 // An untyped Get gives nil, bool, string, int64 (*big.Int above it), float64, []byte, []any, map[string]any (map[any]any
 // if a key is no text) and time.Time in UTC, to the microsecond. Python's tuples and sets are lists here, UUIDs, Decimals
@@ -35,6 +37,9 @@ func (msgpackSerializer) Marshal(value any) ([]byte, error) {
 }
 
 func (msgpackSerializer) Unmarshal(data []byte, pointer any) error {
+	if isPickled(data) {
+		return Pickle.Unmarshal(data[1:], pointer)
+	}
 	r := msgpackReader{data: data}
 	v, err := r.whole()
 	if err != nil {
@@ -53,7 +58,7 @@ func (msgpackSerializer) Split(document []byte) ([]session.Member, error) {
 	case formJSON:
 		return convert(jsonDocument, document, appendMsgpack)
 	case formPickle:
-		return convert(readPickle, document, appendMsgpack)
+		return convert(readPickle, document, appendPickled)
 	}
 	r := msgpackReader{data: document}
 	n, err := r.mapHeader()
@@ -79,7 +84,16 @@ func (msgpackSerializer) Split(document []byte) ([]session.Member, error) {
 	return members, nil
 }
 
+// Rejoin is Join for a session that was stored as a pickle, or in another format.
+func (s msgpackSerializer) Rejoin(members []session.Member, before []byte) ([]byte, error) {
+	return rejoin(s, members, before)
+}
+
 func (msgpackSerializer) Join(members []session.Member) ([]byte, error) {
+	members, err := withoutPickles(members, appendMsgpack)
+	if err != nil {
+		return nil, err
+	}
 	b := appendLength(nil, len(members), 0x80, 15, 0, 0xde, 0xdf)
 	for _, m := range members {
 		if err := checkText(m.Name); err != nil {
@@ -108,8 +122,8 @@ func formOf(document []byte) form {
 		return formNone
 	case document[0] == '{':
 		return formJSON
-	case document[0] == 0x80 && len(document) > 1:
-		return formPickle
+	case document[0] == opProto && len(document) > 1, document[0] == opMark, document[0] == opEmptyDict:
+		return formPickle // of protocols 0 and 1 one begins with its dict
 	}
 	return formMsgpack
 }
@@ -121,7 +135,19 @@ func convert(read func([]byte) (any, error), document []byte, write func([]byte,
 		return nil, err
 	}
 	object, ok := v.(map[string]any)
-	if !ok {
+	if items, is := v.(pairs); is { // a key may have half a surrogate pair
+		object = make(map[string]any, len(items))
+		for _, p := range items {
+			switch key := p.key.(type) {
+			case string:
+				object[key] = p.value
+			case loneText:
+				object[string(key)] = p.value
+			default:
+				return nil, errNoDict
+			}
+		}
+	} else if !ok {
 		return nil, errNoDict
 	}
 	members := make([]session.Member, 0, len(object))

@@ -12,9 +12,10 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Pickle is what cachelib keeps in its files: a session as a Python pickle, of protocols 2 to 5. Nothing is executed: it
-// reads the values that a session is made of, and datetime, date, timedelta, timezone, UUID, Decimal and Markup by their
-// names; any other name is an error, and its session counts as unreadable. What it writes is protocol 4.
+// Pickle is what cachelib keeps in its files, and Flask-Session before 0.7 in its stores: a session as a Python pickle, of any
+// protocol. Nothing is executed: it reads the values that a session is made of, and datetime, date, timedelta, timezone,
+// UUID, Decimal and Markup by their names. An object of any other class, such as an OrderedDict or an enum's member, is kept
+// as the steps that make it, and its key counts as absent for Get. What it writes is protocol 4.
 //
 // Untyped Get gives Msgpack's types, and Tuple, Set, Markup, UUID, Decimal, *big.Int of any size, Naive, and time.Time
 // with its offset: here they keep their meaning. It bounds the size and the depth of what it reads, and how much a pickle
@@ -52,17 +53,26 @@ func (pickleSerializer) Split(document []byte) ([]session.Member, error) {
 func (pickleSerializer) Join(members []session.Member) ([]byte, error) {
 	b := []byte{opProto, 4, opEmptyDict, opMark}
 	for _, m := range members {
-		if err := checkText(m.Name); err != nil {
-			return nil, err
+		if !isLoneText(m.Name) {
+			return nil, errText
 		}
 		b = append(appendPickleText(b, m.Name), m.Value...)
 	}
 	return append(b, opSetItems, opStop), nil
 }
 
-// The opcodes that are read (Lib/pickletools.py). Those of protocols 0 and 1, and all that leads to other objects, are
-// errors.
+// The opcodes that are read (Lib/pickletools.py). Those of Python 2's str and old classes, of persistent IDs and of
+// extensions are errors.
 const (
+	opInt           = 'I'
+	opLong          = 'L'
+	opFloat         = 'F'
+	opUnicode       = 'V'
+	opDict          = 'd'
+	opList          = 'l'
+	opPut           = 'p'
+	opGet           = 'g'
+	opNewObjEx      = 0x92
 	opMark          = '('
 	opStop          = '.'
 	opNone          = 'N'
@@ -161,13 +171,7 @@ func appendPickle(b []byte, v any) ([]byte, error) {
 		if offset <= -86400 || offset >= 86400 {
 			v, offset = v.UTC(), 0
 		}
-		b = append(appendDatetime(b, v), "cdatetime\ntimezone\n"...)
-		d := timedelta{0, int64(offset), 0}
-		if offset < 0 {
-			d[0], d[1] = -1, d[1]+86400 // as Python has it
-		}
-		b = appendTimedelta(b, d)
-		return append(b, opTuple1, opReduce, opTuple2, opReduce), nil
+		return append(appendZone(appendDatetime(b, v), offset), opTuple2, opReduce), nil
 	case []any:
 		return appendPickleItems(append(b, opEmptyList), v, opAppends)
 	case Tuple:
@@ -187,6 +191,14 @@ func appendPickle(b []byte, v any) ([]byte, error) {
 		return appendPickleDict(b, items)
 	case pairs:
 		return appendPickleDict(b, v)
+	case loneText:
+		return appendPickleText(b, string(v)), nil
+	case class:
+		return v.appendTo(b), nil
+	case zone:
+		return appendZone(b, int(v)), nil
+	case *object:
+		return v.appendTo(b)
 	}
 	return nil, fmt.Errorf("flask: a value of type %T can't be held by a Flask session", v)
 }
@@ -247,6 +259,14 @@ func appendDatetime(b []byte, t time.Time) []byte {
 	y, us := t.Year(), t.Nanosecond()/1000
 	return appendPickleBytes(append(b, "cdatetime\ndatetime\n"...), []byte{byte(y >> 8), byte(y), byte(t.Month()), byte(t.Day()),
 		byte(t.Hour()), byte(t.Minute()), byte(t.Second()), byte(us >> 16), byte(us >> 8), byte(us)})
+}
+
+func appendZone(b []byte, offset int) []byte {
+	d := timedelta{0, int64(offset), 0}
+	if offset < 0 {
+		d[0], d[1] = -1, d[1]+86400 // as Python has it
+	}
+	return append(appendTimedelta(append(b, "cdatetime\ntimezone\n"...), d), opTuple1, opReduce)
 }
 
 // timedelta is days, seconds and microseconds, as datetime.timedelta pickles itself.

@@ -8,24 +8,28 @@ import (
 	"time"
 )
 
-// classes are the only names that a pickle may use.
+// classes are those that have a Go type.
 var classes = []class{
-	"datetime.datetime", "datetime.date", "datetime.timedelta", "datetime.timezone", "uuid.UUID", "decimal.Decimal", "markupsafe.Markup",
-	"builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset", "builtins.bytearray", "__builtin__.bytearray",
-	"_codecs.encode", "__builtin__.bytes", // how protocol 2 writes bytes
+	"datetime\ndatetime", "datetime\ndate", "datetime\ntimedelta", "datetime\ntimezone", "uuid\nUUID", "decimal\nDecimal",
+	"markupsafe\nMarkup", "builtins\nset", "builtins\nfrozenset", "builtins\nbytearray", "builtins\nbytes", "_codecs\nencode",
 }
 
-// reduce makes what a class makes of its arguments.
+func isObject(v any) bool {
+	_, ok := v.(*object)
+	return ok
+}
+
+// reduce makes what a class makes of its arguments, if it is one of those that have a Go type.
 func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 	var first any
 	if len(args) > 0 {
 		first = args[0]
 	}
-	if newObj && c != "uuid.UUID" && c != "markupsafe.Markup" {
+	if newObj && c != "uuid\nUUID" && c != "markupsafe\nMarkup" {
 		return nil, false // Python writes the others as calls, and makes something else of this
 	}
 	switch c {
-	case "datetime.datetime":
+	case "datetime\ndatetime":
 		b, _ := first.([]byte)
 		if len(args) == 1 {
 			return datetime(b, nil)
@@ -33,12 +37,12 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 		if z, is := args.last().(zone); is && len(args) == 2 {
 			return datetime(b, &z)
 		}
-	case "datetime.date":
+	case "datetime\ndate":
 		if b, is := first.([]byte); is && len(b) == 4 && len(args) == 1 {
 			_, ok = datetime(append(slices.Clone(b), make([]byte, 6)...), nil)
 			return date(b), ok && b[2] < 0x80 // a date has no fold
 		}
-	case "datetime.timedelta":
+	case "datetime\ntimedelta":
 		var d timedelta
 		for i := range args {
 			if d[i], ok = args[i].(int64); !ok || len(args) != 3 || d[i] != int64(int32(d[i])) {
@@ -46,35 +50,42 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 			}
 		}
 		return d, len(args) == 3 && d[0] >= -999_999_999 && d[0] <= 999_999_999 && d[1] >= 0 && d[1] < 86400 && d[2] >= 0 && d[2] < 1_000_000
-	case "datetime.timezone":
+	case "datetime\ntimezone":
 		d, is := first.(timedelta)
 		offset := d[0]*86400 + d[1]
 		return zone(offset), is && len(args) <= 2 && d[2] == 0 && offset > -86400 && offset < 86400
-	case "uuid.UUID":
+	case "uuid\nUUID":
 		if newObj && len(args) == 0 {
 			return &uuid{}, true
 		}
 		return &uuid{first}, len(args) == 1 && !newObj
-	case "decimal.Decimal":
+	case "decimal\nDecimal":
 		text, is := first.(string)
 		return Decimal(text), is && len(args) == 1 && decimalText.MatchString(text)
-	case "markupsafe.Markup":
+	case "markupsafe\nMarkup":
 		text, is := first.(string)
 		return Markup(text), is && len(args) == 1
-	case "_codecs.encode":
+	case "_codecs\nencode":
 		text, is := first.(string)
 		if is && len(args) == 2 && (args[1] == "latin1" || args[1] == "latin-1") {
 			return latin1(text)
 		}
-	case "__builtin__.bytes":
+	case "builtins\nbytes":
 		return []byte{}, len(args) == 0
-	case "builtins.bytearray", "__builtin__.bytearray":
+	case "copyreg\n_reconstructor": // how protocols 0 and 1 write objects of classes without __reduce__
+		if len(args) == 3 && first == class("uuid\nUUID") && args[2] == nil {
+			return &uuid{}, true
+		}
+		if text, is := args.last().(string); len(args) == 3 && first == class("markupsafe\nMarkup") && is {
+			return Markup(text), true
+		}
+	case "builtins\nbytearray":
 		b, is := first.([]byte)
 		return bytearray(b), len(args) == 0 || is && len(args) == 1
-	case "builtins.set", "__builtin__.set":
+	case "builtins\nset":
 		list, ok := listOf(args)
 		return &box{items: list, kind: opEmptySet}, ok
-	case "builtins.frozenset", "__builtin__.frozenset":
+	case "builtins\nfrozenset":
 		list, ok := listOf(args)
 		return frozenset(list), ok
 	}
@@ -95,7 +106,12 @@ func sizeOf(args Tuple) int {
 	return 0
 }
 
-func (t Tuple) last() any { return t[len(t)-1] }
+func (t Tuple) last() any {
+	if len(t) == 0 {
+		return nil
+	}
+	return t[len(t)-1]
+}
 
 // listOf returns the items of the one list that a set is made of.
 func listOf(args Tuple) ([]any, bool) {
@@ -155,8 +171,8 @@ func (b *budget) resolve(v any, depth int) (any, bool) {
 	switch v := v.(type) {
 	case *uuid:
 		return v.resolve()
-	case class, zone:
-		return nil, false
+	case *object:
+		return b.resolveObject(v, depth)
 	case Tuple:
 		list, ok := b.resolveList(v, depth)
 		return Tuple(list), ok
@@ -190,6 +206,10 @@ func (b *budget) resolve(v any, depth int) (any, bool) {
 func weight(v any) int {
 	switch v := v.(type) {
 	case string:
+		return len(v) / 16
+	case loneText:
+		return len(v) / 16
+	case class:
 		return len(v) / 16
 	case Markup:
 		return len(v) / 16

@@ -1,11 +1,16 @@
 package flask
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -17,7 +22,8 @@ type unpickler struct {
 	stack []any
 	marks []int
 	memo  map[uint32]any
-	frame int // where the frame ends that the machine is in, 0: in none. No opcode reaches over that.
+	old   bool // of protocol 0 to 2, which have Python 2's names
+	frame int  // where the frame ends that the machine is in, 0: in none. No opcode reaches over that.
 
 	budget budget
 }
@@ -43,14 +49,14 @@ type (
 		items []any // of a dict: key, value, key, value ...
 		kind  byte  // the opcode that makes an empty one
 	}
-	class string
-	zone  int64 // seconds
+	class string // module and name, with a newline between
+	zone  int64  // seconds
 	uuid  struct{ value any }
 )
 
 // readPickle returns the value of a whole pickle.
 func readPickle(document []byte) (any, error) {
-	if len(document) < 3 || document[0] != opProto || document[1] < 2 || document[1] > 5 {
+	if formOf(document) != formPickle {
 		return nil, errPickle
 	}
 	return run(document, true)
@@ -64,7 +70,7 @@ func run(data []byte, whole bool) (any, error) {
 	if len(data) > maxPickle {
 		return nil, errPickle
 	}
-	u := unpickler{data: data, budget: freeSteps + budget(stepsPerByte*len(data))}
+	u := unpickler{data: data, old: whole && (data[0] != opProto || data[1] < 3), budget: freeSteps + budget(stepsPerByte*len(data))}
 	stopped := false
 	for u.pos < len(u.data) && !stopped {
 		op := u.data[u.pos]
@@ -221,6 +227,15 @@ func (u *unpickler) step(op byte) bool {
 		items := slices.Clone(u.stack[n:])
 		u.stack = u.stack[:n]
 		return u.push(Tuple(items))
+	case opDict, opList:
+		items, ok := u.popMark()
+		kind := byte(opEmptyList)
+		if op == opDict {
+			kind, ok = opEmptyDict, ok && len(items)%2 == 0
+		}
+		return ok && u.push(&box{items, kind})
+	case opInt, opLong, opFloat, opUnicode:
+		return u.line(op)
 	case opTuple:
 		items, ok := u.popMark()
 		return ok && u.push(Tuple(items))
@@ -233,7 +248,13 @@ func (u *unpickler) step(op byte) bool {
 
 func (u *unpickler) text(size int) bool {
 	b, ok := u.counted(size)
-	return ok && utf8.Valid(b) && u.push(string(b)) // Python would also take lone surrogates
+	switch {
+	case ok && utf8.Valid(b):
+		return u.push(string(b))
+	case ok && isLoneText(string(b)):
+		return u.push(loneText(b))
+	}
+	return false
 }
 
 func (u *unpickler) long(size int) bool {
@@ -274,7 +295,8 @@ func (u *unpickler) fill(op byte) bool {
 	}
 	target, ok := u.stack[len(u.stack)-1].(*box)
 	if !ok {
-		return false
+		o, ok := u.stack[len(u.stack)-1].(*object)
+		return ok && o.then(op, items)
 	}
 	switch target.kind {
 	case opEmptyDict:
@@ -299,13 +321,20 @@ func (u *unpickler) memory(op byte) bool {
 		n, ok = u.number(1)
 	case opLongBinPut, opLongBinGet:
 		n, ok = u.number(4)
+	case opPut, opGet:
+		var text string
+		if text, ok = u.untilNewline(); ok {
+			var err error
+			n, err = strconv.ParseUint(text, 10, 32)
+			ok = err == nil
+		}
 	default:
 		return false
 	}
 	if !ok {
 		return false
 	}
-	if op == opBinGet || op == opLongBinGet {
+	if op == opBinGet || op == opLongBinGet || op == opGet {
 		v, ok := u.memo[uint32(n)]
 		return ok && u.push(v)
 	}
@@ -322,10 +351,8 @@ func (u *unpickler) memory(op byte) bool {
 func (u *unpickler) object(op byte) bool {
 	switch op {
 	case opGlobal:
-		rest := string(u.data[u.pos:min(len(u.data), u.pos+128)])
-		module, rest, ok1 := strings.Cut(rest, "\n")
-		name, _, ok2 := strings.Cut(rest, "\n")
-		u.pos += len(module) + len(name) + 2
+		module, ok1 := u.untilNewline()
+		name, ok2 := u.untilNewline()
 		return ok1 && ok2 && u.class(module, name)
 	case opStackGlobal:
 		name, _ := u.pop()
@@ -336,18 +363,38 @@ func (u *unpickler) object(op byte) bool {
 	case opReduce, opNewObj:
 		args, _ := u.pop()
 		callee, _ := u.pop()
-		list, ok1 := args.(Tuple)
-		name, ok2 := callee.(class)
-		if !ok1 || !ok2 {
+		list, ok := args.(Tuple)
+		if !ok || !u.budget.spend(sizeOf(list)) {
 			return false
 		}
-		if !u.budget.spend(sizeOf(list)) {
-			return false
+		switch callee := callee.(type) {
+		case class:
+			if v, ok := reduce(callee, list, op == opNewObj); ok {
+				return u.push(v)
+			}
+			if slices.Contains(classes, callee) && !slices.ContainsFunc(list, isObject) {
+				return false // Python fails, or makes something else of it
+			}
+			return u.push(&object{make: op, from: []any{callee, list}})
+		case *object:
+			return u.push(&object{make: op, from: []any{callee, list}})
 		}
-		v, ok := reduce(name, list, op == opNewObj)
-		return ok && u.push(v)
+		return false
+	case opNewObjEx:
+		named, _ := u.pop()
+		args, _ := u.pop()
+		callee, ok := u.pop()
+		_, ok1 := callee.(class)
+		_, ok2 := args.(Tuple)
+		_, ok3 := named.(*box)
+		return ok && ok1 && ok2 && ok3 && u.push(&object{make: op, from: []any{callee, args, named}})
 	case opBuild: // the state of a UUID, after NEWOBJ without arguments
-		state, _ := u.pop()
+		state, ok := u.pop()
+		if ok && len(u.stack) > u.bottom() {
+			if o, is := u.stack[len(u.stack)-1].(*object); is {
+				return o.then(op, []any{state})
+			}
+		}
 		fields, ok := state.(*box)
 		if !ok || len(u.stack) <= u.bottom() {
 			return false
@@ -367,6 +414,95 @@ func (u *unpickler) object(op byte) bool {
 }
 
 func (u *unpickler) class(module, name string) bool {
-	c := class(module + "." + name)
-	return slices.Contains(classes, c) && u.push(c)
+	if u.old { // Lib/_compat_pickle.py
+		switch module {
+		case "__builtin__":
+			module = "builtins"
+			switch name {
+			case "unicode":
+				name = "str"
+			case "long":
+				name = "int"
+			case "xrange":
+				name = "range"
+			}
+		case "copy_reg":
+			module = "copyreg"
+		case "UserDict", "UserList", "UserString":
+			module = "collections"
+		}
+	}
+	if module == "" || name == "" || strings.Contains(module+name, "\n") || !utf8.ValidString(module+name) {
+		return false
+	}
+	return u.push(class(module + "\n" + name))
+}
+
+// untilNewline reads a line, of a pickle that has lines.
+func (u *unpickler) untilNewline() (string, bool) {
+	n := bytes.IndexByte(u.data[u.pos:], '\n')
+	if n < 0 {
+		return "", false
+	}
+	u.pos += n + 1
+	return string(u.data[u.pos-n-1 : u.pos-1]), true
+}
+
+// line runs the opcodes of protocol 0 that have a line of text.
+func (u *unpickler) line(op byte) bool {
+	text, ok := u.untilNewline()
+	if !ok {
+		return false
+	}
+	switch op {
+	case opFloat:
+		f, err := strconv.ParseFloat(text, 64)
+		return (err == nil || errors.Is(err, strconv.ErrRange)) && !strings.ContainsAny(text, "xX_") && u.push(f)
+	case opUnicode:
+		return u.escaped(text)
+	case opInt:
+		if text == "00" || text == "01" {
+			return u.push(text == "01")
+		}
+	case opLong:
+		text = strings.TrimSuffix(text, "L")
+	}
+	if len(text) > maxDigits || strings.HasPrefix(text, "+") || strings.Contains(text, "_") {
+		return false
+	}
+	n, ok := new(big.Int).SetString(text, 10)
+	return ok && u.budget.spend(len(text)*len(text)/64) && u.push(natural(n))
+}
+
+// escaped reads text in Python's raw-unicode-escape: Latin-1, with every backslash before a u or U.
+func (u *unpickler) escaped(text string) bool {
+	var b []byte
+	lone := false
+	for i := 0; i < len(text); i++ {
+		r := rune(text[i])
+		if r == '\\' {
+			digits := 4
+			if i+1 < len(text) && text[i+1] == 'U' {
+				digits = 8
+			} else if i+1 >= len(text) || text[i+1] != 'u' {
+				return false // Python escapes each backslash
+			}
+			if i+2+digits > len(text) {
+				return false
+			}
+			n, err := strconv.ParseUint(text[i+2:i+2+digits], 16, 32)
+			if err != nil || n > unicode.MaxRune {
+				return false
+			}
+			r, i = rune(n), i+1+digits
+		}
+		if utf16.IsSurrogate(r) {
+			lone = true
+		}
+		b = appendLone(b, r)
+	}
+	if lone {
+		return isLoneText(string(b)) && u.push(loneText(b))
+	}
+	return u.push(string(b))
 }

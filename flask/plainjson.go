@@ -15,7 +15,7 @@ import (
 )
 
 // JSON is Flask-Session's serializer with SESSION_SERIALIZATION_FORMAT = "json", JSON as msgspec writes it. It reads the
-// other form, msgpack, and the pickles of Flask-Session before 0.7 as well, and writes them anew as JSON.
+// other form, msgpack, as well, and writes it anew as JSON; and pickles, which stay pickles, as for [Msgpack].
 //
 // JSON has few types: bytes are base64 text, times are ISO text, tuples and sets are lists, when Python reads them back
 // too. A Key of the type reads them all the same. NaN and infinities, for which msgspec writes null, are an error when
@@ -33,6 +33,9 @@ func (plainJSON) Marshal(value any) ([]byte, error) {
 }
 
 func (plainJSON) Unmarshal(data []byte, pointer any) error {
+	if isPickled(data) {
+		return Pickle.Unmarshal(data[1:], pointer)
+	}
 	v, err := jsonDocument(data)
 	if err != nil {
 		return err
@@ -50,7 +53,7 @@ func (plainJSON) Split(document []byte) ([]session.Member, error) {
 	case formMsgpack:
 		return convert(func(b []byte) (any, error) { r := msgpackReader{data: b}; return r.whole() }, document, appendPlainJSON)
 	case formPickle:
-		return convert(readPickle, document, appendPlainJSON)
+		return convert(readPickle, document, appendPickled)
 	}
 	p := parser{data: document, plain: true, standard: true}
 	if err := p.check(); err != nil {
@@ -59,7 +62,16 @@ func (plainJSON) Split(document []byte) ([]session.Member, error) {
 	return session.JSON.Split(document)
 }
 
+// Rejoin is Join for a session that was stored as a pickle, or in another format.
+func (s plainJSON) Rejoin(members []session.Member, before []byte) ([]byte, error) {
+	return rejoin(s, members, before)
+}
+
 func (plainJSON) Join(members []session.Member) ([]byte, error) {
+	members, err := withoutPickles(members, appendPlainJSON)
+	if err != nil {
+		return nil, err
+	}
 	b := []byte{'{'}
 	for i, m := range members {
 		if err := checkText(m.Name); err != nil {

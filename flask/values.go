@@ -70,7 +70,7 @@ func canonical(v any, depth int) (any, error) {
 		return nil, errDepth
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, float64, []byte, UUID, date, timedelta, ext, bytearray:
+	case nil, bool, int64, float64, []byte, UUID, date, timedelta, ext, bytearray, loneText, class, zone, *object:
 		return v, nil
 	case string:
 		return v, checkText(v)
@@ -276,7 +276,7 @@ var errOpaque = errors.New("flask: the value has a Python type that Go has none 
 func public(v any) (any, error) {
 	var err error
 	switch v := v.(type) {
-	case frozenset, bytearray, date, timedelta, ext:
+	case frozenset, bytearray, date, timedelta, ext, loneText, class, zone, *object:
 		return nil, errOpaque
 	case []any:
 		return v, publicList(v)

@@ -90,15 +90,28 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 	return sorted(members), nil
 }
 
-// Join is the reverse of [Split]. With mark, Public says that the session is persistent, for those who read no Data.
-func Join(s Serializer, d Document, mark bool) (data, public []byte, err error) {
+// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members, in
+// the format of the one that they had before.
+type rejoiner interface {
+	Rejoin(members []Member, before []byte) ([]byte, error)
+}
+
+func join(s Serializer, members []Member, before []byte) ([]byte, error) {
+	if r, ok := s.(rejoiner); ok && len(before) > 0 {
+		return r.Rejoin(members, before)
+	}
+	return s.Join(members)
+}
+
+// Join is the reverse of [Split]. before is the document that d was made of, or nil. With mark, Public says that the session is persistent, for those who read no Data.
+func Join(s Serializer, d Document, before []byte, mark bool) (data, public []byte, err error) {
 	first, _ := d.search(publicPrefix)
 	last := first
 	for last < len(d) && strings.HasPrefix(d[last].Name, publicPrefix) {
 		last++
 	}
 	if first == last && !mark {
-		data, err = s.Join(d)
+		data, err = join(s, d, before)
 		return data, nil, err
 	}
 	shown := slices.Clone(d[first:last])
@@ -111,7 +124,7 @@ func Join(s Serializer, d Document, mark bool) (data, public []byte, err error) 
 	if public, err = (JSON{}).Join(shown); err != nil {
 		return nil, nil, err
 	}
-	data, err = s.Join(slices.Concat(d[:first], d[last:]))
+	data, err = join(s, slices.Concat(d[:first], d[last:]), before)
 	return data, public, err
 }
 

@@ -318,7 +318,7 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 
 // encode puts d into r.
 func (f *Records) encode(c *Change, r *store.Record, d document.Document) (err error) {
-	if r.Data, r.Public, err = document.Join(f.Serializer, d, f.Listed && f.Persistent(d)); err != nil {
+	if r.Data, r.Public, err = document.Join(f.Serializer, d, r.Data, f.Listed && f.Persistent(d)); err != nil {
 		return fmt.Errorf("session: the session can't be encoded: %w", err)
 	}
 	return f.check(c, r, d)
