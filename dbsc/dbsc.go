@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -141,9 +142,10 @@ func setDefault[T comparable](setting *T, value T) {
 	}
 }
 
-func isPath(path string) bool {
-	return len(path) <= 256 && strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/") && !strings.Contains(path, "//") &&
-		!strings.Contains(path, "/.") && strings.IndexFunc(path, func(c rune) bool { return c != '/' && c != '.' && c != '~' && !isWord(c) }) < 0
+func isPath(p string) bool {
+	clean := path.Clean(p)
+	return len(p) <= 256 && strings.HasPrefix(p, "/") && (p == "/" || clean != "/" && p == clean+"/") &&
+		strings.IndexFunc(p, func(c rune) bool { return c != '/' && c != '.' && c != '~' && !isWord(c) }) < 0
 }
 
 func isHostCookie(name string) bool {

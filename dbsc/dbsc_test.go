@@ -467,10 +467,9 @@ func TestRefreshCosts(t *testing.T) {
 // Bound cookies and challenges outlive a change of the secret key, if the old one is a fallback.
 func TestKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newSite(t)
 		var old, fresh session.Config
 		key := session.NewSecretKey()
-		x = newSite(t, func(c *settings) { c.session.SecretKey, old = key, c.session })
+		x := newSite(t, func(c *settings) { c.session.SecretKey, old = key, c.session })
 		b := newBrowser(t, x)
 		b.bind()
 		challenge := b.challenge()
@@ -481,10 +480,12 @@ func TestKeyRotation(t *testing.T) {
 		without := newSite(t, func(c *settings) { c.session.Store, c.session.SecretKey = old.Store, fresh.SecretKey })
 		b.site = rotated
 		b.wants("with the old key as a fallback", "ann")
-		wantsStatus(t, "a challenge signed with the fallback", b.answer(b.proof(challenge, false)), http.StatusOK, true)
-		// The session's own cookie is refused as well without the fallback; another key's bound cookie alone:
 		b.site = without
 		b.wants("without the old key", "")
+		b.site = rotated
+		wantsStatus(t, "a challenge signed with the fallback", b.answer(b.proof(challenge, false)), http.StatusOK, true)
+		b.wants("with a new bound cookie", "ann")
+		equal(t, "events", append(x.took(), rotated.took()...), []string{"offered  ann", "bound  ann", "refreshed  ann"})
 	})
 }
 
@@ -650,7 +651,7 @@ func TestEndpoints(t *testing.T) {
 func TestOptions(t *testing.T) {
 	x := newSite(t)
 	for name, o := range map[string]dbsc.Options{
-		"Path": {Path: "/dbsc"}, "Path ": {Path: `/"x/`}, "Path  ": {Path: "/../"}, "CookieName": {CookieName: "bound"}, "CookieName ": {CookieName: "__Host-a;b"},
+		"Path": {Path: "/dbsc"}, "Path ": {Path: `/"x/`}, "Path  ": {Path: "/../"}, "Path   ": {Path: "//"}, "Path    ": {Path: "/a/./"}, "CookieName": {CookieName: "bound"}, "CookieName ": {CookieName: "__Host-a;b"},
 		"SameSite": {SameSite: 9}, "Life": {Life: time.Millisecond}, "Life ": {Life: 25 * time.Hour}, "Life  ": {Life: -1}, "Skew": {Skew: -1},
 		"Skew ": {Skew: 6 * time.Minute}, "Window": {Window: -1}, "Window ": {Window: time.Hour}, "Policy": {Policy: 7},
 		"Initiators": {Initiators: []string{"https://a"}}, "Initiators ": {Initiators: []string{"*"}},
@@ -664,7 +665,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("got %v, want all problems", err)
 	}
 	for name, o := range map[string]dbsc.Options{
-		"zero": {}, "all": {Path: "/a/b-c/", CookieName: "__Host-x", SameSite: http.SameSiteStrictMode, Life: time.Second, Window: time.Second,
+		"zero": {}, "root": {Path: "/"}, "well known": {Path: "/.well-known/dbsc/"}, "all": {Path: "/a/b-c/", CookieName: "__Host-x", SameSite: http.SameSiteStrictMode, Life: time.Second, Window: time.Second,
 			Policy: dbsc.Require, Initiators: []string{"app.example.com", "*.example.com"}},
 	} {
 		if _, err := dbsc.New(x.sessions, o); err != nil {

@@ -121,6 +121,20 @@ func (w *watch) Sending(s *session.Session, h http.Header) {
 	}
 }
 
+// Check returns why the request's session is not known to be used by the device that it is bound to; "" if it is. It is for
+// handlers that ask for more than a login, such as one that is about to call [session.Session.Elevate]. The request has to be
+// inside [session.Manager.Handler]. Check is safe without the [Server.Middleware], and costs one more MAC.
+//
+// While the store is unavailable Check returns [ReasonAnonymous], and the Handler replaces the response: see [session.From].
+func (d *Server) Check(r *http.Request) Reason {
+	s := d.sessions.From(r)
+	i := s.Info()
+	if i.Principal == "" {
+		return ReasonAnonymous
+	}
+	return d.judge(r, s, i)
+}
+
 // judge returns why a session of somebody is not known to be used by its device; "" if it is.
 func (d *Server) judge(r *http.Request, s *session.Session, i session.Info) Reason {
 	id, at, _ := bindingOf(s)
@@ -187,10 +201,7 @@ func (d *Server) Require(next http.Handler) http.Handler {
 			d.sessions.Error(w, r, err)
 			return
 		}
-		i, reason := s.Info(), ReasonAnonymous
-		if i.Principal != "" {
-			reason = d.judge(r, s, i)
-		}
+		reason := d.Check(r)
 		if reason == "" {
 			next.ServeHTTP(w, r)
 			return
