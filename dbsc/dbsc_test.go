@@ -207,26 +207,80 @@ func TestThiefRegistersFirst(t *testing.T) {
 // Of two registrations that overlap one wins, and the other one is told so.
 func TestRegistrationsOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newSite(t)
+		var shared session.Config
+		x := newSite(t, func(c *settings) { shared = c.session })
+		server := newSite(t, func(c *settings) { c.session = shared }) // in one process they would take turns
 		b := newBrowser(t, x)
 		challenge := b.login()
 		two := b.thief()
-		statuses := make(chan int)
-		for _, c := range []*browser{b, two} {
-			go func() { statuses <- c.register(challenge).StatusCode }()
+		two.site = server
+		x.took()
+		x.store.replace = func() { // the first one has read the session
+			wantsStatus(t, "the second registration", two.register(challenge), http.StatusOK, true)
 		}
-		if a, b := <-statuses, <-statuses; a+b != http.StatusOK+http.StatusForbidden {
-			t.Errorf("got statuses %d and %d, want one 200 and one 403", a, b)
+		wantsStatus(t, "the first registration, which is stored later", b.register(challenge), http.StatusForbidden, false)
+		equal(t, "events", append(server.took(), x.took()...), []string{"bound  ann", "refused taken ann"})
+		wantsStatus(t, "the refresh", two.refresh(), http.StatusOK, true)
+		b.id = two.id
+		wantsStatus(t, "the other key's refresh", b.refresh(), http.StatusUnauthorized, false)
+	})
+}
+
+// No response but that to a Login offers a registration, so that a thief who makes the session get a new ID has no challenge.
+func TestRenewOffersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t)
+		b := newBrowser(t, x)
+		b.login()
+		if offer := b.send("POST", "/renew").Header.Get("Secure-Session-Registration"); offer != "" {
+			t.Errorf("after Renew: got registration %q, want none", offer)
 		}
-		winners := 0
-		for _, c := range []*browser{b, two} {
-			if c.id != "" && c.refresh().StatusCode == http.StatusOK {
-				winners++
+	})
+}
+
+// A binding counts in the session alone that it was made for.
+func TestBindingOfAnotherSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t)
+		ann, other := newBrowser(t, x), newBrowser(t, x)
+		ann.bind()
+		other.login()
+		const binding = session.Attribute[string]("github.com/hipflask/session/dbsc")
+		var copied string
+		sessiontestRead(t, x, ann, func(s *session.Session) { copied, _ = binding.Get(s) })
+		sessiontestRead(t, x, other, func(s *session.Session) {
+			binding.Set(s, copied)
+			if err := s.Save(t.Context()); err != nil {
+				t.Fatal(err)
 			}
+		})
+		time.Sleep(skew + time.Millisecond)
+		other.cookies[boundCookie], other.id, other.key = ann.cookies[boundCookie], ann.id, ann.key
+		ann.wants("its own", "ann")
+		other.wants("with the binding of another session", "")
+		wantsEnd(t, "its refresh", other.refresh())
+	})
+}
+
+// With the path "/" the endpoints are two paths beside those of the application.
+func TestPathRoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t)
+		device, err := dbsc.New(x.sessions, dbsc.Options{Path: "/"})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if winners != 1 {
-			t.Errorf("got %d browsers that can refresh, want one", winners)
-		}
+		b := newBrowser(t, x)
+		b.bind()
+		time.Sleep(life + skew + time.Millisecond)
+		mux := http.NewServeMux()
+		mux.Handle("POST /refresh", device)
+		mux.HandleFunc("GET /me", whoami)
+		b.site = x.sessions.Handler(device.Middleware(mux))
+		b.wants("a page", "")
+		wantsStatus(t, "a refresh", b.send("POST", "/refresh", "Sec-Secure-Session-Id", b.id,
+			"Secure-Session-Response", b.proof(at(x, "refresh", b.id, 0), false)), http.StatusOK, true)
+		b.wants("a page after it", "ann")
 	})
 }
 
@@ -270,8 +324,10 @@ func TestOthersProof(t *testing.T) {
 		wantsStatus(t, "another key, also one that the proof brings", ann.answer(bob.proof(ann.challenge(), true)), http.StatusUnauthorized, false)
 		equal(t, "events", x.took(), []string{"refused challenge ann", "refused challenge ann", "refused proof ann"})
 		bobs := bob.cookies[boundCookie]
+		anns := ann.cookies[boundCookie]
+		twin := anns[:len(anns)-1] + string(anns[len(anns)-1]+1) // the same bytes: the last character has two bits too many
 		for what, value := range map[string]string{
-			"another session's": bobs, "empty": "", "cut": ann.cookies[boundCookie][:20], "a challenge": ann.challenge(), "long": strings.Repeat("x", 1000),
+			"another session's": bobs, "another text for the same": twin, "empty": "", "cut": ann.cookies[boundCookie][:20], "a challenge": ann.challenge(), "long": strings.Repeat("x", 1000),
 		} {
 			mallory := ann.thief()
 			mallory.cookies[boundCookie] = value
@@ -280,7 +336,12 @@ func TestOthersProof(t *testing.T) {
 				t.Errorf("%s bound cookie: got events %q", what, got)
 			}
 		}
+		ann.cookies[boundCookie+"2"] = bobs
+		ann.wants("beside a cookie whose name begins as ours does", "ann")
 		mallory := ann.thief()
+		mallory.id, _, _ = strings.Cut(ann.id, ".")
+		mallory.id += ".X"
+		wantsEnd(t, "a refresh with an identifier of one's own", mallory.answer(ann.proof(mallory.challenge(), false)))
 		mallory.id = bob.id
 		wantsEnd(t, "a refresh with another session's cookies", mallory.answer(bob.proof(challenge, false)))
 	})

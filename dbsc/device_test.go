@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -51,8 +52,9 @@ type site struct {
 // spyStore counts operations.
 type spyStore struct {
 	store.Store
-	mu  sync.Mutex
-	ops []string
+	mu      sync.Mutex
+	ops     []string
+	replace func() // called before the next Replace
 }
 
 func (s *spyStore) Unwrap() store.Store { return s.Store }
@@ -83,6 +85,13 @@ func (s *spyStore) Create(ctx context.Context, r store.Record) error {
 
 func (s *spyStore) Replace(ctx context.Context, r store.Record, version uint64) error {
 	s.note("replace")
+	s.mu.Lock()
+	before := s.replace
+	s.replace = nil
+	s.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	return s.Store.Replace(ctx, r, version)
 }
 
@@ -200,8 +209,8 @@ func (b *browser) send(method, path string, header ...string) *http.Response {
 	for pair := range slices.Chunk(header, 2) {
 		r.Header.Add(pair[0], pair[1])
 	}
-	for name, value := range b.cookies {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(b.cookies))) { // so that longer names come first
+		r.AddCookie(&http.Cookie{Name: name, Value: b.cookies[name]})
 	}
 	w := httptest.NewRecorder()
 	b.site.ServeHTTP(w, r)
