@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/hipflask/session/internal/servertest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,6 +32,28 @@ func TestOutcome(t *testing.T) {
 	for p, want := range map[float64]time.Duration{0.5: time.Millisecond, 0.98: time.Millisecond, 0.99: time.Second} {
 		if got := o.percentile(p); got < want || got > want*11/10 {
 			t.Errorf("percentile %v: got %v, want %v", p, got, want)
+		}
+	}
+}
+
+// Contention is no outage: no client gets a 503, whether all are in one process or in several.
+func TestContention(t *testing.T) {
+	t.Parallel()
+	b := &bench{dir: t.TempDir()}
+	for name, url := range map[string]string{"files": "file:" + filepath.Join(b.dir, "hot"), "Redis": urlOf(servertest.Redis(t))} {
+		for _, processes := range []int{1, 3} {
+			o, err := b.contestants(url, processes, 48, 300*time.Millisecond)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if o.failed() > 0 {
+				t.Errorf("%s, %d processes: %d changes were done, and %d requests were answered with 503", name, processes, o.done(), o.failed())
+			}
+			for i, n := range o.Clients {
+				if n == 0 {
+					t.Errorf("%s, %d processes: client %d made no change", name, processes, i)
+				}
+			}
 		}
 	}
 }
