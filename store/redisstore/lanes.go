@@ -63,7 +63,7 @@ func (l *lanes) run(ctx context.Context, s *Store, w *waiting) (answer, error) {
 	case <-ctx.Done():
 	}
 	select {
-	case o := <-w.done:
+	case o := <-w.done: // at the last moment
 		return o.answer, o.err
 	default:
 		return answer{}, ctx.Err()
@@ -103,15 +103,6 @@ func (l *lanes) ask(client rueidis.Client) {
 	if err == nil {
 		l.owners = owners
 	}
-}
-
-// background runs f in a goroutine that Close waits for.
-func (s *Store) background(f func()) {
-	s.waiting.RLock()
-	go func() {
-		defer s.waiting.RUnlock()
-		f()
-	}()
 }
 
 // serve sends what is in the queue until it is empty.

@@ -176,7 +176,10 @@ func (s *Store) ask(
 		if single {
 			all = append([]rueidis.Completed{client.B().Arbitrary("GETEX").Keys(s.prefix + "master").Build()}, all...)
 		}
-		results = client.DoMulti(ctx, all...)
+		results, err = apart(ctx, s, func() []rueidis.RedisResult { return client.DoMulti(ctx, all...) })
+		if err != nil {
+			return rueidis.NewErrorResult(err)
+		}
 		for _, res := range results {
 			if res.NonRedisError() != nil {
 				return res
@@ -184,6 +187,9 @@ func (s *Store) ask(
 		}
 		return broken
 	})
+	if err != nil {
+		return nil, err
+	}
 	if single {
 		if err := results[0].Error(); err != nil && !absent(err) && codeOf(err) != "MISCONF" {
 			return nil, err

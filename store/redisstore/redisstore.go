@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/rueidis"
 
@@ -80,7 +81,8 @@ type Store struct {
 
 	lanes   lanes        // what waits for replicas
 	doubts  *doubts      // nil without replicas to wait for
-	waiting sync.RWMutex // read-locked by each goroutine that waits for replicas; Close locks it
+	silent  atomic.Bool  // the last call got no answer
+	running sync.RWMutex // read-locked by each goroutine of the Store's; Close locks it
 }
 
 var (
@@ -119,15 +121,24 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 }
 
 // Close closes the connections of a Store that Open made, and does nothing to others. It waits for what calls that were
-// given up have left behind (see Options.Replicas). Calls in flight may fail. The error is always nil, also when the Store
+// given up have left behind. Calls in flight may fail. The error is always nil, also when the Store
 // was closed before.
 func (s *Store) Close() error {
 	if s.owned {
 		s.client.Close()
 	}
-	s.waiting.Lock()
-	defer s.waiting.Unlock()
+	s.running.Lock()
+	defer s.running.Unlock()
 	return nil
+}
+
+// background runs f in a goroutine that Close waits for.
+func (s *Store) background(f func()) {
+	s.running.RLock()
+	go func() {
+		defer s.running.RUnlock()
+		f()
+	}()
 }
 
 // recordKey and indexKey are the names of a record and of a principal's index on the server.

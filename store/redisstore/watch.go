@@ -40,11 +40,44 @@ var watches = sync.Pool{New: func() any {
 	return w
 }}
 
-// do sends a command.
+// do sends a command. While the server does not answer, rueidis makes new connections, and a call that needs one waits for
+// that whatever its context says. So from the first call without an answer to the next one with, calls run apart.
 func (s *Store) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	if !s.silent.Load() {
+		return s.send(ctx, command)
+	}
+	res, err := apart(ctx, s, func() rueidis.RedisResult { return s.send(ctx, command) })
+	if err != nil {
+		return rueidis.NewErrorResult(err)
+	}
+	return res
+}
+
+func (s *Store) send(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
 	w := watches.Get().(*watch)
 	defer w.stop()
-	return s.client.Do(w.start(ctx), command)
+	res := s.client.Do(w.start(ctx), command)
+	if silent := res.NonRedisError() != nil; silent != s.silent.Load() {
+		s.silent.Store(silent)
+	}
+	return res
+}
+
+// apart runs f in a goroutine of its own, and returns without it when the context ends.
+func apart[T any](ctx context.Context, s *Store, f func() T) (result T, err error) {
+	done := make(chan T, 1)
+	s.background(func() { done <- f() })
+	select {
+	case result = <-done:
+		return result, nil
+	case <-ctx.Done():
+	}
+	select {
+	case result = <-done:
+		return result, nil
+	default:
+		return result, ctx.Err()
+	}
 }
 
 func (w *watch) start(ctx context.Context) context.Context {

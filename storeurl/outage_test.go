@@ -1,0 +1,107 @@
+package storeurl_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hipflask/session"
+	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/storeurl"
+)
+
+// A network that drops all packets, without a reset, costs a request StoreTimeout and little more, also while the client
+// library makes new connections; and the store works again when the network does.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	for name, server := range map[string]*servertest.Server{
+		"redis": servertest.Redis(t), "postgres": servertest.Postgres(t), "mariadb": servertest.MariaDB(t), "memcached": servertest.Memcached(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := server.URL
+			if name == "memcached" {
+				url = "memcached://" + server.Addr
+			}
+			blackHole(t, server, url)
+		})
+	}
+}
+
+func blackHole(t *testing.T, server *servertest.Server, url string) {
+	const (
+		clients = 100
+		timeout = 2 * time.Second
+		little  = 1500 * time.Millisecond
+		length  = 9 * time.Second // longer than any client takes a silent connection for alive
+	)
+	proxy := servertest.NewProxy(t, server.Addr)
+	s, err := storeurl.Open(t.Context(), strings.Replace(url, server.Addr, proxy.Addr, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	m := sessiontest.New(t, func(c *session.Config) { c.Store, c.StoreTimeout = s, timeout })
+	h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		visits.Update(session.From(r), func(n int) int { return n + 1 })
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	var (
+		mu   sync.Mutex
+		took []time.Duration
+		all  sync.WaitGroup
+		warm sync.WaitGroup // until each client has had some responses
+		last [clients]*http.Request
+	)
+	for i := range clients {
+		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+		last[i] = r
+		warm.Add(1)
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				if n == 20 {
+					warm.Done()
+				}
+				began := time.Now()
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code == http.StatusServiceUnavailable {
+					mu.Lock()
+					took = append(took, time.Since(began))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	warm.Wait()
+	proxy.Hold()
+	all.Wait()
+	slices.Sort(took)
+	if len(took) == 0 {
+		t.Fatal("no request failed")
+	}
+	longest := took[len(took)-1]
+	t.Logf("%d requests, p50 %v, p99 %v, longest %v", len(took), took[len(took)/2], took[len(took)*99/100], longest)
+	if longest > timeout+little {
+		t.Errorf("a request took %v, StoreTimeout is %v", longest, timeout)
+	}
+	proxy.Pass()
+	for began := time.Now(); ; {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, last[0])
+		if w.Code == http.StatusNoContent {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatal("the store does not work again")
+		}
+	}
+}
