@@ -13,7 +13,7 @@ import (
 // EventKind says what happened. See [Event].
 type EventKind string
 
-// The kinds of events. The last seven are logged as well: see [Config.Logger].
+// The kinds of events. The last eight are logged as well: see [Config.Logger].
 const (
 	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
 	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
@@ -31,6 +31,7 @@ const (
 	EventContention  EventKind = "contention"  // too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
 	EventUncertain   EventKind = "uncertain"   // the store failed during a change: see ErrUncertain
 	EventFailed      EventKind = "failed"      // a session was not loaded or stored for another reason: see Event.Err
+	EventEmptied     EventKind = "emptied"     // many rightly signed sessions in a row are not in the store: emptied, or the wrong one? At most once in 10 minutes
 	EventClock       EventKind = "clock"       // a stored session has times in the future: the servers' clocks differ. It counts as first seen now
 )
 
@@ -70,7 +71,7 @@ type Event struct {
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
-	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate, EventClock:
+	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate, EventClock, EventEmptied:
 		m.log.report(ctx, e)
 	}
 	if m.config.OnEvent != nil {
@@ -155,5 +156,6 @@ var messages = map[EventKind]string{
 	EventFailed:      "the session can't be stored",
 	EventUndecodable: "stored data can't be decoded and counts as absent",
 	EventTooLate:     "changes dropped: they needed a cookie after the response's header had been sent",
+	EventEmptied:     "the store has none of the sessions that it is asked for",
 	EventClock:       "a stored session has times in the future; synchronize the servers' clocks",
 }

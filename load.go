@@ -25,6 +25,7 @@ func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Rea
 	} else {
 		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) { return m.keeper.Load(ctx, token, v) })
 	}
+	m.noteMissing(ctx, token, reason, v)
 	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
 		*v = protocol.View{At: v.At} // of a realm that this Manager had before
 		reason = protocol.Unknown

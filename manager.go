@@ -41,9 +41,10 @@ type managerState struct {
 	touchPersistent bool          // only persistent sessions are touched
 	renewAge        time.Duration // how old the ID of a persistent session may become; 0: any age
 
-	log   failureLog
-	said  said // to the log, once each
-	hints map[Reason]error
+	log     failureLog
+	missing missing
+	said    said // to the log, once each
+	hints   map[Reason]error
 
 	owned    *filestore.Store // the default store, which Close closes
 	unlisten func()
@@ -142,6 +143,7 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 	if m.policy != nil {
 		s = policyStore{s, m}
 	}
+	m.missing.found.Store(time.Now().Unix() / 60)
 	m.engine = protocol.New(protocol.Options{
 		Store:        s,
 		Records:      records,
