@@ -18,10 +18,7 @@ type Member = document.Member
 // are read. A document is split without decoding its values, so a request pays only for what it uses. [JSON] is the
 // default; package flask has those of Flask.
 //
-// One that splits documents of several formats may have a method
-//
-//	Rejoin(members []Member, before []byte) ([]byte, error)
-//
+// One that splits documents of several formats may have a method Rejoin(members []Member, before []byte) ([]byte, error),
 // which is called in place of Join where the session had a document before, to write it in the format that it has.
 //
 // Implementations must be safe for concurrent use, and must not panic, whatever the bytes.
