@@ -51,6 +51,7 @@ func of(id, handle string) bool {
 // The purposes of MACs, so that one is not taken for another.
 const (
 	forCookie   = "github.com/hipflask/session/dbsc cookie"
+	forPending  = "github.com/hipflask/session/dbsc pending"
 	forRegister = "github.com/hipflask/session/dbsc register"
 	forRefresh  = "github.com/hipflask/session/dbsc refresh"
 )

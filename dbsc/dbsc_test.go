@@ -598,9 +598,15 @@ func TestPolicyRequire(t *testing.T) {
 		challenge := b.login()
 		b.wants("right after the login", "ann")
 		without := b.thief()
+		pending := without.cookies[boundCookie]
+		delete(without.cookies, boundCookie)
 		wantsStatus(t, "registration", b.register(challenge), http.StatusOK, true)
-		unbound := newBrowser(t, x)
+		unbound, copied := newBrowser(t, x), newBrowser(t, x)
 		unbound.login()
+		copied.cookies[sessionCookie] = unbound.cookies[sessionCookie]
+		copied.wants("a copy of the session's cookie alone", "")
+		copied.cookies[boundCookie] = pending
+		copied.wants("with the bound cookie of another login", "")
 		x.took()
 		time.Sleep(window + skew)
 		unbound.wants("unbound, within Window and Skew", "ann")
@@ -611,6 +617,30 @@ func TestPolicyRequire(t *testing.T) {
 		equal(t, "events", x.took(), []string{"refused unbound ann", "refused missing ann"})
 		unbound.login()
 		unbound.wants("after another login", "ann")
+		unbound.send("POST", "/logout")
+		if len(unbound.cookies) > 0 {
+			t.Errorf("after Logout: got cookies %v, want none", unbound.cookies)
+		}
+	})
+}
+
+// A session that Config.Adopt takes over is offered a registration, as after any other Login.
+func TestAdopt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t, func(c *settings) {
+			c.device.Policy = dbsc.Require
+			c.session.Adopt = func(_ *http.Request, s *session.Session) error {
+				s.Login("ann")
+				return nil
+			}
+		})
+		b := newBrowser(t, x)
+		res := b.send("GET", "/me")
+		if got := body(t, res); got != "hello ann" {
+			t.Errorf("got %q, want ann", got)
+		}
+		b.register(parameter(res.Header.Get("Secure-Session-Registration"), "challenge="))
+		equal(t, "events", x.took(), []string{"offered  ann", "bound  ann"})
 	})
 }
 

@@ -24,7 +24,7 @@ func (d *Server) Middleware(next http.Handler) http.Handler {
 		watch := &watch{d: d, r: r, detour: d.mayNeedDetour(r)}
 		d.sessions.Intercept(r, watch)
 		if watch.detour {
-			if d.sessions.Open(r); watch.withheld {
+			if d.sessions.Open(r); watch.withheld == ReasonMissing {
 				detour(w)
 				return
 			}
@@ -68,9 +68,8 @@ type watch struct {
 	r        *http.Request
 	token    string // of the session that the request came with
 	handle   string // of the same
-	bound    bool   // that session is bound
 	detour   bool   // the browser gets another chance to send a bound cookie
-	withheld bool   // for want of a bound cookie
+	withheld Reason // why the session was withheld; "": it was not
 }
 
 // Loaded implements [session.Interceptor].
@@ -79,24 +78,22 @@ func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
 		return session.Pass
 	}
 	i := s.Info()
+	if i.CreatedAt.IsZero() {
+		return session.Pass // Config.Adopt has logged somebody in: Sending is to see that
+	}
 	w.token, w.handle = s.Token(), i.Handle
 	reason := w.d.judge(w.r, s, i)
 	switch reason {
-	case "":
-		w.bound = true
-		return session.Pass
-	case ReasonPending:
+	case "", ReasonPending:
 		return session.Pass
 	case ReasonUnbound:
 		if !w.d.demands(s) {
 			return session.Pass
 		}
-		w.d.emit(w.r, s, EventRefused, reason)
-		return session.Withhold
 	}
-	w.withheld = true
+	w.withheld = reason
 	switch skipped := skipReason(w.r.Header); {
-	case w.detour: // no event: it is not refused yet
+	case w.detour && reason == ReasonMissing: // no event: it is not refused yet
 	case reason == ReasonMissing && skipped != "":
 		w.d.emit(w.r, s, EventSkipped, skipped)
 	default:
@@ -112,13 +109,21 @@ func (w *watch) Sending(s *session.Session, h http.Header) {
 	}
 	switch i := s.Info(); {
 	case i.Principal == "":
-		if w.bound {
+		if _, ok := firstCookie(w.r.Header, w.d.options.CookieName); ok && w.handle != "" && w.withheld == "" {
 			h.Add("Set-Cookie", w.d.cookie("", -1).String())
 		}
 	case i.Handle != w.handle:
-		h.Add("Secure-Session-Registration", `(ES256 RS256);path="`+w.d.options.Path+register+`";challenge="`+w.d.sign(forRegister, i.Handle)+`"`)
+		w.d.offer(h, i.Handle)
 		w.d.emit(w.r, s, EventOffered, "")
 	}
+}
+
+// offer asks the browser to register a key. Until it has done so, the bound cookie says when it was asked: the session's
+// CreatedAt may be that of a login at another system, long before.
+func (d *Server) offer(h http.Header, handle string) {
+	h.Add("Secure-Session-Registration", `(ES256 RS256);path="`+d.options.Path+register+`";challenge="`+d.sign(forRegister, handle)+`"`)
+	until := d.options.Window + d.options.Skew
+	h.Add("Set-Cookie", d.cookie(d.sign(forPending, handle), int(until/time.Second)).String())
 }
 
 // Check returns why the request's session is not known to be used by the device that it is bound to; "" if it is. It is for
@@ -138,14 +143,15 @@ func (d *Server) Check(r *http.Request) Reason {
 // judge returns why a session of somebody is not known to be used by its device; "" if it is.
 func (d *Server) judge(r *http.Request, s *session.Session, i session.Info) Reason {
 	id, at, _ := bindingOf(s)
+	value, ok := firstCookie(r.Header, d.options.CookieName)
 	if id == "" {
-		if i.CreatedAt.IsZero() || time.Since(i.CreatedAt) <= d.options.Window+d.options.Skew {
-			return ReasonPending
+		if i.CreatedAt.IsZero() || ok && d.check(forPending, i.Handle, value, d.options.Window+d.options.Skew) == "" {
+			return ReasonPending // the Login is of this request, or not long ago
 		}
 		return ReasonUnbound
 	}
 	reason := ReasonMissing
-	if value, ok := firstCookie(r.Header, d.options.CookieName); ok {
+	if ok {
 		reason = ReasonForged
 		if of(id, i.Handle) {
 			reason = d.check(forCookie, id, value, d.options.Life+d.options.Skew)
