@@ -172,6 +172,31 @@ var ablations = []ablation{
 		scenario: "setupd|login", faults: 0,
 	},
 	{
+		rule: "Hard", what: "Elevate and RevokeOthers leave the old ID valid, as Renew does",
+		edits:    []edit{{"Hard", instead, "if s.move == Login { kind = store.Replaced }"}},
+		scenario: "elevate|set|set", faults: 0, daily: true,
+	},
+	{
+		rule: "Hard", what: "an Elevate that came by a renewed ID keeps that",
+		edits:    []edit{{"RenewOnce", instead, "if s.move != protocol.Login && s.view.Moved { return protocol.Stay }"}},
+		scenario: "renew|elevate;read", faults: 0,
+	},
+	{
+		rule: "Crossed", what: "a save that met an elevation takes it over",
+		edits:    []edit{{at: "Crossed", do: remove}},
+		scenario: "setupd|elevate", faults: 0,
+	},
+	{
+		rule: "Cleared", what: "an anonymous save follows a Login with a Clear",
+		edits:    []edit{{at: "Cleared", do: never}},
+		scenario: "setupd|clear+login", faults: 0, daily: true,
+	},
+	{
+		rule: "Cleared", what: "so does one that was anonymous when it loaded, and has followed a login since",
+		edits:    []edit{{"Cleared", instead, "if r.Kind == store.Replaced && len(r.Public) > 0 && s.who == \"\" { return false }"}},
+		scenario: "set|login;clear+login", faults: 0,
+	},
+	{
 		rule: "IdxFirst", what: "the store's index entry comes after the record", store: "indexLast",
 		scenario: "index: login;revoke", faults: 1,
 	},

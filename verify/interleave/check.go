@@ -155,6 +155,9 @@ func (w *world) checkAnswer(q *request) {
 	if p := w.scenario.principal; p != 0 && q.before.old && q.before.principal != p {
 		w.broken("PRINCIPAL: a handler sees another principal's data")
 	}
+	if q.hard() && q.out == saved && q.before.principal != 0 && q.setCookie < 0 {
+		w.broken("ELEVATION: answered 2xx, and the ID stays")
+	}
 	if q.shown.elevated && !q.before.elevated && q.life != elevate {
 		w.broken("ELEVATION: a request sees one that it has not loaded")
 	}
