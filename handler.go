@@ -32,6 +32,7 @@ type exchange struct {
 	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
 	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
 	opened    atomic.Bool
+	peeked    atomic.Bool             // Peek loads the session; nobody has called From yet
 	ambiguous bool                    // several cookies were live; guarded by mu
 	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
@@ -142,6 +143,15 @@ func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
+// Error sends the response of [Manager.Error], of the innermost [Manager.Handler] around r. It panics if there is none.
+func Error(w http.ResponseWriter, r *http.Request, err error) {
+	x, ok := r.Context().Value(nearest{}).(*exchange)
+	if !ok {
+		panic("session: Error without a Handler: wrap the router with (*Manager).Handler")
+	}
+	x.m.Error(w, r, err)
+}
+
 // giveUp drops what the session was not able to save, since the handler answers for it.
 func (x *exchange) giveUp() {
 	if !x.opened.Load() {
@@ -164,6 +174,34 @@ func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
 // From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
 func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
+
+// Peek returns what a list of sessions shows of the request's session, and whether there is one. It doesn't count as
+// activity for [Config.IdleTimeout], unless the request calls [From] as well: so a page can ask every minute how much time is
+// left, and show "you will be logged out in two minutes", without prolonging the session. If the session can't be loaded, the
+// response is replaced, as From says. Peek panics if there is no [Manager.Handler].
+func Peek(r *http.Request) (Info, bool) { return peek(r.Context(), nearest{}) }
+
+// Peek is the function [Peek] for the session of this Manager, if several are nested.
+func (m *Manager) Peek(r *http.Request) (Info, bool) { return peek(r.Context(), m) }
+
+func peek(ctx context.Context, key any) (Info, bool) {
+	var s *Session
+	switch v := ctx.Value(key).(type) {
+	case *exchange:
+		s = v.look()
+	case *Session:
+		s = v
+	default:
+		panic("session: Peek without a Handler: wrap the router with (*Manager).Handler")
+	}
+	s.mu.Lock()
+	live := s.view.State == protocol.Live && s.move != protocol.Login
+	s.mu.Unlock()
+	if !live {
+		return Info{}, false
+	}
+	return s.Info(), true
+}
 
 func from(ctx context.Context, key any) *Session {
 	switch v := ctx.Value(key).(type) {
@@ -225,12 +263,32 @@ func (m *Manager) exchange(r *http.Request) *exchange {
 
 func (x *exchange) from() *Session {
 	s, err := x.open()
-	if err == nil {
-		return s
+	if err != nil {
+		return x.failed(err)
 	}
+	return s
+}
+
+// look is from, but doesn't count as activity.
+func (x *exchange) look() *Session {
+	x.mu.Lock()
+	if !x.opened.Load() {
+		x.peeked.Store(true)
+	}
+	x.mu.Unlock()
+	s, err := x.fetch()
+	if err != nil {
+		return x.failed(err)
+	}
+	return s
+}
+
+// failed returns the session of a request whose session could not be loaded.
+func (x *exchange) failed(err error) *Session {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s = x.session.Load(); s == nil {
+	s := x.session.Load()
+	if s == nil {
 		s = x.m.newSession()
 		s.ctx = x.Context
 		s.view.State, s.err = protocol.Failed, err
@@ -251,8 +309,19 @@ func (x *exchange) current() *Session {
 
 var errNotLoaded = errors.New("session: the session was not loaded, because of a panic")
 
-// open loads the session, once.
+// open loads the session. The request counts as activity from now on.
 func (x *exchange) open() (*Session, error) {
+	s, err := x.fetch()
+	if err == nil && x.peeked.Load() && x.peeked.CompareAndSwap(true, false) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.peeked = false
+	}
+	return s, err
+}
+
+// fetch loads the session, once.
+func (x *exchange) fetch() (*Session, error) {
 	if s := x.session.Load(); s != nil && x.err == nil {
 		return s, nil
 	}
@@ -267,7 +336,7 @@ func (x *exchange) open() (*Session, error) {
 	x.opened.Store(true)
 	x.err = errNotLoaded // stands if the store or Adopt panics
 	s := x.m.newSession()
-	s.ctx, s.req, s.isActive = x.Context, x.req, true
+	s.ctx, s.req, s.isActive, s.peeked = x.Context, x.req, true, x.peeked.Load()
 	if x.err = x.load(s); x.err != nil {
 		if x.Err() == nil { // that the client has hung up is no outage
 			x.m.failed(s.ctx, "", x.err)

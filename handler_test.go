@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store/memstore"
 )
 
 // Two Managers have a session each, from the inside of both; the nearest is From's.
@@ -350,4 +352,62 @@ func TestErrorOfALateRequest(t *testing.T) {
 		cancel()
 		check(t, name, res.StatusCode, http.StatusServiceUnavailable)
 	}
+}
+
+// Peek shows the session and doesn't prolong it, unless the request looks at it as well.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := server(t, func(c *session.Config) { c.Store, c.IdleTimeout = memstore.New(nil), 10*time.Minute })
+		peeks := func(c *visitor, more func(r *http.Request)) (i session.Info, live bool) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				i, live = session.Peek(r)
+				if more != nil {
+					more(r)
+				}
+			})).ServeHTTP(w, c.request())
+			check(t, "status", w.Code, http.StatusOK)
+			return i, live
+		}
+		c := newVisitor(t)
+		if i, live := peeks(c, nil); live || i != (session.Info{}) {
+			t.Errorf("without a session: got %v, %v", i, live)
+		}
+		c.do(m, func(s *session.Session) { s.Login("ann") })
+		for range 9 {
+			time.Sleep(time.Minute)
+			if _, live := peeks(c, nil); !live {
+				t.Fatal("the session has ended too early")
+			}
+		}
+		i, _ := peeks(c, nil)
+		if left := time.Until(i.ExpiresAt); i.Principal != "ann" || left <= 0 || left > time.Minute {
+			t.Errorf("got %v, which has %v left", i, left)
+		}
+		peeks(c, func(r *http.Request) { session.From(r) })
+		time.Sleep(5 * time.Minute)
+		if _, live := peeks(c, nil); !live {
+			t.Error("From after Peek doesn't count as activity")
+		}
+		time.Sleep(5 * time.Minute)
+		if _, live := peeks(c, nil); live {
+			t.Error("Peek has prolonged the session")
+		}
+	})
+}
+
+// An outage is no end of the session: Peek must not look like one.
+func TestPeekInAnOutage(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	cookie := b.cookie(t, func(s *session.Session) { s.Login("ann") })
+	b.store.fail(down(), nil)
+	res := b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+		if _, live := session.Peek(r); !live {
+			w.Write([]byte("You are logged out."))
+		}
+	})
+	check(t, "status", res.StatusCode, http.StatusServiceUnavailable)
 }

@@ -70,7 +70,7 @@ var secretless = map[string]string{
 	"sqlstore.DBOptions": "a database handle of the application", "sqlstore.Dialect": "SQL", "sqlstore.Options": "names",
 	"sqlstore.Store": "a database handle of the application",
 	"store.Record":   "a record, for implementers of stores", "store.ExpiredError": "a reason", "store.Kind": "a constant",
-	"store.Store": "an interface", "store.Lister": "an interface", "store.Sweeper": "an interface", "store.Evicter": "an interface",
+	"guard.Guard": "a Manager of the application, which prints nothing", "store.Store": "an interface", "store.Lister": "an interface", "store.Sweeper": "an interface", "store.Evicter": "an interface",
 	"store.StaleLoader":     "an interface",
 	"storetest.FaultCounts": "counts", "storetest.Faults": "probabilities", "storetest.Faulty": "a store of the application", "storetest.Option": "a function",
 }

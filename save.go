@@ -137,9 +137,12 @@ func (s *Session) idle() (bool, error) {
 	return true, s.lasting()
 }
 
+// active reports whether the request counts for the idle timeout. The caller holds mu.
+func (s *Session) active() bool { return s.isActive && !s.peeked }
+
 // touchDue reports whether the time of the last request has to be stored. The caller holds mu.
 func (s *Session) touchDue() bool {
-	if s.view.State != protocol.Live || !s.isActive || s.m.touchPersistent && !s.isPersistent() {
+	if s.view.State != protocol.Live || !s.active() || s.m.touchPersistent && !s.isPersistent() {
 		return false
 	}
 	if s.view.Ahead {
@@ -249,7 +252,7 @@ func (s *Session) plan() (*protocol.Change, error) {
 	}
 	c := &protocol.Change{
 		Base: &s.view, Values: s.changes.Snapshot(), Label: s.label,
-		Move: move, Principal: s.principal, Since: s.since, Auth: s.auth, Active: s.isActive, Sealed: s.sealed,
+		Move: move, Principal: s.principal, Since: s.since, Auth: s.auth, Active: s.active(), Sealed: s.sealed,
 	}
 	if move == protocol.Login && state != protocol.Live {
 		c.Base = &noSession // beside the session of a concurrent login, if there is one, not in its place
@@ -403,7 +406,7 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return data, ok, nil
 	}
 	// What this request did to the key so far goes with it; other changes wait for the save.
-	c := &protocol.Change{Base: &s.view, Active: s.isActive, Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
+	c := &protocol.Change{Base: &s.view, Active: s.active(), Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
 		data, ok = value, present
 	})}
 	seq, handle := c.Values.Seq, s.view.Record.Handle

@@ -49,6 +49,7 @@ type sessionState struct {
 	label    *string          // the new label; nil: unchanged
 	isNew    bool
 	isActive bool   // belongs to a request, which counts for the idle timeout
+	peeked   bool   // but it has only been looked at by Peek
 	aging    bool   // move is a Renew that nobody asked for, for the sake of the cookie's Max-Age
 	sealed   bool   // the response's header has been sent: no cookie can be
 	behind   bool   // that was sent by a writer below ours

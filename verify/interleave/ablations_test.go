@@ -98,7 +98,7 @@ var ablations = []ablation{
 		rule: "NoExtend", what: "an unchanged ID is sent again",
 		edits: []edit{{"NoExtend", before,
 			"if s.view.State == protocol.Live && c.Token == \"\" && !s.view.Moved { " +
-				"s.cookie = &cookieChange{s.token, true, time.Now().Add(time.Hour)} }"}},
+				"s.cookie = &cookieChange{value: s.token, persistent: true, deadline: time.Now().Add(time.Hour)} }"}},
 		scenario: "renew|touch", faults: 0,
 	},
 	{
