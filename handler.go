@@ -503,12 +503,18 @@ func (x *exchange) Fail(w http.ResponseWriter, err error) {
 	x.m.Error(w, x.req, err)
 }
 
+// Vary returns the name of the request's header that has the cookie or the bearer token: "Cookie" or "Authorization".
+// [Manager.Handler] sets Vary by itself. It is for adapters to frameworks whose caches look before the response is complete.
+func (m *Manager) Vary() string {
+	if m.config.BearerToken {
+		return "Authorization"
+	}
+	return "Cookie"
+}
+
 // varies tells caches that the response depends on the client's session (Flask: CVE-2023-30861, CVE-2026-27205).
 func (x *exchange) varies(h http.Header) {
-	name := "Cookie"
-	if x.m.config.BearerToken {
-		name = "Authorization"
-	}
+	name := x.m.Vary()
 	for _, line := range h["Vary"] {
 		for field := range strings.SplitSeq(line, ",") {
 			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {

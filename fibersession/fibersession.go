@@ -13,9 +13,13 @@
 //
 // # Promises
 //
-// All of the session package's hold. Fiber keeps an answer in memory until its handlers have returned, so the session is
-// stored once, when the last handler inside has returned, and before the first byte leaves. An error that a handler
-// returns is Fiber's to answer, and the session is stored all the same; a panic that goes through stores nothing.
+// All of the session package's hold. Fiber keeps a response in memory until its handlers have returned, so the session is
+// stored once, when the last handler inside has returned, and before the first byte leaves. For an error that a handler
+// returns, New calls the application's ErrorHandler, as Fiber's own logger does, so what that changes is stored as well, and
+// middleware around New sees its response and no error. A panic that goes through stores nothing.
+//
+// A cache inside of New, such as Fiber's, must not keep one user's page for others: [From] sets Vary at once, and Cache-Control:
+// private for a request that has no session yet, unless the handler sets another one.
 //
 // What a body stream (Ctx.SendStreamWriter) or a WebSocket changes later is stored by Session.Save alone, and may need
 // no new cookie. A Session outlives the request and its fiber.Ctx.
@@ -49,10 +53,11 @@ func New(sessions *session.Manager) fiber.Handler {
 		r.Context().Value(key{}).(*exchange).next(r)
 	}))
 	return func(c fiber.Ctx) error {
-		x := &exchange{Context: c.Context(), c: c, header: http.Header{}}
+		x := &exchange{Context: c.Context(), c: c, header: http.Header{}, vary: sessions.Vary()}
 		x.read(true)
 		handler.ServeHTTP(x, x.request())
-		return x.finish()
+		x.finish()
+		return nil
 	}
 }
 
@@ -66,6 +71,9 @@ func From(c fiber.Ctx) *session.Session {
 	if !ok {
 		panic("fibersession: From without New: app.Use(fibersession.New(sessions)) comes before the routes")
 	}
+	if x, ok := c.Context().Value(key{}).(*exchange); ok {
+		x.keepFromCaches(s)
+	}
 	return s
 }
 
@@ -73,8 +81,9 @@ func From(c fiber.Ctx) *session.Session {
 // leads back here.
 type exchange struct {
 	context.Context
-	c   fiber.Ctx
-	err error // of the handlers inside
+	c       fiber.Ctx
+	vary    string // the header that names the session
+	private bool   // Cache-Control was ours, for caches inside
 
 	header http.Header
 	status int // not 0: the Handler answers
@@ -187,9 +196,28 @@ func (x *exchange) Format(f fmt.State, _ rune) { io.WriteString(f, "fibersession
 // next runs the handlers inside.
 func (x *exchange) next(r *http.Request) {
 	x.c.SetContext(r.Context())
-	x.err = x.c.Next()
+	if err := x.c.Next(); err != nil {
+		if x.c.App().ErrorHandler(x.c, err) != nil {
+			x.c.SendStatus(http.StatusInternalServerError) // as Fiber does
+		}
+	}
+	if h := &x.c.Response().Header; x.private && string(h.Peek("Cache-Control")) == onlyInside {
+		h.Del("Cache-Control") // what is sent with a cookie gets no-store, and what isn't is as it was
+	}
 	clear(x.header)
 	x.read(false)
+}
+
+// onlyInside keeps a response out of caches inside of New: whether it is going to set a cookie is known later.
+const onlyInside = "private"
+
+// keepFromCaches tells caches inside of New that the response depends on the session.
+func (x *exchange) keepFromCaches(s *session.Session) {
+	x.c.Vary(x.vary)
+	if h := &x.c.Response().Header; s.IsNew() && len(h.Peek("Cache-Control")) == 0 {
+		h.Set("Cache-Control", onlyInside)
+		x.private = true
+	}
 }
 
 // boundary are the header fields that the Handler looks at and changes.
@@ -220,13 +248,13 @@ func (x *exchange) read(all bool) {
 }
 
 // finish brings the Handler's word into Fiber's response.
-func (x *exchange) finish() error {
+func (x *exchange) finish() {
 	res := x.c.Response()
 	if x.status == 0 {
 		for _, name := range boundary {
 			x.copy(name)
 		}
-		return x.err
+		return
 	}
 	res.Reset()
 	for name := range x.header {
@@ -234,7 +262,6 @@ func (x *exchange) finish() error {
 	}
 	res.SetStatusCode(x.status)
 	res.SetBodyRaw(x.body)
-	return nil
 }
 
 func (x *exchange) copy(name string) {

@@ -15,11 +15,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/adaptor"
+	"github.com/gofiber/fiber/v3/middleware/cache"
 	"github.com/gofiber/fiber/v3/middleware/compress"
 	"github.com/gofiber/fiber/v3/middleware/recover"
 
@@ -262,6 +264,120 @@ func TestErrorsAndPanics(t *testing.T) {
 	b.stored(10)
 	b.want("/panic", 500, "half way")
 	b.stored(10)
+}
+
+// A cache inside of sessions sees the response before it is complete: it must not give one user's page to another, nor a
+// first visitor's page, whose cookie it doesn't have, to the next.
+func TestCacheInside(t *testing.T) {
+	t.Parallel()
+	runs := atomic.Int64{}
+	b := newBrowser(t, func(app *fiber.App, m *session.Manager, _ *sessiontest.FailStore) {
+		app.Use(fibersession.New(m))
+		app.Post("/login/:name", func(c fiber.Ctx) error {
+			fibersession.From(c).Login(c.Params("name"))
+			return nil
+		})
+		app.Use(cache.New())
+		app.Get("/account", func(c fiber.Ctx) error {
+			return c.SendString("account of " + fibersession.From(c).Principal())
+		})
+		app.Get("/own", func(c fiber.Ctx) error {
+			c.Set("Cache-Control", "public, max-age=60")
+			return c.SendString(fibersession.From(c).Principal())
+		})
+		app.Get("/count", count)
+		app.Get("/plain", func(c fiber.Ctx) error {
+			runs.Add(1)
+			return c.SendString("plain")
+		})
+	})
+	visitor := func(name string) *browser {
+		v := *b
+		v.Client = newClient(t)
+		if name != "" {
+			v.do("POST", "/login/"+name)
+		}
+		return &v
+	}
+	ann, ben := visitor("ann"), visitor("ben")
+	for range 2 {
+		ann.want("/account", 200, "account of ann")
+		ben.want("/account", 200, "account of ben")
+		res := visitor("").want("/account", 200, "account of ")
+		if got := res.Header["Cache-Control"]; strings.Contains(strings.Join(got, ","), "private") {
+			t.Errorf("got Cache-Control %q, want none of ours for a page without a cookie", got)
+		}
+		ann.want("/own", 200, "ann")
+		ben.want("/own", 200, "ben")
+	}
+	for range 2 {
+		v := visitor("")
+		v.want("/count", 200, " 1")
+		v.want("/count", 200, " 2")
+		if v.cookie() == "" {
+			t.Error("a visitor got the page of another one, without a cookie")
+		}
+		v.want("/plain", 200, "plain")
+	}
+	if got := runs.Load(); got != 1 {
+		t.Errorf("the page without a session was made %d times, want once", got)
+	}
+}
+
+// Fiber's ErrorHandler may flash a message and redirect, in a new session as well.
+func TestErrorHandler(t *testing.T) {
+	t.Parallel()
+	store := &sessiontest.FailStore{Store: memstore.New(nil)}
+	m := sessiontest.New(t, func(c *session.Config) { c.Store, c.Logger = store, slog.New(slog.DiscardHandler) })
+	errBroken := errors.New("broken")
+	app := fiber.New(fiber.Config{ErrorHandler: func(c fiber.Ctx, err error) error {
+		if err == errBroken {
+			return err // of the error handler itself: Fiber says 500
+		}
+		fibersession.From(c).Flash("sorry: " + err.Error())
+		visits.Update(fibersession.From(c), func(n int) int { return n + 1 })
+		return c.Redirect().Status(fiber.StatusSeeOther).To("/flashes")
+	}})
+	outside := make(chan error, 1)
+	app.Use(func(c fiber.Ctx) error {
+		err := c.Next()
+		outside <- err
+		return err
+	}, fibersession.New(m))
+	app.Get("/error", func(c fiber.Ctx) error {
+		visits.Set(fibersession.From(c), 10)
+		return errDown
+	})
+	app.Get("/untouched", func(c fiber.Ctx) error { return errDown })
+	app.Get("/broken", func(c fiber.Ctx) error { return errBroken })
+	app.Get("/flashes", func(c fiber.Ctx) error {
+		return c.SendString(fmt.Sprint(fibersession.From(c).Flashes()))
+	})
+	url := serve(t, app)
+	for path, want := range map[string]int{"/error": 11, "/untouched": 1, "/no-route": 1} {
+		b := &browser{t, url, store, m, newClient(t)}
+		b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		res, _ := b.do("GET", path)
+		if res.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s: got %d, want the error handler's redirect", path, res.StatusCode)
+		}
+		if err := <-outside; err != nil {
+			t.Errorf("%s: around New: got %v, want nil, since the error is answered", path, err)
+		}
+		b.stored(want)
+		if _, got := b.do("GET", "/flashes"); !strings.Contains(got, "sorry: ") {
+			t.Errorf("%s: got flashes %s, want the error handler's", path, got)
+		}
+		<-outside
+	}
+	b := &browser{t, url, store, m, newClient(t)}
+	if res, _ := b.do("GET", "/broken"); res.StatusCode != http.StatusInternalServerError {
+		t.Errorf("an error of the error handler: got %d, want 500", res.StatusCode)
+	}
+	<-outside
+	store.Fail(errDown)
+	b.unavailable("/error")
+	<-outside
 }
 
 func TestOutage(t *testing.T) {
