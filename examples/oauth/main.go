@@ -10,6 +10,9 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/hipflask/session"
 )
@@ -20,7 +23,7 @@ func main() {
 	}
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
-		InsecureHTTP: true, // it listens on 127.0.0.1
+		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -36,13 +39,36 @@ func main() {
 	})))
 }
 
-// attempt is a login that has begun. A second one, in another tab, takes its place.
+// attempt is a login that has begun.
 type attempt struct {
 	State    string // comes back with the code
 	Verifier string // proves to the provider that it is us who began
+	Begun    time.Time
 }
 
-const pending = session.Key[attempt]("oauth")
+// Each attempt has a key of its own, so that a login in one tab doesn't spoil that of another tab.
+const (
+	prefix      = "oauth:"
+	maxAttempts = 5 // pending ones of a browser
+)
+
+func pending(state string) session.Key[attempt] { return session.Key[attempt](prefix + state) }
+
+// forget removes the oldest attempts: most of them were never finished.
+func forget(s *session.Session) {
+	var begun []attempt
+	for _, key := range s.Keys() {
+		if state, ok := strings.CutPrefix(key, prefix); ok {
+			try, _ := pending(state).Get(s)
+			try.State = state
+			begun = append(begun, try)
+		}
+	}
+	slices.SortFunc(begun, func(a, b attempt) int { return b.Begun.Compare(a.Begun) })
+	for i := maxAttempts - 1; i < len(begun); i++ {
+		pending(begun[i].State).Delete(s)
+	}
+}
 
 type app struct{ provider provider }
 
@@ -61,28 +87,24 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 
 // login sends the browser to the provider. The attempt is stored before the redirect leaves.
 func (a app) login(w http.ResponseWriter, r *http.Request) {
-	try := attempt{State: session.NewSecretKey(), Verifier: session.NewSecretKey()}
-	pending.Set(session.From(r), try)
+	s, try := session.From(r), attempt{State: session.NewSecretKey(), Verifier: session.NewSecretKey(), Begun: time.Now()}
+	forget(s)
+	pending(try.State).Set(s, try)
 	http.Redirect(w, r, a.provider.authorize(try), http.StatusSeeOther)
 }
 
 // callback is where the provider sends the browser back to. A browser may ask twice (a double click, a reload), and
-// somebody may send a victim here with a code of his own: the state has to be that of this browser, and Take gives it to
+// somebody may send a victim here with a code of his own: the state has to be one of this browser, and Take gives it to
 // one request alone.
 func (a app) callback(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
-	state := r.FormValue("state")
-	if begun, ok := pending.Get(s); !ok || begun.State != state {
-		http.Error(w, "This login was not begun here, or it is over.", http.StatusBadRequest)
-		return
-	}
-	try, won, err := pending.Take(r.Context(), s)
+	try, won, err := pending(r.FormValue("state")).Take(r.Context(), s)
 	switch {
 	case err != nil:
 		http.Error(w, "Please try again.", http.StatusServiceUnavailable)
 		return
-	case !won || try.State != state:
-		http.Error(w, "This login is over, or another one has begun.", http.StatusBadRequest)
+	case !won:
+		http.Error(w, "This login was not begun here, or it has been used.", http.StatusBadRequest)
 		return
 	}
 	name, err := a.provider.user(r.Context(), r.FormValue("code"), try)

@@ -182,6 +182,26 @@ func TestOtherState(t *testing.T) {
 	}
 }
 
+// A login that has begun in another tab goes on; of many that were never finished the newest are kept.
+func TestTwoTabs(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	base, c := start(t, f, &sessiontest.FailStore{Store: memstore.New(nil)})
+	var tabs []string
+	for range maxAttempts + 1 {
+		tabs = append(tabs, begin(t, c, base))
+	}
+	for i, callback := range tabs {
+		want := http.StatusSeeOther
+		if i == 0 {
+			want = http.StatusBadRequest // the oldest
+		}
+		if status, _, body := get(t, c, callback); status != want {
+			t.Errorf("tab %d: got %d %q, want %d", i, status, body, want)
+		}
+	}
+}
+
 func TestOutageSpendsNoCode(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

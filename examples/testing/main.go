@@ -16,7 +16,7 @@ import (
 func main() {
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
-		InsecureHTTP: true, // it listens on 127.0.0.1
+		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
 	})
 	if err != nil {
 		log.Fatal(err)

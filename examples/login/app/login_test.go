@@ -308,3 +308,18 @@ func TestLabel(t *testing.T) {
 		}
 	}
 }
+
+// Behind a proxy with https the cookie is Secure, also on this machine's own address.
+func TestBehindProxy(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:", "-https")
+	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := c.PostForm(base+"login", url.Values{"username": {"ann"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := res.Cookies(); len(got) != 1 || !got[0].Secure || !strings.HasPrefix(got[0].Name, "__Host-") {
+		t.Errorf("got cookies %v, want one that is Secure", got)
+	}
+}

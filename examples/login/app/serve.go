@@ -26,6 +26,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
 	where := flags.String("store", "", "where sessions are kept: a `URL` such as memory:, file:DIR, redis://HOST, postgres://USER:PASSWORD@HOST/DATABASE;\nwith a password SESSION_STORE in the environment is better (default \"file:DIR\" with a private temporary folder)")
 	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
+	https := flags.Bool("https", false, "a proxy in front serves https: send the cookie with Secure, also from 127.0.0.1")
 	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), over https on localhost")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,8 +68,8 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 		SecretKey: *key,
 		Store:     store,
 		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
-		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS, listen on another address.
-		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback() && !*bind,
+		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS they must be Secure: -https says that.
+		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback() && !*https && !*bind,
 	})
 	if err != nil {
 		return err
