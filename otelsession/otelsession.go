@@ -14,11 +14,24 @@
 //   - db.client.operation.duration: each operation of a store that is a database, by db.system.name, db.operation.name,
 //     session.store.outcome and, where it failed, error.type.
 //   - session.store.operation.duration: the same of any other store, by session.store.operation and session.store.outcome.
+//   - session.load.duration and session.save.duration: of each load and save with all its steps, by session.outcome, and of
+//     a save by session.save.kind. The values are those of [session.Outcome] and [session.SaveKind].
+//   - session.load.size and session.save.size, in bytes: the encoded values of a session that was loaded, or stored.
+//   - session.save.attempts and session.save.conflicts: count how often saves were sent, and how often another server's came
+//     first.
+//   - session.save.wait.duration: of saves that waited for others of the same session in this process.
 //   - session.events: counts [session.Event] by session.event.kind and session.event.reason. "evicted" is among the kinds.
 //   - session.store.swept: counts the expired records that [session.Manager] has removed from a store without expiry.
 //
 // The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists, conflict,
 // and of those that failed timeout, canceled and error.
+//
+// # Traces
+//
+// A request that is recorded has a span for each load and each save of its session, "session load" and "session save", with
+// these figures as attributes. A request that doesn't look at its session has none, nor has one without a span of its own:
+// let the middleware that makes that be outside of [session.Manager.Handler]. The spans of the store's client, if it makes
+// some, are inside.
 package otelsession
 
 import (
@@ -29,6 +42,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/store"
@@ -45,6 +59,16 @@ type Options struct {
 
 	// MeterProvider records the metrics. Nil: the one of [otel.GetMeterProvider].
 	MeterProvider metric.MeterProvider
+
+	// TracerProvider makes the spans. Nil: the one of [otel.GetTracerProvider].
+	TracerProvider trace.TracerProvider
+}
+
+func (o *Options) tracer() trace.Tracer {
+	if o == nil || o.TracerProvider == nil {
+		return otel.Tracer(scope)
+	}
+	return o.TracerProvider.Tracer(scope)
 }
 
 func (o *Options) meter() metric.Meter {
@@ -61,8 +85,8 @@ func (o *Options) system() string {
 	return o.System
 }
 
-// Instrument makes the sessions of config measure what they do. It wraps config.Store, and sets config.OnEvent to a function
-// that calls the one that was there as well. Call it once, right before [session.New]. opts may be nil.
+// Instrument makes the sessions of config measure what they do. It wraps config.Store, and sets config.OnEvent and config.Trace
+// to functions that call those that were there as well. Call it once, right before [session.New]. opts may be nil.
 //
 // It returns an error if config has neither a Store nor a CookieCodec, since the calls of the default store, which New
 // opens, could not be measured: open it with [github.com/hipflask/session/store/filestore.Open].
@@ -81,6 +105,11 @@ func Instrument(config *session.Config, opts *Options) error {
 	if err != nil {
 		return err
 	}
+	t, err := newTracer(opts.meter(), opts.tracer())
+	if err != nil {
+		return err
+	}
+	config.Trace = t.around(config.Trace)
 	before := config.OnEvent
 	config.OnEvent = func(ctx context.Context, e session.Event) {
 		count.add(ctx, e)

@@ -152,8 +152,15 @@ func TestInstrument(t *testing.T) {
 		"session.store.operation.duration session.store.operation=load,session.store.outcome=ok":    2,
 		"session.store.operation.duration session.store.operation=create,session.store.outcome=ok":  1,
 		"session.store.operation.duration session.store.operation=replace,session.store.outcome=ok": 1,
-		"session.events session.event.kind=login":                                                   1,
-		"session.events session.event.kind=rejected,session.event.reason=malformed":                 1,
+		"session.load.duration session.outcome=found":                                               2,
+		"session.load.duration session.outcome=none":                                                1,
+		"session.load.size ": 2,
+		"session.save.duration session.outcome=stored,session.save.kind=create": 1,
+		"session.save.duration session.outcome=stored,session.save.kind=change": 1,
+		"session.save.size ":                      2,
+		"session.save.attempts ":                  2,
+		"session.events session.event.kind=login": 1,
+		"session.events session.event.kind=rejected,session.event.reason=malformed": 1,
 	})
 	if len(kinds) < 2 {
 		t.Errorf("the application's own OnEvent got %v", kinds)
