@@ -27,7 +27,7 @@ func NewSecretKey() string {
 func secretProblem(secret string) string {
 	switch {
 	case secret == "":
-		return "is empty; make one with session.NewSecretKey"
+		return "is empty; make one with session.NewSecretKey, \"hipflask keygen\" or \"openssl rand -base64 32\""
 	case len(secret) < minSecretKey:
 		return fmt.Sprintf("has %d bytes, at least %d are needed; make one with session.NewSecretKey", len(secret), minSecretKey)
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	login "github.com/hipflask/session/examples/login/app"
+	"github.com/hipflask/session/storeurl"
 	"github.com/spf13/cobra"
 )
 
@@ -34,7 +36,8 @@ temporary folder, or where --store says.`,
 				value, _ := a.env(name)
 				return value
 			}
-			return login.Run(c.Context(), "hipflask", []string{"-addr", addr, "-store", url}, getenv, a.out)
+			return login.Run(c.Context(), "hipflask", []string{"-addr", addr, "-store", url}, getenv, a.out,
+				func(ctx context.Context, url string) (login.Store, error) { return storeurl.Open(ctx, url) })
 		},
 	}
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 is a free one")

@@ -53,6 +53,42 @@ var tried = []string{
 	"       latency      a read takes ",
 }
 
+// shareLogins checks that two processes of serve share logins and logouts, and that a restart logs nobody out.
+func shareLogins(t *testing.T, url string, lists bool) {
+	if _, errs, code := command(t, url, "serve", "--addr", "127.0.0.1:0"); code != exitFailed ||
+		!strings.Contains(errs, "hipflask keygen") || !strings.Contains(errs, "openssl rand") {
+		t.Errorf("serve without a key: got exit code %d and %q, want 1 and how to make one", code, errs)
+	}
+	env := map[string]string{"SESSION_STORE": url, "SECRET_KEY": "Vt7Rk2XqW9nZb4LcY8MdJ3Hs"}
+	b := browser(t) // its cookies go to all ports, as to all servers behind one name
+	sees := func(t *testing.T, address, text string) string {
+		t.Helper()
+		_, body := get(t, b, address)
+		if !strings.Contains(body, text) {
+			t.Errorf("the page lacks %q: %s", text, body)
+		}
+		return body
+	}
+	t.Run("processes", func(t *testing.T) {
+		first, _ := start(t, env, "serve", "--addr", "127.0.0.1:0")
+		second, _ := start(t, env, "serve", "--addr", "127.0.0.1:0")
+		res, err := b.PostForm(first+"login", map[string][]string{"username": {"ann"}})
+		must(t, err)
+		must(t, res.Body.Close())
+		page := sees(t, second, "Logged in as <strong>ann</strong>")
+		if n := strings.Count(page, `name="handle"`); lists && n != 1 {
+			t.Errorf("the page lists %d sessions, want 1", n)
+		}
+	})
+	first, _ := start(t, env, "serve", "--addr", "127.0.0.1:0")
+	second, _ := start(t, env, "serve", "--addr", "127.0.0.1:0")
+	sees(t, first, "Logged in as <strong>ann</strong>")
+	res, err := b.PostForm(second+"logout", nil)
+	must(t, err)
+	must(t, res.Body.Close())
+	sees(t, first, "You are not logged in")
+}
+
 func TestServers(t *testing.T) {
 	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
 	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
@@ -95,6 +131,7 @@ func TestServers(t *testing.T) {
 			if out, errs, code := command(t, c.url, "ls"); code == exitOK && strings.Contains(out, "hipflask check") {
 				t.Errorf("the check left records: %s%s", out, errs)
 			}
+			shareLogins(t, c.url, c.name != "memcached")
 		})
 	}
 }

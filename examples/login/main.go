@@ -3,12 +3,9 @@
 //
 //	go run ./examples/login
 //
-// It listens on 127.0.0.1:8080 and keeps its sessions in files of a private temporary folder. With
-//
-//	SECRET_KEY=... go run ./examples/login -store redis://127.0.0.1
-//
-// they are in Redis, and any number of processes share them; package storeurl says what else there is. With -dbsc they are
-// bound to the browser's device, so that a copied cookie is worth nothing after minutes: see docs/dbsc.md.
+// It listens on 127.0.0.1:8080 (-addr) and keeps its sessions in files of a private temporary folder, or with -store memory: in
+// memory. "hipflask serve" is the same application on any store. With -dbsc sessions are bound to the browser's device, so that
+// a copied cookie is worth nothing after minutes: see docs/dbsc.md.
 package main
 
 import (
@@ -26,7 +23,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := app.Run(ctx, "login", os.Args[1:], os.Getenv, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := app.Run(ctx, "login", os.Args[1:], os.Getenv, os.Stderr, app.Open)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "login:", err)
 		os.Exit(1)
 	}

@@ -48,7 +48,7 @@ func start(t *testing.T, args ...string) (base string, out *output, stop func())
 	out = &output{addr: make(chan string, 1)}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(ctx, "login", append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out)
+		ended <- Run(ctx, "login", append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out, Open)
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -252,12 +252,13 @@ func TestBadArguments(t *testing.T) {
 	defer taken.Close()
 	for want, args := range map[string][]string{
 		"choose another port with -addr": {"-addr", taken.Addr().String()},
-		`the scheme "floppy" is unknown`: {"-addr", "127.0.0.1:0", "-store", "floppy:"},
-		"export SECRET_KEY":              {"-addr", "127.0.0.1:0", "-store", "sqlite:" + filepath.Join(t.TempDir(), "sessions.db")},
+		"hipflask serve --store URL":     {"-addr", "127.0.0.1:0", "-store", "floppy:"},
+		"knows memory: and file:DIR":     {"-addr", "127.0.0.1:0", "-store", "redis://127.0.0.1"},
+		"-store: this program":           {"-addr", "127.0.0.1:0", "-store", "file:"},
 		"SecretKey has 5 bytes":          {"-addr", "127.0.0.1:0", "-store", "memory:", "-secret-key", "short"},
 		"unexpected argument":            {"-addr", "127.0.0.1:0", "extra"},
 	} {
-		err := Run(t.Context(), "login", args, func(string) string { return "" }, io.Discard)
+		err := Run(t.Context(), "login", args, func(string) string { return "" }, io.Discard, Open)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", args, err, want)
 		}
@@ -274,7 +275,7 @@ func TestEnvironment(t *testing.T) {
 	go func() {
 		ended <- Run(ctx, "login", []string{"-addr", "127.0.0.1:0"}, func(name string) string {
 			return map[string]string{"SECRET_KEY": "Xk4Tq9ZbW7mRv2Ld8NsHy3Gc", "SESSION_STORE": "file:" + dir}[name]
-		}, out)
+		}, out, Open)
 	}()
 	select {
 	case <-out.addr:

@@ -16,15 +16,25 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/dbsc"
-	"github.com/hipflask/session/storeurl"
+	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/filestore"
+	"github.com/hipflask/session/store/memstore"
 )
 
-// Run serves until ctx ends. name is the program's, args are its arguments, and out takes what it says.
-func Run(ctx context.Context, name string, args []string, getenv func(string) string, out io.Writer) error {
+// Store is a store that can be closed.
+type Store interface {
+	store.Store
+	Close() error
+}
+
+// Run serves until ctx ends, then lets requests in flight finish, and closes the sessions and their store last. name is the
+// program's, args are its arguments, out takes what it says, and open opens the store of a URL: [Open] or one that knows more.
+func Run(ctx context.Context, name string, args []string, getenv func(string) string, out io.Writer,
+	open func(ctx context.Context, url string) (Store, error)) error {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(out)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
-	where := flags.String("store", "", "where sessions are kept: a `URL` such as memory:, file:DIR, redis://HOST, postgres://USER:PASSWORD@HOST/DATABASE;\nwith a password SESSION_STORE in the environment is better (default \"file:DIR\" with a private temporary folder)")
+	where := flags.String("store", "", "where sessions are kept: a `URL`, memory: or file:DIR; SESSION_STORE in the environment does as well\n(default \"file:DIR\" with a private temporary folder)")
 	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
 	https := flags.Bool("https", false, "a proxy in front serves https: send the cookie with Secure, also from 127.0.0.1")
 	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), over https on localhost")
@@ -54,7 +64,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 
 	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	store, err := storeurl.Open(opening, *where)
+	store, err := open(opening, *where)
 	if err != nil {
 		return err
 	}
@@ -107,6 +117,29 @@ func DefaultStore() string {
 	return "file:" + filepath.Join(os.TempDir(), fmt.Sprintf("hipflask-login-%d", os.Getuid()))
 }
 
+// Open opens a store in files or in memory. It needs no client of a database, so that the example compiles quickly. Its error
+// contains nothing of the URL but its scheme.
+func Open(_ context.Context, url string) (Store, error) {
+	scheme, path, found := strings.Cut(url, ":")
+	switch {
+	case scheme == "memory" && found && path == "":
+		return memory{memstore.New(nil)}, nil
+	case scheme == "file" && path != "" && !strings.Contains(path, "?"):
+		files, err := filestore.Open(strings.TrimPrefix(path, "//"), nil)
+		if err != nil {
+			return nil, err
+		}
+		return files, nil
+	}
+	return nil, errors.New("-store: this program knows memory: and file:DIR alone; " +
+		"hipflask serve --store URL (in a clone: go run ./cmd/hipflask serve) knows every store")
+}
+
+// memory is a memstore that can be closed.
+type memory struct{ *memstore.Store }
+
+func (memory) Close() error { return nil }
+
 // ownKey returns a secret key for sessions that only this machine has.
 func ownKey(name, where string, out io.Writer) (string, error) {
 	scheme, path, _ := strings.Cut(where, ":")
@@ -117,7 +150,8 @@ func ownKey(name, where string, out io.Writer) (string, error) {
 		dir, _, _ := strings.Cut(strings.TrimPrefix(path, "//"), "?")
 		return keepKey(name, filepath.Join(dir, "secret_key"), out)
 	}
-	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: export SECRET_KEY=$(openssl rand -base64 32)", scheme)
+	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: export SECRET_KEY=$(hipflask keygen), "+
+		"or SECRET_KEY=$(openssl rand -base64 32)", scheme)
 }
 
 // keepKey makes a secret key once and keeps it in a file that only this user can read, so that a restart logs nobody
