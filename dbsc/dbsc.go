@@ -78,6 +78,11 @@ type Options struct {
 	// Policy is about browsers that register no key. Zero: Prefer.
 	Policy Policy
 
+	// Level makes a session be treated as with Require while its [session.Auth] has at least this level, from 1 to 3: after a
+	// Login with it, or during an elevation ("step-up"). The response to Elevate offers a registration as well, if the session
+	// is not bound. Zero: no level.
+	Level int
+
 	// Refuse sends the response of [Server.Require] to a request that may not pass. Nil: a short text with 401, 403 or 503.
 	Refuse func(http.ResponseWriter, *http.Request, Reason)
 
@@ -126,6 +131,7 @@ func New(sessions *session.Manager, o Options) (*Server, error) {
 		refuse(!isHostPattern(host), "Initiators has %q, which is no host such as app.example.com or *.example.com", host)
 	}
 	refuse(o.Policy != Prefer && o.Policy != Require, "Policy is %d; it is Prefer or Require", o.Policy)
+	refuse(o.Level < 0 || o.Level > 3, "Level is %d; it is 0 to 3", o.Level)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -624,6 +624,68 @@ func TestPolicyRequire(t *testing.T) {
 	})
 }
 
+// The time of a login at another system doesn't count for how long the registration is waited for.
+func TestRequireAfterFederatedLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t, func(c *settings) { c.device.Policy = dbsc.Require })
+		b := newBrowser(t, x)
+		offer := b.send("POST", "/federated").Header.Get("Secure-Session-Registration")
+		time.Sleep(window)
+		b.wants("before the registration", "ann")
+		wantsStatus(t, "the registration", b.register(parameter(offer, "challenge=")), http.StatusOK, true)
+		b.wants("after it", "ann")
+	})
+}
+
+// Elevate gives the session a new ID at once. The binding stays, and a refresh that was sent with the old ID does no harm.
+func TestElevate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t, func(c *settings) { c.device.Level = 2 })
+		b := newBrowser(t, x)
+		b.bind()
+		late := b.thief()
+		late.key = b.key
+		if offer := b.send("POST", "/elevate").Header.Get("Secure-Session-Registration"); offer != "" {
+			t.Errorf("a session that is bound is offered a registration: %s", offer)
+		}
+		if late.cookies[sessionCookie] == b.cookies[sessionCookie] {
+			t.Fatal("Elevate kept the ID")
+		}
+		wantsStatus(t, "a refresh with the ID before", late.refresh(), http.StatusServiceUnavailable, false)
+		b.wants("after Elevate", "ann")
+		time.Sleep(life)
+		wantsStatus(t, "a refresh after Elevate", b.refresh(), http.StatusOK, true)
+		b.wants("after the refresh", "ann")
+		late.wants("with the ID before Elevate", "")
+	})
+}
+
+// With Options.Level a session of that level has to be bound, which Elevate gives another chance for.
+func TestLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSite(t, func(c *settings) { c.device.Level = 2 })
+		can, cannot := newBrowser(t, x), newBrowser(t, x)
+		can.login()
+		cannot.login()
+		time.Sleep(window + skew + time.Millisecond)
+		can.wants("unbound, at the level of the login", "ann")
+		x.took()
+		offer := can.send("POST", "/elevate").Header.Get("Secure-Session-Registration")
+		cannot.send("POST", "/elevate")
+		cannot.wants("unbound, right after Elevate", "ann")
+		if offer := can.send("POST", "/renew").Header.Get("Secure-Session-Registration"); offer != "" {
+			t.Errorf("Renew during an elevation: got registration %q, want none", offer)
+		}
+		wantsStatus(t, "the registration after Elevate", can.register(parameter(offer, "challenge=")), http.StatusOK, true)
+		time.Sleep(window + skew + time.Millisecond)
+		can.wants("bound, elevated", "ann")
+		cannot.wants("unbound, elevated", "")
+		equal(t, "events", x.took(), []string{"offered  ann", "offered  ann", "bound  ann", "refused unbound ann"})
+		time.Sleep(elevation)
+		cannot.wants("unbound, after the elevation", "ann")
+	})
+}
+
 // A session that Config.Adopt takes over is offered a registration, as after any other Login.
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -744,7 +806,7 @@ func TestOptions(t *testing.T) {
 	for name, o := range map[string]dbsc.Options{
 		"Path": {Path: "/dbsc"}, "Path ": {Path: `/"x/`}, "Path  ": {Path: "/../"}, "Path   ": {Path: "//"}, "Path    ": {Path: "/a/./"}, "CookieName": {CookieName: "bound"}, "CookieName ": {CookieName: "__Host-a;b"},
 		"SameSite": {SameSite: 9}, "Life": {Life: time.Millisecond}, "Life ": {Life: 25 * time.Hour}, "Life  ": {Life: -1}, "Skew": {Skew: -1},
-		"Skew ": {Skew: 6 * time.Minute}, "Window": {Window: -1}, "Window ": {Window: time.Hour}, "Policy": {Policy: 7},
+		"Skew ": {Skew: 6 * time.Minute}, "Window": {Window: -1}, "Window ": {Window: time.Hour}, "Policy": {Policy: 7}, "Level": {Level: -1}, "Level ": {Level: 4},
 		"Initiators": {Initiators: []string{"https://a"}}, "Initiators ": {Initiators: []string{"*"}},
 	} {
 		if _, err := dbsc.New(x.sessions, o); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(name)) {
@@ -757,7 +819,7 @@ func TestOptions(t *testing.T) {
 	}
 	for name, o := range map[string]dbsc.Options{
 		"zero": {}, "root": {Path: "/"}, "well known": {Path: "/.well-known/dbsc/"}, "all": {Path: "/a/b-c/", CookieName: "__Host-x", SameSite: http.SameSiteStrictMode, Life: time.Second, Window: time.Second,
-			Policy: dbsc.Require, Initiators: []string{"app.example.com", "*.example.com"}},
+			Policy: dbsc.Require, Level: 3, Initiators: []string{"app.example.com", "*.example.com"}},
 	} {
 		if _, err := dbsc.New(x.sessions, o); err != nil {
 			t.Errorf("%s: got error %v", name, err)

@@ -32,6 +32,8 @@ const (
 	skew   = 30 * time.Second
 	window = time.Minute
 
+	elevation = 10 * time.Minute
+
 	sessionCookie = "__Host-session"
 	boundCookie   = "__Host-bound"
 )
@@ -146,6 +148,10 @@ func newSite(t testing.TB, change ...func(*settings)) *site {
 		switch r.PathValue("do") {
 		case "login":
 			s.Login("ann")
+		case "federated": // a login at another system, an hour ago
+			s.LoginWith("ann", session.Auth{Time: time.Now().Add(-time.Hour)})
+		case "elevate":
+			s.Elevate(session.Auth{Level: 2, Methods: []string{"otp"}, Until: time.Now().Add(elevation)})
 		case "logout":
 			s.Logout()
 		case "renew":

@@ -66,10 +66,10 @@ func (d *Server) isOwn(r *http.Request) bool {
 type watch struct {
 	d        *Server
 	r        *http.Request
-	token    string // of the session that the request came with
-	handle   string // of the same
-	detour   bool   // the browser gets another chance to send a bound cookie
-	withheld Reason // why the session was withheld; "": it was not
+	token    string       // of the session that the request came with
+	info     session.Info // of the same
+	detour   bool         // the browser gets another chance to send a bound cookie
+	withheld Reason       // why the session was withheld; "": it was not
 }
 
 // Loaded implements [session.Interceptor].
@@ -81,7 +81,7 @@ func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
 	if i.CreatedAt.IsZero() {
 		return session.Pass // Config.Adopt has logged somebody in: Sending is to see that
 	}
-	w.token, w.handle = s.Token(), i.Handle
+	w.token, w.info = s.Token(), i
 	reason := w.d.judge(w.r, s, i)
 	switch reason {
 	case "", ReasonPending:
@@ -102,20 +102,31 @@ func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
 	return session.Withhold
 }
 
-// Sending implements [session.Interceptor]. It offers a registration after a Login, and ends the bound cookie after a Logout.
+// Sending implements [session.Interceptor]. It offers a registration after a Login or Elevate, and ends the bound cookie after
+// a Logout.
 func (w *watch) Sending(s *session.Session, h http.Header) {
 	if s.Token() == w.token {
-		return // no Login, and no Logout
+		return // no Login, no Elevate, and no Logout
 	}
 	switch i := s.Info(); {
 	case i.Principal == "":
-		if _, ok := firstCookie(w.r.Header, w.d.options.CookieName); ok && w.handle != "" && w.withheld == "" {
+		if _, ok := firstCookie(w.r.Header, w.d.options.CookieName); ok && w.info.Handle != "" && w.withheld == "" {
 			h.Add("Set-Cookie", w.d.cookie("", -1).String())
 		}
-	case i.Handle != w.handle:
+	case i.Handle != w.info.Handle, w.elevated(s):
 		w.d.offer(h, i.Handle)
 		w.d.emit(w.r, s, EventOffered, "")
 	}
+}
+
+// elevated reports whether this request has elevated a session that is not bound.
+func (w *watch) elevated(s *session.Session) bool {
+	until := s.Auth().Until
+	if until.IsZero() || until.Equal(w.info.Auth().Until) {
+		return false
+	}
+	id, _, _ := bindingOf(s)
+	return id == ""
 }
 
 // offer asks the browser to register a key. Until it has done so, the bound cookie says when it was asked: the session's
@@ -164,7 +175,9 @@ func (d *Server) judge(r *http.Request, s *session.Session, i session.Info) Reas
 }
 
 // demands reports whether a session has to be bound.
-func (d *Server) demands(s *session.Session) bool { return d.options.Policy == Require }
+func (d *Server) demands(s *session.Session) bool {
+	return d.options.Policy == Require || d.options.Level > 0 && s.Auth().Level >= d.options.Level
+}
 
 // firstCookie returns the value of the request's first cookie of a name. The name begins with __Host-, so a browser has only
 // one.
