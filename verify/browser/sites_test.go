@@ -112,6 +112,9 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 		}
 		s.page(w, r, "")
 	})
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/return?n="+r.FormValue("n"), http.StatusSeeOther)
+	})
 	for path, handle := range map[string]func(*http.Request, *session.Session) string{
 		"/login":  func(r *http.Request, u *session.Session) string { u.Login(r.FormValue("name")); return u.Principal() },
 		"/return": func(r *http.Request, u *session.Session) string { u.Flash("paid"); return u.Principal() },
@@ -224,6 +227,12 @@ func TestTwoSites(t *testing.T) {
 				}
 				if n := s.stored(); n != 1 || s.drops != 3 {
 					t.Errorf("%s: got %d sessions and %d drops, want ann's alone, and 3", name, n, s.drops)
+				}
+
+				// A redirect is a GET, which carries the Lax cookie: what docs/troubleshooting.md recommends.
+				if c.sameSite == http.SameSiteLaxMode {
+					s.want(name+", post and redirect", s.goes(s.pay, "/by-post?to=/redirect"), "ann")
+					s.want(name+", after it", s.goes(s.shop, "/account"), "ann, paid")
 				}
 
 				// SAML and OpenID Connect: a login by POST.
