@@ -18,7 +18,7 @@ import (
 // Strict such a navigation carries none either: see guard.SameSite. But it looks like a first visit by a link, which needs
 // a session. Clients that don't say where a request comes from are trusted (W3C Fetch Metadata).
 func (m *Manager) withholds(r *http.Request) bool {
-	if m.config.BearerToken || m.config.Cookie.SameSite == http.SameSiteNoneMode || r.Header.Get("Sec-Fetch-Site") != "cross-site" {
+	if !m.isCrossSite(r) {
 		return false
 	}
 	switch r.Method {
@@ -26,6 +26,17 @@ func (m *Manager) withholds(r *http.Request) bool {
 		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
 	}
 	return true
+}
+
+// isCrossSite reports whether another site caused the request, and the cookie has a SameSite that this matters for.
+func (m *Manager) isCrossSite(r *http.Request) bool {
+	return !m.config.BearerToken && m.config.Cookie.SameSite != http.SameSiteNoneMode && r.Header.Get("Sec-Fetch-Site") == "cross-site"
+}
+
+// mayAdopt reports whether the old system's session may begin one of ours. A Strict cookie may have been withheld from a link
+// too; what guard.SameSite loads next comes from this site.
+func (m *Manager) mayAdopt(r *http.Request) bool {
+	return m.config.Adopt != nil && !(m.config.Cookie.SameSite == http.SameSiteStrictMode && m.isCrossSite(r))
 }
 
 // said is what the log says once.

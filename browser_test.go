@@ -94,7 +94,7 @@ func TestRequestsOfOtherSites(t *testing.T) {
 				w.Write([]byte("paid"))
 			})
 			check(t, "status", res.StatusCode, http.StatusOK)
-			check(t, "adopted", adopted, c.begins)
+			check(t, "adopted", adopted, c.begins && name != "Strict, link") // guard.SameSite loads that again
 			if c.begins {
 				if want := name != "bearer token"; (len(sets(res)) == 1) != want {
 					t.Errorf("got cookies %q, want a session", sets(res))

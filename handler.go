@@ -374,7 +374,7 @@ func (x *exchange) load(s *Session) error {
 	if !s.sealed && x.m.outlives(&s.view) {
 		s.move, s.aging = protocol.Renew, true
 	}
-	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.config.Adopt != nil {
+	if s.view.State == protocol.Fresh && !x.ambiguous && x.m.mayAdopt(x.req) {
 		// The context of this request has the session itself, so that From within Adopt doesn't wait for this load.
 		r := x.req.WithContext(NewContext(x, s))
 		if err := x.m.config.Adopt(r, s); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/hipflask/session"
+	"github.com/hipflask/session/guard"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -53,6 +54,7 @@ type street struct {
 	visits    int
 	loaded    map[string]chan string // pages that are waited for, by their number
 	adoptions int
+	guarded   bool   // by guard.SameSite
 	drops     int    // for cross-site
 	said      string // by events
 }
@@ -122,13 +124,13 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 			return u.Principal() + strings.Repeat(", paid", len(u.Flashes()))
 		},
 	} {
-		mux.Handle(path, s.sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.Handle(path, s.handler(func(w http.ResponseWriter, r *http.Request) {
 			s.page(w, r, handle(r, session.From(r)))
-		})))
+		}))
 	}
 	// A form with a token that its session holds: it sends itself.
 	const token = session.Key[string]("token")
-	mux.Handle("/form", s.sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("/form", s.handler(func(w http.ResponseWriter, r *http.Request) {
 		u := session.From(r)
 		switch {
 		case r.Method == http.MethodGet:
@@ -143,7 +145,7 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 		}
 		u.Login("new")
 		s.page(w, r, u.Principal())
-	})))
+	}))
 	// The other site sends the browser to the shop, by each way that there is.
 	for path, body := range map[string]string{
 		"/by-post":  `<form method="post" action="%s"></form><script>onload = () => setTimeout(() => document.forms[0].submit())</script>`,
@@ -161,6 +163,18 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 	t.Cleanup(server.Close)
 	_, s.port, _ = strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
 	return s
+}
+
+// handler is what a shop has around its handlers.
+func (s *street) handler(h http.HandlerFunc) http.Handler {
+	guarded := guard.SameSite(h)
+	return s.sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.guarded {
+			guarded.ServeHTTP(w, r)
+			return
+		}
+		h(w, r)
+	}))
 }
 
 // page says when the browser has it, with its cookies.
@@ -213,13 +227,16 @@ func TestTwoSites(t *testing.T) {
 			d := start(t)
 			for name, c := range map[string]struct {
 				sameSite http.SameSite
+				guarded  bool
 				link     string // what is there after a link
 			}{
-				"Lax": {http.SameSiteLaxMode, "ann, paid"},
+				"Lax": {http.SameSiteLaxMode, false, "ann, paid"},
 				// The browser withholds the cookie from a link too; without guard.SameSite that looks like a first visit.
-				"Strict": {http.SameSiteStrictMode, ", paid"},
+				"Strict":  {http.SameSiteStrictMode, false, ", paid"},
+				"guarded": {http.SameSiteStrictMode, true, "ann, paid"},
 			} {
 				s := build(t, d, c.sameSite, "localhost", "127.0.0.1")
+				s.guarded = c.guarded
 				s.want(name+", login", s.goes(s.shop, "/login?name=ann"), "ann")
 				for _, way := range []string{"post", "frame", "fetch"} {
 					s.want(name+", "+way, s.goes(s.pay, "/by-"+way+"?to=/return"), "")
@@ -252,7 +269,10 @@ func TestTwoSites(t *testing.T) {
 				s.goes(s.shop, "/login?name=ann")
 				s.goes(s.shop, "/old?name=old-ben")
 				s.goes(s.pay, "/by-post?to=/return")
-				s.want(name+", after a post with the old cookie", s.goes(s.shop, "/account"), "ann")
+				if c.guarded {
+					s.want("a link with the old cookie, guarded", s.goes(s.pay, "/by-link?to=/return"), "ann")
+				}
+				s.want(name+", after a post with the old cookie", strings.TrimSuffix(s.goes(s.shop, "/account"), ", paid"), "ann")
 				if s.adoptions != 0 {
 					t.Errorf("%s: got %d adoptions, want none", name, s.adoptions)
 				}
