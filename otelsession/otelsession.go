@@ -1,6 +1,10 @@
 // Package otelsession measures and traces sessions with OpenTelemetry.
 //
-//	config := session.Config{Store: redisstore.New(client, nil), SecretKey: key}
+//	st, err := redisstore.Open(ctx, os.Getenv("REDIS_URL"), nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	config := session.Config{Store: st, SecretKey: key}
 //	if err := otelsession.Instrument(&config, &otelsession.Options{System: "redis"}); err != nil {
 //		log.Fatal(err)
 //	}

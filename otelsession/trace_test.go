@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -145,5 +147,30 @@ func TestAllocations(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("got %v allocations of a load and a save, want none", n)
+	}
+}
+
+// TestDocumentedNames: docs/operate.md speaks of nothing that isn't recorded.
+func TestDocumentedNames(t *testing.T) {
+	page, err := os.ReadFile("../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := ""
+	for _, file := range []string{"otelsession.go", "store.go", "trace.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source += string(text)
+	}
+	names := regexp.MustCompile("`((?:session|db)\\.[a-z_.]+)`").FindAllStringSubmatch(string(page), -1)
+	for _, name := range names {
+		if !strings.Contains(source, `"`+name[1]+`"`) {
+			t.Errorf("docs/operate.md: %s is not recorded", name[1])
+		}
+	}
+	if len(names) < 10 {
+		t.Errorf("found %d names in docs/operate.md", len(names))
 	}
 }
