@@ -55,6 +55,7 @@ func TestWithoutRule(t *testing.T) {
 		{"Bump", "e: oldest 1: login;login skew", "E: a login that overlapped no other ended itself: its server's clock is behind"},
 		{"Settle", "e: refuse 3: login|login", "E: more sessions than MaxSessions, and every login was answered"},
 		{"Kick", "e: refuse 3: login|login", "E: more sessions than MaxSessions, and every login was answered"},
+		{"GatherNo", "h: upd|set|logout apart", "P1: acknowledged Update lost"},
 		{"HandNew", "f: x1|x2|x1 apart", "F: acknowledged write lost: the value that it had read and replaced is still there"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
