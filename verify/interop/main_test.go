@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/hipflask/session/internal/servertest"
@@ -26,6 +27,43 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	servertest.Main(m)
+}
+
+// overlay installs versions/NAME over the environment, once for each content of its requirements.txt, and returns what the
+// Python process needs in its own environment. Only what differs is there: Python finds it first.
+func overlay(t *testing.T, name string) (env []string) {
+	t.Helper()
+	requirements := filepath.Join("versions", name, "requirements.txt")
+	dir, err := installed(python, requirements, filepath.Join(".venv", "over-"+name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{"PYTHONPATH=" + dir}
+}
+
+// installed returns a folder with what a file of requirements says, for an interpreter.
+func installed(interpreter, requirements, dir string) (string, error) {
+	wanted, err := os.ReadFile(requirements)
+	if err != nil {
+		return "", err
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	done := filepath.Join(dir, "requirements")
+	if made, err := os.ReadFile(done); err == nil && string(made) == string(wanted) {
+		return dir, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	args := []string{"-m", "pip", "--python", interpreter, "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+		"--no-compile", "--target", dir, "-r", requirements}
+	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%q: %v: %s", args, err, out)
+	}
+	return dir, os.WriteFile(done, wanted, 0o600)
 }
 
 // environment makes .venv, once for each content of requirements.txt.
@@ -77,7 +115,13 @@ func start(t *testing.T, env []string, args ...string) *child {
 // begin starts a process that ends with tb.
 func begin(tb servertest.TB, env []string, args ...string) *child {
 	tb.Helper()
-	cmd := exec.Command(python, args...)
+	interpreter := python
+	for _, e := range env {
+		if path, ok := strings.CutPrefix(e, "PYTHON="); ok {
+			interpreter = path
+		}
+	}
+	cmd := exec.Command(interpreter, args...)
 	cmd.Env = append(os.Environ(), append(env, "PYTHONUNBUFFERED=1")...)
 	in, err := cmd.StdinPipe()
 	if err != nil {

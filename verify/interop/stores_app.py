@@ -5,7 +5,9 @@ import json
 import sys
 import threading
 import warnings
-from datetime import timedelta
+from collections import OrderedDict, defaultdict
+from datetime import time, timedelta
+from http import HTTPStatus
 
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -35,6 +37,10 @@ def configure(app, backend, address):
         case "sqlalchemy":
             app.config.update(SESSION_TYPE="sqlalchemy", SQLALCHEMY_DATABASE_URI=address)
             app.config["SESSION_SQLALCHEMY"] = SQLAlchemy(app)
+        case "airflow":  # airflow/www/extensions/init_session.py, of Airflow 2, with Flask-Session 0.5
+            app.config.update(SESSION_TYPE="sqlalchemy", SQLALCHEMY_DATABASE_URI=address, SESSION_SQLALCHEMY_TABLE="session")
+            app.config.update(SESSION_KEY_PREFIX="", SESSION_USE_SIGNER=True)
+            app.config["SESSION_SQLALCHEMY"] = SQLAlchemy(app)
         case "cachelib":
             app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=FileSystemCache(cache_dir=address, threshold=500))
         case "filesystem":
@@ -48,6 +54,9 @@ def make_app(backend, address, config):
         app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=config["PERMANENT_SESSION_LIFETIME"])
     configure(app, backend, address)
     Session(app)
+    if backend == "airflow":
+        with app.app_context():
+            app.config["SESSION_SQLALCHEMY"].create_all()
     LoginManager(app).user_loader(User)
     held, released = threading.Event(), threading.Event()
 
@@ -87,6 +96,11 @@ def make_app(backend, address, config):
         session["int"], session["float"], session["bytes"] = 2**53 + 1, 2.0, b"\0\xff"
         return "ok"
 
+    def objects():
+        session["od"], session["dd"] = OrderedDict(a=1), defaultdict(list, a=[1])
+        session["enum"], session["time"] = HTTPStatus.NOT_FOUND, time(1, 2, 3)
+        return "ok"
+
     def hold():
         """Reads the session, waits for release, and perhaps changes it."""
         held.set()
@@ -105,7 +119,7 @@ def make_app(backend, address, config):
         released.set()
         return "ok"
 
-    for rule in [me, login, logout, clear, set_value, regenerate, types, hold, wait, release]:
+    for rule in [me, login, logout, clear, set_value, regenerate, types, objects, hold, wait, release]:
         app.add_url_rule("/flask/" + rule.__name__.removesuffix("_value"), view_func=rule, methods=["GET", "POST"])
     return app
 
