@@ -6,6 +6,7 @@
 // It listens on 127.0.0.1:8080 (-addr) and keeps its sessions in files of a private temporary folder, or with -store memory: in
 // memory. "hipflask serve" is the same application on any store. With -dbsc sessions are bound to the browser's device, so that
 // a copied cookie is worth nothing after minutes: see docs/dbsc.md.
+// With -flask it shares its login with the application of Flask's tutorial: "go run ./examples/login/flask" runs both.
 package main
 
 import (

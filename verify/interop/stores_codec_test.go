@@ -105,7 +105,7 @@ func TestDamagedDocuments(t *testing.T) {
 				docs := slices.DeleteFunc(made.Docs, func(doc []byte) bool { return firstForm(doc) != form.name })
 				read := make([][]byte, len(docs))
 				for k, doc := range docs {
-					if back, err := again(form.serializer, doc); err == nil {
+					if back, err := again(form.serializer, doc); err == nil && !(form.name == "pickle" && hasObjects(doc)) {
 						read[k] = back
 						taken++
 					}
@@ -117,6 +117,16 @@ func TestDamagedDocuments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hasObjects reports whether a pickle has values of which Go knows nothing: it keeps them, also those of a class whose name
+// was damaged, which Python fails to import.
+func hasObjects(doc []byte) bool {
+	members, err := flask.Pickle.Split(doc)
+	return err != nil || slices.ContainsFunc(members, func(m session.Member) bool {
+		var v any
+		return flask.Pickle.Unmarshal(m.Value, &v) != nil
+	})
 }
 
 // firstForm tells the formats apart as Flask-Session's documents are.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/dbsc"
+	"github.com/hipflask/session/flask"
 	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memstore"
@@ -38,6 +39,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
 	https := flags.Bool("https", false, "a proxy in front serves https: send the cookie with Secure, also from 127.0.0.1")
 	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), over https on localhost")
+	shared := flags.Bool("flask", false, "share the login with the application of Flask's tutorial: the session is in Flask's cookie, signed with its SECRET_KEY")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,6 +48,14 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	}
 	if *key == "" {
 		*key = getenv("SECRET_KEY")
+	}
+	switch {
+	case *shared && (*where != "" || *bind):
+		return errors.New("-flask excludes -store and -dbsc: the session is in Flask's cookie")
+	case *shared && *key == "":
+		return errors.New("-flask needs the Flask application's key: export SECRET_KEY=...")
+	case *shared:
+		*where = "memory:" // nothing is kept there
 	}
 	if *where == "" {
 		*where = getenv("SESSION_STORE")
@@ -74,13 +84,17 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 			return err
 		}
 	}
-	sessions, err := session.New(session.Config{
+	config := session.Config{
 		SecretKey: *key,
 		Store:     store,
 		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
 		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS they must be Secure: -https says that.
 		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback() && !*https && !*bind,
-	})
+	}
+	if *shared { // in the tutorial the user is session["username"]
+		config.Store, config.CookieCodec, config.Cookie.Name = nil, flask.Options{UserKey: "username"}.Cookie, "session"
+	}
+	sessions, err := session.New(config)
 	if err != nil {
 		return err
 	}
