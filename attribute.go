@@ -102,7 +102,7 @@ func (m *Manager) checkAttribute(name string) error {
 
 // checkPublic is checkAttribute for a public attribute.
 func (m *Manager) checkPublic(name string) error {
-	if name == protocol.AuthName {
+	if protocol.IsReserved(name) {
 		return errors.New("the name is reserved; use LoginWith or Elevate")
 	}
 	return m.checkAttribute(name)

@@ -100,6 +100,17 @@ type Config struct {
 	// that, in time for PersistentIdleTimeout: see [Session.Renew].
 	PersistentLifetime time.Duration
 
+	// MaxSessions is how many sessions one principal may have at a time (ASVS 5.0, 7.1.2). A login beyond it ends the oldest
+	// ones, each of which is an [EventRevoked] with [ReasonMaxSessions]. Zero: any number. It needs a Store that is a
+	// [store.Lister]. All Managers that share the Store should have the same number. A login costs a listing of the
+	// principal's sessions. It doesn't count the session that it takes over, so a browser that logs in again ends no other.
+	//
+	// Logins at the same time leave exactly MaxSessions sessions when all have been answered, also if the clocks of servers
+	// differ. A login that newer ones overtake several times may end itself: [ErrEnded], without a cookie. If the store fails
+	// after the new session is stored, there may be too many until the next login: then the save is [ErrUncertain], but the
+	// response has the cookie.
+	MaxSessions int
+
 	// MaxBytes is the most bytes that the encoded values of one session may have; a save of more fails with [ErrTooLarge].
 	// Zero: 1 MiB. With a CookieCodec the cookie's name and value have at most 4096 bytes in any case (RFC 6265bis,
 	// section 5.6).
@@ -170,6 +181,9 @@ func (c *Config) check() error {
 	problems := slices.Concat(c.checkTimes(), c.checkExclusions())
 	if err := checkRealm(c.Realm); err != nil {
 		problems = append(problems, err)
+	}
+	if c.MaxSessions < 0 {
+		problems = append(problems, fmt.Errorf("session: MaxSessions %d is negative; leave it zero for any number", c.MaxSessions))
 	}
 	if c.MaxBytes < 0 {
 		problems = append(problems, fmt.Errorf("session: MaxBytes %d is negative; leave it zero for %d", c.MaxBytes, defaultMaxBytes))
@@ -260,6 +274,8 @@ func (c *Config) checkExclusions() (problems []error) {
 		problem  string
 	}{
 		{c.CookieCodec != nil && c.Store != nil, "Store and CookieCodec exclude each other: the session is kept in one of them"},
+		{c.CookieCodec != nil && c.MaxSessions > 0, "MaxSessions and CookieCodec exclude each other: such sessions can't be " +
+			"listed or ended; set Store instead of CookieCodec, or leave MaxSessions zero"},
 		{c.CookieCodec != nil && c.BearerToken, "BearerToken and CookieCodec exclude each other: a bearer token names a session in a Store"},
 		{c.CookieCodec != nil && c.IDFormat != nil, "IDFormat and CookieCodec exclude each other: such a cookie holds no ID"},
 		{c.CookieCodec != nil && c.Serializer != nil, "Serializer and CookieCodec exclude each other: the codec brings its own"},

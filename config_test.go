@@ -247,6 +247,7 @@ func TestConfigReportsAllProblems(t *testing.T) {
 		IdleTimeout:        2 * time.Hour,
 		Lifetime:           time.Hour,
 		MaxBytes:           -1,
+		MaxSessions:        1,
 		StoreTimeout:       -1,
 		Grace:              1,
 		SweepInterval:      1,
@@ -256,7 +257,7 @@ func TestConfigReportsAllProblems(t *testing.T) {
 	found := problems(err)
 	for _, want := range []string{
 		"SecretKey has 15", "SecretKeyFallbacks[0] is a well-known", "SecretKeyFallbacks[2] is empty", "IdleTimeout 2h0m0s", "MaxBytes -1",
-		"StoreTimeout -1ns", "Grace 1ns", "SweepInterval 1ns", "Store and CookieCodec", "BearerToken and CookieCodec", "BearerToken and Cookie exclude",
+		"StoreTimeout -1ns", "Grace 1ns", "SweepInterval 1ns", "Store and CookieCodec", "MaxSessions and CookieCodec", "BearerToken and CookieCodec", "BearerToken and Cookie exclude",
 		"IDFormat and CookieCodec", "Serializer and CookieCodec",
 	} {
 		n := 0
@@ -269,7 +270,7 @@ func TestConfigReportsAllProblems(t *testing.T) {
 			t.Errorf("got %d problems that say %q, want 1, in:\n%v", n, want, err)
 		}
 	}
-	if want := 13; len(found) != want {
+	if want := 14; len(found) != want {
 		t.Errorf("got %d problems, want %d:\n%v", len(found), want, err)
 	}
 	for _, s := range []string{short, "any random string", secret} {

@@ -20,7 +20,7 @@ const (
 	EventRenewed     EventKind = "renewed"     // a Renew, or that of a RevokeOthers, was stored: the session has a new ID
 	EventElevated    EventKind = "elevated"    // an Elevate was stored: the session has a new ID
 	EventLogout      EventKind = "logout"      // a Logout was stored
-	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session
+	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session, or a login did: see ReasonMaxSessions
 	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds
 	EventRejected    EventKind = "rejected"    // the cookie or token of a request gives no session: see Event.Reason
 	EventReadLate    EventKind = "read late"   // a session was first read after the header had been sent: without Vary, a cache may give the response to others
@@ -39,19 +39,20 @@ const (
 // Clients never see it: to them all refusals look alike.
 type Reason string
 
-// The reasons of [EventRejected]; the last one is of [EventDropped].
+// The reasons of [EventRejected]; the last two are of [EventDropped] and [EventRevoked].
 const (
-	ReasonMalformed   Reason = "malformed"   // not in the format of our cookies or tokens
-	ReasonSignature   Reason = "signature"   // signed or encrypted with none of our keys, made for another cookie, or changed
-	ReasonIdle        Reason = "idle"        // expired: no request for IdleTimeout
-	ReasonLifetime    Reason = "lifetime"    // expired: older than Lifetime
-	ReasonFuture      Reason = "future"      // a cookie codec's session from a clock that is ahead of ours, by more than a minute unless the codec says so
-	ReasonUnknown     Reason = "unknown"     // correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
-	ReasonEnded       Reason = "ended"       // logged out or revoked
-	ReasonReplaced    Reason = "replaced"    // a login has replaced it, under another ID
-	ReasonSeveral     Reason = "several"     // the request's cookies name more than one live session
-	ReasonUndecodable Reason = "undecodable" // correctly signed, or found in the store, but unreadable
-	ReasonCrossSite   Reason = "cross-site"  // the request came from another site, and its cookie may have been withheld: see ErrCrossSite
+	ReasonMalformed   Reason = "malformed"    // not in the format of our cookies or tokens
+	ReasonSignature   Reason = "signature"    // signed or encrypted with none of our keys, made for another cookie, or changed
+	ReasonIdle        Reason = "idle"         // expired: no request for IdleTimeout
+	ReasonLifetime    Reason = "lifetime"     // expired: older than Lifetime
+	ReasonFuture      Reason = "future"       // a cookie codec's session from a clock that is ahead of ours, by more than a minute unless the codec says so
+	ReasonUnknown     Reason = "unknown"      // correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
+	ReasonEnded       Reason = "ended"        // logged out or revoked
+	ReasonReplaced    Reason = "replaced"     // a login has replaced it, under another ID
+	ReasonSeveral     Reason = "several"      // the request's cookies name more than one live session
+	ReasonUndecodable Reason = "undecodable"  // correctly signed, or found in the store, but unreadable
+	ReasonCrossSite   Reason = "cross-site"   // the request came from another site, and its cookie may have been withheld: see ErrCrossSite
+	ReasonMaxSessions Reason = "max sessions" // a login ended it, since the principal had more sessions than Config.MaxSessions
 )
 
 // Error implements error. The text holds the reason and nothing of the cookie.
@@ -61,7 +62,7 @@ func (r Reason) Error() string { return "session: cookie refused: " + string(r) 
 // holds an ID, a cookie, a secret key or a value, so all of it may be logged.
 type Event struct {
 	Kind      EventKind
-	Reason    Reason // why, for EventRejected, and EventDropped; for EventCreated and EventLogin why the request's cookie, which is replaced, gave no session; else ""
+	Reason    Reason // why, for EventRejected, EventDropped and EventRevoked; for EventCreated and EventLogin why the request's cookie, which is replaced, gave no session; else ""
 	Handle    string // the session's handle, as in [Info]; "" if it is not known
 	Principal string // who is logged in; "" for nobody, or if it is not known
 	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none

@@ -107,3 +107,43 @@ func ExampleManager_All() {
 	fmt.Println(sessions, len(users))
 	// Output: 3 2
 }
+
+// A login beyond MaxSessions ends the oldest session of the user.
+func ExampleConfig_maxSessions() {
+	m := newExample(session.Config{MaxSessions: 1})
+	defer m.Close()
+	ctx := context.Background()
+	phone := login(m, "ann")
+	laptop := login(m, "ann")
+	fmt.Println(phone.Reload(ctx))
+	fmt.Println(laptop.Reload(ctx))
+	// Output:
+	// session: the session has ended
+	// <nil>
+}
+
+// To refuse the newest login instead, leave MaxSessions zero and count before Login. Two logins at the same time may both be
+// let in, since each counts before the other is stored. A login over an own session counts that one as well.
+func ExampleManager_Sessions_refuse() {
+	m := newExample(session.Config{})
+	defer m.Close()
+	ctx := context.Background()
+	const most = 1
+	mayLogin := func(user string) (bool, error) {
+		n := 0
+		for _, err := range m.Sessions(ctx, user) {
+			if err != nil {
+				return false, err
+			}
+			n++
+		}
+		return n < most, nil
+	}
+
+	fmt.Println(mayLogin("ann"))
+	login(m, "ann")
+	fmt.Println(mayLogin("ann"))
+	// Output:
+	// true <nil>
+	// false <nil>
+}

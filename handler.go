@@ -500,6 +500,12 @@ func (x *exchange) Finish() error {
 // Fail implements [respond.Request]. It sends the response for err in place of the handler's.
 func (x *exchange) Fail(w http.ResponseWriter, err error) {
 	x.varies(w.Header())
+	// Whatever failed afterwards, the session has a new ID, and the old one may be retired.
+	if s := x.session.Load(); s != nil {
+		if cookie := s.pendingCookie(); cookie != nil {
+			x.sendCookie(w.Header(), cookie)
+		}
+	}
 	x.m.Error(w, x.req, err)
 }
 

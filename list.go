@@ -74,14 +74,20 @@ func (m *Manager) list(records func(store.Lister) iter.Seq2[store.Record, error]
 
 func (m *Manager) lister() (store.Lister, error) {
 	if m.engine != nil {
-		if l, ok := store.As[store.Lister](m.given); ok {
-			if m.realm != "" {
-				return realmLister{l, m.realm}, nil
-			}
+		if l, ok := m.index(); ok {
 			return l, nil
 		}
 	}
 	return nil, fmt.Errorf("session: this store does not list sessions; if the store wraps another one, give it Unwrap: %w", errors.ErrUnsupported)
+}
+
+// index returns what lists the sessions of the Manager's realm.
+func (m *Manager) index() (store.Lister, bool) {
+	l, ok := store.As[store.Lister](m.given)
+	if ok && m.realm != "" {
+		return realmLister{l, m.realm}, true
+	}
+	return l, ok
 }
 
 // Revoke ends the session of a principal that has the given handle: see [Info]. No request in flight brings it back.

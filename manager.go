@@ -111,6 +111,7 @@ func (m *Manager) records() (protocol.Records, error) {
 		Persistent: m.persistentIn,
 		Expiry:     m.expiry,
 		Deadline:   m.deadline,
+		Limited:    m.config.MaxSessions > 0,
 		Listed:     m.config.CookieCodec == nil && m.policy == nil,
 	}
 	if m.renewAge > 0 {
@@ -129,6 +130,16 @@ func (m *Manager) records() (protocol.Records, error) {
 // useStore makes the keeper for sessions in a store, and opens the default store if none is given.
 func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records) (err error) {
 	m.given = m.config.Store
+	_, lists := store.As[store.Lister](m.given)
+	switch {
+	case m.config.MaxSessions == 0:
+	case m.policy != nil:
+		return errors.New("session: MaxSessions needs a Store in the layout of this package, whose records say when a login was; " +
+			"leave it zero, or count the logins in the application")
+	case m.given != nil && !lists:
+		return errors.New("session: MaxSessions needs a Store that lists the sessions of a principal, a store.Lister; " +
+			"set another Store, or leave MaxSessions zero. If the Store wraps another one, give it Unwrap")
+	}
 	if m.given == nil {
 		if m.owned, err = openDefaultStore(keys); err != nil {
 			return err
@@ -144,6 +155,7 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 		s = policyStore{s, m}
 	}
 	m.missing.found.Store(time.Now().Unix() / 60)
+	index, _ := m.index()
 	m.engine = protocol.New(protocol.Options{
 		Store:        s,
 		Records:      records,
@@ -159,6 +171,8 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 			return key, ""
 		},
 		KeepUnreadable: m.policy != nil,
+		MaxSessions:    m.config.MaxSessions,
+		Index:          index,
 	})
 	m.keeper = m.engine
 	return nil

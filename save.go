@@ -71,6 +71,10 @@ func (s *Session) commit(how delivery) (*cookieChange, error) {
 	}
 	s.seal()
 	cookie := s.cookie
+	if how == byHeader && cookie != nil && cookie.value != "" && replaces(err) {
+		s.mu.Unlock()
+		return nil, err // the cookie goes with the response that takes the handler's place: see [exchange.Fail]
+	}
 	s.cookie = nil
 	s.mu.Unlock()
 	if how == byHeader || cookie == nil || s.m.config.BearerToken {
@@ -109,6 +113,18 @@ func (s *Session) late() error {
 		return errBehind
 	}
 	return ErrTooLate
+}
+
+// pendingCookie returns the cookie that sets an ID of which the client doesn't know yet, once; nil: there is none.
+func (s *Session) pendingCookie() *cookieChange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cookie := s.cookie
+	s.cookie = nil
+	if cookie == nil || cookie.value == "" {
+		return nil
+	}
+	return cookie
 }
 
 // seal notes that no cookie can be sent from now on. With bearer tokens none is needed. The caller holds mu.
@@ -317,7 +333,15 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	case s.move == c.Move, s.move == protocol.Renew:
 		s.move, s.next, s.auth = protocol.Stay, nil, nil
 	}
+	if c.Overtaken {
+		s.end()
+		return ErrEnded
+	}
 	s.send(c)
+	if c.Excess != nil { // the session is there all the same, and its cookie is sent: the old ID is retired
+		s.unsure, s.err = true, c.Excess
+		s.m.failed(s.context(), s.view.Record.Handle, c.Excess)
+	}
 	return s.lasting()
 }
 
@@ -368,6 +392,8 @@ func (s *Session) report(c *protocol.Change) {
 			e.Kind, e.Err = EventUnavailable, n.Err
 		case protocol.AttributesLeft:
 			e.Kind, e.Key, e.Err = EventDropped, n.Name, n.Err
+		case protocol.LimitEnded:
+			e.Kind, e.Reason, e.Err = EventRevoked, ReasonMaxSessions, nil
 		}
 		s.m.emit(s.context(), e)
 	}

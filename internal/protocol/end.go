@@ -20,17 +20,17 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 		return false, (&saving{}).bound(err)
 	}
 	defer k.turns.leave(v.Record.Key, 0)
-	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, anyHandle)
+	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, anyRecord)
 	return forget, err
 }
 
-func anyHandle(string) bool { return true }
+func anyRecord(*store.Record) bool { return true }
 
 // end replaces a session's record by the marker of its end, wherever it has moved meanwhile. who is the principal that
-// the end is for, and wanted tells by their handles which of the principal's sessions: a login may have taken over another.
+// the end is for, and wanted tells which of the principal's sessions: a login may have taken over another.
 //
 // forget: the session is gone, and the browser may forget its cookie. did: it was this call that ended it.
-func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, wanted func(handle string) bool) (forget, did bool, err error) {
+func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, wanted func(*store.Record) bool) (forget, did bool, err error) {
 	key := r.Key
 	look := r.Kind != store.Live
 	if look {
@@ -60,7 +60,7 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 			return true, false, s.gone()
 		case err != nil:
 			return false, false, Uncertain("end", err)
-		case next.Kind == store.Live && (next.Principal != who || !wanted(HandleOf(&next))): // rule: HopEnd
+		case next.Kind == store.Live && (next.Principal != who || !wanted(&next)): // rule: HopEnd
 			return false, false, nil
 		case next.Kind == store.Live:
 			r = next
@@ -77,12 +77,13 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 // OnEnd is told of each session that a call ended, or could not end.
 type OnEnd func(r *store.Record, err error)
 
-// EndPrincipal ends those sessions of a principal whose handles are wanted; nil: all. It returns how many it ended.
+// EndPrincipal ends those sessions of a principal with these handles; nil: all. It returns how many it ended.
 //
 // StoreTimeout bounds the whole call. So no tombstone expires meanwhile that leads to a session which the listing has missed.
-func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, wanted func(handle string) bool, on OnEnd) (n int, err error) {
-	if wanted == nil {
-		wanted = anyHandle
+func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, handles func(string) bool, on OnEnd) (n int, err error) {
+	wanted := anyRecord
+	if handles != nil {
+		wanted = func(r *store.Record) bool { return handles(HandleOf(r)) }
 	}
 	began := time.Now()
 	bounded := &timeout{}
@@ -91,7 +92,7 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 	n, err = endEach(l.Principal(bounded, principal), func(r *store.Record) bool {
 		// Tombstones count: where they lead may not have been in the index yet when that was read.
 		skip := r.Kind == store.Ended // rule: TombIdx
-		return !skip && r.Principal == principal && (r.Kind != store.Live || wanted(HandleOf(r)))
+		return !skip && r.Principal == principal && (r.Kind != store.Live || wanted(r))
 	}, func(r *store.Record) (bool, error) {
 		return k.endOne(bounded, r, began, wanted, on)
 	})
@@ -101,7 +102,7 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 	return n, err
 }
 
-func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(string) bool, on OnEnd) (did bool, err error) {
+func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(*store.Record) bool, on OnEnd) (did bool, err error) {
 	_, did, err = k.end(ctx, *r, seen, r.Principal, wanted)
 	if did && r.Kind == store.Live && !k.Lists(r, seen) {
 		return false, nil // no list has it: it has ended for everybody who has the timeouts of now
@@ -148,7 +149,7 @@ func (k *Engine) endFound(parent context.Context, key string, del func(*store.Re
 			return false, nil
 		default:
 			handle := HandleOf(&r)
-			return k.endOne(ctx, &r, began, func(h string) bool { return h == handle }, on)
+			return k.endOne(ctx, &r, began, func(now *store.Record) bool { return HandleOf(now) == handle }, on)
 		}
 	}
 	return false, fmt.Errorf("more than %d renewals within Grace", maxHops)

@@ -24,6 +24,10 @@ type Options struct {
 	NewToken func() (token, key string)
 	Key      func(token string) (key string, refused Reason)
 
+	// MaxSessions is how many sessions a principal may have: a login ends the oldest beyond. 0: any number. Index finds them.
+	MaxSessions int
+	Index       store.Lister
+
 	// KeepUnreadable leaves a record that can't be decoded: another framework may be able to read it.
 	KeepUnreadable bool
 }

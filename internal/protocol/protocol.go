@@ -104,9 +104,11 @@ type Change struct {
 	Active    bool      // counts as activity
 	Sealed    bool      // no cookie can be sent any more
 
-	Fate  Fate
-	Token string // what the client has to get; "": nothing
-	Notes []Note
+	Fate      Fate
+	Token     string // what the client has to get; "": nothing
+	Notes     []Note
+	Overtaken bool  // of a Login: newer ones have ended the new session already, by Options.MaxSessions
+	Excess    error // of a Login that is stored: why there may be more sessions than MaxSessions; nil: there are not
 
 	Figures *Figures // nil: nobody wants to know
 
@@ -150,6 +152,7 @@ const (
 	Undecodable    NoteKind = iota // a record could not be decoded
 	TouchFailed                    // the time of the last activity was not stored
 	AttributesLeft                 // changes of attributes were dropped, since a login has taken the session's place
+	LimitEnded                     // a session was ended, since its principal has more than Options.MaxSessions
 )
 
 // Reason says why a client's token gives no session.
@@ -181,6 +184,9 @@ type Records struct {
 
 	// Issued returns the value of document.Issued, which a Renew sets; nil: nobody needs it.
 	Issued func(time.Time) ([]byte, error)
+
+	// Limited says that Options.MaxSessions is set.
+	Limited bool
 
 	// Listed says that a record's Public tells whether the session is persistent, since lists don't have the document.
 	Listed bool
@@ -252,7 +258,7 @@ func (f *Records) first(c *Change, now time.Time) (store.Record, document.Docume
 	if c.Move == Login {
 		r.Principal, r.CreatedAt = c.Principal, c.loginTime(now)
 	}
-	return f.moved(c, r, f.Begin, now)
+	return f.moved(c, r, f.Begin, "", now)
 }
 
 // successor returns the record under the new ID, which has the values of r and the changes. A login over another principal
@@ -262,6 +268,7 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 		return f.first(c, now)
 	}
 	r.Key = c.Next.Key
+	over := ""
 	if c.Move == Renew && f.Issued != nil {
 		value, err := f.Issued(now)
 		if err != nil {
@@ -270,9 +277,12 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 		d = d.With(document.Issued, value)
 	}
 	if c.Move == Login {
+		if f.Limited && r.Principal == c.Principal {
+			over = HandleOf(&r)
+		}
 		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, c.loginTime(now)
 	}
-	return f.moved(c, r, d, now)
+	return f.moved(c, r, d, over, now)
 }
 
 func (c *Change) loginTime(now time.Time) time.Time {
@@ -286,13 +296,21 @@ func (c *Change) loginTime(now time.Time) time.Time {
 const AuthName = "auth"
 
 // moved is build for a record under a new ID. What the user was authenticated by is part of that record alone: it is not
-// among the changes, which can follow a session to wherever another request has moved it.
-func (f *Records) moved(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, error) {
+// among the changes, which can follow a session to wherever another request has moved it. over is the handle of the session
+// that a login takes over, where that counts.
+func (f *Records) moved(c *Change, r store.Record, d document.Document, over string, now time.Time) (store.Record, document.Document, error) {
 	r, d, _, err := f.build(c, r, d, now)
-	if err != nil || c.Auth == nil {
+	if err != nil || c.Auth == nil && !(f.Limited && c.Move == Login) {
 		return r, d, err
 	}
-	d = d.With(document.PublicAttribute(AuthName), c.Auth)
+	if c.Auth != nil {
+		d = d.With(document.PublicAttribute(AuthName), c.Auth)
+	}
+	if f.Limited && c.Move == Login {
+		if d, err = f.ranked(d, &r, over, now); err != nil {
+			return r, nil, err
+		}
+	}
 	err = f.encode(c, &r, d)
 	return r, d, err
 }

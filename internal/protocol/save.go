@@ -22,19 +22,20 @@ type saving struct {
 	at       time.Time         // when base was last known to be stored
 	who      string            // the principal that the request acts under
 
-	move     Move
-	attempts int
-	took     time.Duration // by the last write that did not succeed
-	turn     string        // the key whose turn this save has
-	group    []*waiter     // saves of other requests that wait for that turn: this one does them as well
-	now      time.Time     // when this attempt began
-	unsure   bool          // a write failed without an answer: it may have been applied, or be in flight
-	moved    bool          // followed a tombstone of Renew
-	ahead    bool          // base came with times in the future: the corrected ones have to be stored
-	crossed  bool          // followed one of a move that retired the ID
-	stored   bool
-	created  bool // under c.Next
-	dropped  bool
+	move      Move
+	attempts  int
+	took      time.Duration // by the last write that did not succeed
+	turn      string        // the key whose turn this save has
+	group     []*waiter     // saves of other requests that wait for that turn: this one does them as well
+	now       time.Time     // when this attempt began
+	unsure    bool          // a write failed without an answer: it may have been applied, or be in flight
+	moved     bool          // followed a tombstone of Renew
+	ahead     bool          // base came with times in the future: the corrected ones have to be stored
+	crossed   bool          // followed one of a move that retired the ID
+	stored    bool
+	created   bool // under c.Next
+	overtaken bool // newer logins have ended the session that this one made
+	dropped   bool
 }
 
 // Save implements Keeper.
@@ -53,6 +54,13 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 	}
 	if err != nil {
 		return View{}, err
+	}
+	if k.MaxSessions > 0 && s.created && c.Move == Login {
+		s.attempts, s.took = 0, 0
+		if err := s.limit(bounded); err != nil {
+			c.Excess = Uncertain("end the sessions beyond MaxSessions", err)
+		}
+		c.Overtaken = s.overtaken
 	}
 	return s.result(), nil
 }

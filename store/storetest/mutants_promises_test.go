@@ -45,7 +45,7 @@ var promiseMutants = []mutant{{
 	caught: []string{"P2LateLogout", "P3RenewalKeepsWrites", "P3LoginAmongWrites", "P4Outage", "P4WritesFail"},
 	open:   writing(func(rec *store.Record) { rec.MovedTo = "" }),
 }, {
-	name: "promises: lists one device of a user", caught: []string{"P2RevokeAllAmongRenewals"},
+	name: "promises: lists one device of a user", caught: []string{"P2RevokeAllAmongRenewals", "MaxSessionsAmongLogins"},
 	open: func(s *tiny) store.Store {
 		return &mutated{tiny: s, list: func(ctx context.Context, principal string, all bool) iter.Seq2[store.Record, error] {
 			if all {

@@ -19,7 +19,7 @@ import (
 
 // The promises of package session that need a real store's semantics, run through real Managers: P1 to P10 are numbered
 // as in its documentation. Each clause is an application on three servers, which share the stores under test.
-var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, faultPromises, dataPromises)
+var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, limitPromises, faultPromises, dataPromises)
 
 // site is one application on several servers: Managers with one key over the same data.
 type site struct {
@@ -34,22 +34,22 @@ type site struct {
 // site opens an application with three servers, of which the second has its own opened store.
 func (p *probe) site(a, b store.Store) *site { return p.servers(a, b, a) }
 
-func (p *probe) servers(stores ...store.Store) *site { return p.realms(nil, stores...) }
+func (p *probe) servers(stores ...store.Store) *site { return p.configured(nil, stores...) }
 
-// realms opens an application whose servers are of several realms; nil: of none.
+// realms opens an application whose servers are of several realms.
 func (p *probe) realms(names []string, stores ...store.Store) *site {
+	return p.configured(func(i int, c *session.Config) { c.Realm = names[i] }, stores...)
+}
+
+// configured is servers, with what change makes of the configuration of each; nil: nothing.
+func (p *probe) configured(change func(i int, c *session.Config), stores ...store.Store) *site {
 	st := &site{p: p}
 	key := session.NewSecretKey()
 	for i, s := range stores {
-		realm := ""
-		if names != nil {
-			realm = names[i]
-		}
-		m, err := session.New(session.Config{
+		c := session.Config{
 			SecretKey:     key,
 			Store:         st.through(s),
 			InsecureHTTP:  true,
-			Realm:         realm,
 			MaxBytes:      p.cfg.maxData,
 			SweepInterval: -1, // other clauses count what is swept
 			Logger:        slog.New(slog.DiscardHandler),
@@ -58,7 +58,11 @@ func (p *probe) realms(names []string, stores ...store.Store) *site {
 				defer st.mu.Unlock()
 				st.events = append(st.events, e)
 			},
-		})
+		}
+		if change != nil {
+			change(i, &c)
+		}
+		m, err := session.New(c)
 		p.ok(err, "session.New")
 		st.servers = append(st.servers, m)
 	}

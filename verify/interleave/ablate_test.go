@@ -39,7 +39,7 @@ func TestChild(t *testing.T) {
 		return
 	}
 	runs := 0
-	for _, sc := range selected(t, slices.Concat(scenarios, hard, mixed)) {
+	for _, sc := range selected(t, slices.Concat(scenarios, hard, mixed, limited)) {
 		synctest.Test(t, func(t *testing.T) {
 			o := brokenStores[*brokenStore]
 			o.managers = max(*managers, 0)

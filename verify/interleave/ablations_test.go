@@ -197,6 +197,26 @@ var ablations = []ablation{
 		scenario: "set|login;clear+login", faults: 0,
 	},
 	{
+		rule: "Limit", what: "a login that isn't among the newest sessions ends itself at once",
+		edits:    []edit{{at: "LimitRise", do: never}},
+		scenario: "limit 1: login ahead;login behind", faults: 0, daily: true,
+	},
+	{
+		rule: "Limit", what: "a listing for the limit does not follow tombstones",
+		edits:    []edit{{at: "LimitFollow", do: never}},
+		scenario: "limit 1: login|renew down", faults: 0,
+	},
+	{
+		rule: "Limit", what: "a login counts beside the session that it takes over",
+		edits:    []edit{{at: "LimitPair", do: never}},
+		scenario: "limit 3: login;login|login over own", faults: 0,
+	},
+	{
+		rule: "Limit", what: "a session that has become younger is ended all the same",
+		edits:    []edit{{at: "LimitJudge", do: never}},
+		scenario: "limit 1: login|login from anonymous", faults: 0,
+	},
+	{
 		rule: "IdxFirst", what: "the store's index entry comes after the record", store: "indexLast",
 		scenario: "index: login;revoke", faults: 1,
 	},

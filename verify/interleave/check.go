@@ -1,6 +1,7 @@
 package interleave
 
 import (
+	"math/bits"
 	"net/http"
 
 	"github.com/hipflask/session/store"
@@ -113,6 +114,8 @@ func (w *world) checkEnds() {
 		switch {
 		case q.life == revokeOthers:
 			own = w.principal[k] == q.acting && w.session[k] != w.session[q.loaded]
+		case w.limits(q):
+			own = w.principal[k] == q.spec.principal
 		case q.life == revokeAll:
 			own = w.principal[k] == q.spec.principal
 		case q.ends() && q.acting == 0:
@@ -136,7 +139,8 @@ func (w *world) checkAnswer(q *request) {
 	}
 	w.checkAvailable(q)
 	h := q.recorder.Header()
-	moved := q.life == revokeOthers && q.out == uncertain // it has its new ID, but others may live
+	// It has its new ID, but others may live.
+	moved := (q.life == revokeOthers || w.limits(q) && q.setCookie >= 0) && q.out == uncertain
 	if q.recorder.Code == http.StatusServiceUnavailable && (q.setCookie != cookieAsItWas && !moved || h.Get("Retry-After") == "") {
 		w.broken("P4: 503 with a cookie, or without Retry-After")
 	}
@@ -180,7 +184,7 @@ func (w *world) checkAvailable(q *request) {
 	}
 	revoked := false
 	for _, p := range w.q {
-		revoked = revoked || p.revokes() && (q.life == login || q.moves())
+		revoked = revoked || (p.revokes() || p != q && w.limits(p)) && (q.life == login || q.moves())
 	}
 	if q.hurt == 0 && !revoked && !w.shared(q) {
 		w.broken("AVAILABLE: 503 though no store call of the request failed")
@@ -210,7 +214,7 @@ func (w *world) checkEnd() {
 	quiet, enders, revoker, won := true, false, false, false
 	for _, q := range w.q {
 		quiet = quiet && q.out != dead && q.out != uncertain
-		enders = enders || q.ends() || q.revokes()
+		enders = enders || q.ends() || q.revokes() || w.limits(q)
 		revoker = revoker || q.revokes()
 		won = won || q.took
 	}
@@ -239,6 +243,37 @@ func (w *world) checkEnd() {
 		w.checkStart(quiet)
 	}
 	w.checkLogins()
+	if w.scenario.most > 0 && quiet {
+		w.checkLimit()
+	}
+}
+
+// limits reports whether q ends sessions because there are too many.
+func (w *world) limits(q *request) bool { return w.scenario.most > 0 && q.life == login }
+
+// checkLimit: when all logins have been answered, exactly as many sessions as there may be are left.
+func (w *world) checkLimit() {
+	var all, live uint16
+	for k := range int8(maxKeys) {
+		if w.principal[k] != 1 || w.given>>k&1 == 0 || w.moved[k] >= 0 && w.byLogin>>k&1 == 1 {
+			continue
+		}
+		all |= 1 << w.session[k]
+		if w.live(k) {
+			live |= 1 << w.session[k]
+		}
+	}
+	others := false
+	for _, q := range w.q {
+		// A login that failed may leave a record that nobody can use, and that ends another one's.
+		others = others || q.revokes() || q.ends() || q.hurt > 0
+	}
+	switch n, want := bits.OnesCount16(live), min(bits.OnesCount16(all), w.scenario.most); {
+	case n > want:
+		w.broken("LIMIT: more sessions are left than there may be")
+	case n < want && !others:
+		w.broken("LIMIT: fewer sessions are left than there may be")
+	}
 }
 
 // reachable reports whether some browser can reach record k.
@@ -291,7 +326,10 @@ func (w *world) attributed(q *request) int8 {
 }
 
 func (w *world) checkDropped(q *request, revoker bool) {
-	if q.life == login && !revoker {
+	switch {
+	case q.life == login && w.limits(q):
+		w.except(overtaken, "LOGIN: ended itself, since others overtook it again and again")
+	case q.life == login && !revoker:
 		w.broken("LOGIN: answered 2xx without effect")
 	}
 	if q.out == dropped && !q.take && q.life != logout && q.life != login && !q.hard() && q.loaded >= 0 {

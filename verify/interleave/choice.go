@@ -179,7 +179,7 @@ func (w *world) private(q *request) bool {
 		return false
 	}
 	for _, p := range w.q {
-		if p.revokes() && p.out == running {
+		if p.out == running && (p.revokes() || p != q && w.limits(p)) {
 			return false
 		}
 	}

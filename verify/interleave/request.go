@@ -44,6 +44,7 @@ type spec struct {
 	tail              bool  // the update is made after the first byte of the response
 	bare              bool  // sent without a cookie
 	elsewhere         bool  // from another browser, without a cookie
+	clock             int   // of the server, of a login in a scenario with a limit: milliseconds ahead
 	after             int   // sent when the response of request after-1 has arrived
 }
 

@@ -13,6 +13,7 @@ type scenario struct {
 	idle      bool  // that session was used two hours ago: it is due for a Touch
 	apart     bool  // the store's principal index is apart from its records
 	scan      scan
+	most      int             // Config.MaxSessions
 	faults    int             // store calls that fail, are applied though the answer is lost, or arrive after the caller has given up
 	jumps     []time.Duration // times that pass while requests are under way, one after the other
 	crashes   int             // processes that die
@@ -24,9 +25,10 @@ type scenario struct {
 type exception uint8
 
 const (
-	parallel exception = 1 << iota // of two requests that change the cookie the last to arrive wins
-	separate                       // so does one that was sent without a live cookie
-	untold                         // after a 503 "uncertain", or a crash, the session may be under an ID that nobody has
+	parallel  exception = 1 << iota // of two requests that change the cookie the last to arrive wins
+	separate                        // so does one that was sent without a live cookie
+	overtaken                       // a login that others overtake again and again ends itself
+	untold                          // after a 503 "uncertain", or a crash, the session may be under an ID that nobody has
 )
 
 var (
@@ -57,6 +59,9 @@ var (
 	endsB  = spec{name: "logout+login(B)", leave: true, life: login, principal: 2}
 	others = spec{name: "revokeOthers", life: revokeOthers}
 	there  = spec{name: "login(A) elsewhere", life: login, principal: 1, elsewhere: true}
+	thereB = spec{name: "login(A) behind", life: login, principal: 1, elsewhere: true, clock: -5}
+	early  = spec{name: "login(A) long ago", life: login, principal: 1, elsewhere: true, clock: -50}
+	thereF = spec{name: "login(A) ahead", life: login, principal: 1, elsewhere: true, clock: 5}
 	revoke = spec{name: "revokeAll(A)", life: revokeAll, principal: 1}
 )
 
@@ -199,8 +204,33 @@ var mixed = []scenario{
 	{name: "elsewhere|others|set", requests: of(there, others, set), principal: 1, faults: 1},
 }
 
+// limited are scenarios with a limit to the sessions of A, who is logged in at the start.
+var limited = []scenario{
+	{name: "limit 2: login|login", requests: of(there, second(there)), principal: 1, may: overtaken, most: 2, faults: 1},
+	{name: "limit 1: login ahead;login behind", requests: of(thereF, after(thereB, 1)), principal: 1, most: 1, faults: 1},
+	{name: "limit 1: login|renew", requests: of(there, renews), principal: 1, most: 1, faults: 1},
+	{name: "limit 1: login|renew down", requests: of(there, renews), principal: 1, most: 1, scan: scanDown, faults: 1},
+	{name: "limit 2: login|renew", requests: of(there, renews), principal: 1, most: 2, faults: 1},
+	{name: "limit 2: login|renew down", requests: of(there, renews), principal: 1, most: 2, scan: scanDown, faults: 1},
+	{name: "limit 2: login|renew snapshot", requests: of(there, renews), principal: 1, most: 2, scan: scanSnapshot, faults: 1},
+	{name: "limit 1: login over own", requests: of(loginA), principal: 1, most: 1, faults: 2},
+	{name: "limit 2: login|login over own", requests: of(there, loginA), principal: 1, most: 2, faults: 1},
+	{name: "limit 2: login|login over own down", requests: of(there, loginA), principal: 1, most: 2, scan: scanDown, faults: 1},
+	{name: "limit 3: login;login|login over own", requests: of(early, after(there, 1), after(loginA, 1)), principal: 1, most: 3},
+	{name: "limit 1: login|login from anonymous", requests: of(there, loginS), may: overtaken, most: 1},
+	{name: "limit 2: login|revoke", requests: of(there, revoke), principal: 1, most: 2, faults: 1},
+	{name: "limit 1: login|logout", requests: of(there, ends), principal: 1, most: 1, faults: 1},
+	{name: "limit 1: login|set", requests: of(there, set), principal: 1, most: 1, faults: 1},
+	{name: "limit 2: login|set from anonymous", requests: of(there, loginA, set), most: 2},
+}
+
 // large are the model's scenarios of four requests: too many interleavings for every day.
 var large = []scenario{
+	{name: "limit 1: login|login", requests: of(there, second(there)), principal: 1, may: overtaken, most: 1},
+	{name: "limit 1: login|login behind", requests: of(there, thereB), principal: 1, may: overtaken, most: 1, faults: 1},
+	{name: "limit 1: login|login|login", requests: of(there, second(there), third(there)), principal: 1, may: overtaken, most: 1},
+	{name: "limit 2: login|login|login", requests: of(there, second(there), third(there)), principal: 1, may: overtaken, most: 2},
+	{name: "limit 1: login ahead;login|login", requests: of(thereF, after(there, 1), after(second(there), 1)), principal: 1, may: overtaken, most: 1},
 	{name: "set|renew|renew|logout", requests: of(set, renews, second(renews), ends), principal: 1, faults: 1, may: parallel},
 	{name: "upd|upd|login|renew", requests: of(upd, second(upd), loginA, renews), faults: 1, may: parallel},
 	{name: "revoke|login|renew|set", requests: of(revoke, loginA, renews, set), principal: 1, faults: 1, may: parallel},

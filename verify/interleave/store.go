@@ -73,7 +73,7 @@ func (s gated) Load(ctx context.Context, key string) (store.Record, error) {
 }
 
 func (s gated) Create(ctx context.Context, rec store.Record) error {
-	c := call{op: opCreate, name: rec.Key, record: copied(rec)}
+	c := call{op: opCreate, name: rec.Key, record: s.clocked(ctx, rec)}
 	if !s.w.scenario.apart {
 		return s.stop(ctx, c).err
 	}
@@ -90,7 +90,7 @@ func (s gated) Create(ctx context.Context, rec store.Record) error {
 }
 
 func (s gated) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	return s.stop(ctx, call{op: opReplace, name: rec.Key, record: copied(rec), version: version}).err
+	return s.stop(ctx, call{op: opReplace, name: rec.Key, record: s.clocked(ctx, rec), version: version}).err
 }
 
 func (s gated) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
@@ -116,6 +116,17 @@ func (s gated) Principal(ctx context.Context, principal string) iter.Seq2[store.
 // All is not used by any scenario.
 func (s gated) All(context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) { yield(store.Record{}, errors.ErrUnsupported) }
+}
+
+// clocked returns a copy of a record as the request writes it. Where the order of logins counts, each of them has a time of its
+// own, the same in every run.
+func (s gated) clocked(ctx context.Context, r store.Record) store.Record {
+	r = copied(r)
+	q, ok := ctx.Value(requestKey{}).(*request)
+	if ok && s.w.scenario.most > 0 && q.life == login && r.Kind == store.Live {
+		r.CreatedAt = s.w.start.Add(time.Duration(10*q.i+q.clock*10) * time.Millisecond)
+	}
+	return r
 }
 
 func copied(r store.Record) store.Record {
@@ -232,7 +243,9 @@ func (w *world) list(q *request, c *call) answer {
 	l := c.listing
 	if !l.began {
 		l.began = true
-		w.listingBegan(q, c.principal)
+		if q != nil && q.revokes() {
+			w.listingBegan(q, c.principal)
+		}
 		if w.scenario.scan == scanSnapshot {
 			for k := range int8(maxKeys) {
 				if r, ok := w.listed(k, c.principal); ok {

@@ -1,9 +1,12 @@
 package interleave
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/hipflask/session/store"
@@ -64,8 +67,20 @@ func (w *world) traceRecord(h uint64, r *store.Record, v value) uint64 {
 	for _, n := range v.count {
 		h = mix(h, uint64(n))
 	}
+	if w.scenario.most > 0 && r.Kind == store.Live {
+		rank := moved.FindSubmatch(r.Public)
+		h = mix(h, uint64(r.CreatedAt.Sub(w.start)))
+		if rank != nil {
+			at, _ := strconv.ParseInt(string(rank[1]), 10, 64)
+			h = mix(h, uint64(at-w.start.UnixMilli()))
+		}
+		h = mix(h, bit(bytes.Contains(r.Public, []byte(`"o":`))))
+	}
 	return h
 }
+
+// moved finds the time that a login has given its session to be younger than others: see internal/protocol/limit.go.
+var moved = regexp.MustCompile(`"a":(\d+)`)
 
 func bit(b bool) uint64 {
 	if b {

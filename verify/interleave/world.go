@@ -87,6 +87,7 @@ func newWorld(t testing.TB, sc *scenario, o options) *world {
 			StoreTimeout: storeTimeout,
 			Grace:        grace,
 			IDFormat:     w.idFormat,
+			MaxSessions:  sc.most,
 			Logger:       slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -174,6 +175,9 @@ func (w *world) reset() {
 		r := w.template
 		now := w.start
 		r.CreatedAt = now.Add(-3 * time.Hour)
+		if w.scenario.most > 0 {
+			r.CreatedAt = now.Add(-100 * time.Millisecond)
+		}
 		r.LastSeenAt = now
 		if w.scenario.idle {
 			r.LastSeenAt = now.Add(-2 * time.Hour)
