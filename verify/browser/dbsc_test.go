@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,8 @@ type boundSite struct {
 	events    map[string]int
 	protocols map[string]int
 	id        string // the last one of a device bound session that the browser sent
+
+	hold atomic.Pointer[chan struct{}] // the next refresh with a proof waits for it
 }
 
 // over says how the browser reaches the site.
@@ -117,6 +120,9 @@ func newBoundSite(t *testing.T, how over, change ...func(*dbsc.Options)) *boundS
 		fmt.Fprintf(w, "<h1>%v</h1>", owned)
 	})
 	page("POST /set", "done", func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { s.Set("owned", true) })
+	page("POST /elevate", "done", func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+		s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(time.Hour)})
+	})
 	page("POST /logout", "done", func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { s.Logout() })
 	app := x.sessions.Handler(device.Middleware(mux))
 
@@ -127,6 +133,12 @@ func newBoundSite(t *testing.T, how over, change ...func(*dbsc.Options)) *boundS
 			x.id = id
 		}
 		x.mu.Unlock()
+		if r.Header.Get("Secure-Session-Response") != "" && strings.HasSuffix(r.URL.Path, "/refresh") {
+			if hold := x.hold.Swap(nil); hold != nil {
+				x.note("server holds a refresh")
+				<-*hold
+			}
+		}
 		app.ServeHTTP(w, r)
 	})
 	front := httptest.NewUnstartedServer(handler)
@@ -471,6 +483,29 @@ func TestBoundOutage(t *testing.T) {
 	}
 	x.await("no end", func(counts map[string]int) bool {
 		return counts["server ended"] == 0 && counts["browser ended ServerRequested"] == 0
+	})
+}
+
+// TestBoundElevate elevates the session, which retires its ID, while a refresh with that ID is in flight.
+func TestBoundElevate(t *testing.T) {
+	t.Parallel()
+	x := newBoundSite(t, http2)
+	b := x.browser(false)
+	b.loginBound()
+	x.once("browser created Success")
+	hold := make(chan struct{})
+	x.hold.Store(&hold)
+	b.visit("/me") // after it the browser refreshes
+	x.once("server holds a refresh")
+	post := `fetch("/elevate", {method: "POST"}).then(r => r.text())`
+	if got := get(b, chromedp.Evaluate[string](post, chromedp.EvalAwaitPromise)); got != "done" {
+		t.Fatalf("Elevate: got %q", got)
+	}
+	close(hold)
+	x.once("browser refresh ServerError")
+	stays(time.Now().Add(boundLife+boundSkew), b)
+	x.await("refreshes after it", func(counts map[string]int) bool {
+		return counts["server refreshed"] > 0 && counts["server ended"] == 0 && counts["server refused missing"] == 0
 	})
 }
 
