@@ -30,7 +30,8 @@ func (m *Manager) withholds(r *http.Request) bool {
 
 // isCrossSite reports whether another site caused the request, and the cookie has a SameSite that this matters for.
 func (m *Manager) isCrossSite(r *http.Request) bool {
-	return !m.config.BearerToken && m.config.Cookie.SameSite != http.SameSiteNoneMode && r.Header.Get("Sec-Fetch-Site") == "cross-site"
+	return !m.config.BearerToken && m.config.Cookie.SameSite != http.SameSiteNoneMode &&
+		r.Header.Get("Sec-Fetch-Site") == "cross-site"
 }
 
 // mayAdopt reports whether the old system's session may begin one of ours. A Strict cookie may have been withheld from a link
@@ -107,7 +108,8 @@ func covers(domain, host string) bool {
 
 var (
 	errTrailingDot = errors.New("ends with a dot; browsers drop such a cookie. Remove the dot")
-	errSuffix      = errors.New("is a public suffix, under which anybody can have a domain; browsers drop such a cookie. Write your own domain, or leave it empty")
+	errSuffix      = errors.New("is a public suffix, under which anybody can have a domain; browsers drop such a cookie. " +
+		"Write your own domain, or leave it empty")
 )
 
 // checkDomain returns why browsers drop every cookie with that Domain; nil if they don't.

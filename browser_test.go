@@ -320,12 +320,12 @@ func TestRollingDeploymentOfAKey(t *testing.T) {
 		for range 3 {
 			three = append(three, deploy(t, shared, events, former))
 		}
-		before, during := newVisitor(t), newVisitor(t)
+		before := newVisitor(t)
 		before.do(three[0], func(s *session.Session) { s.Login("ann") })
 		for _, keys := range [][]string{{former, next}, {next, former}} {
 			for i := range three {
 				three[i] = deploy(t, shared, events, keys...)
-				during = newVisitor(t)
+				during := newVisitor(t)
 				during.do(three[i], func(s *session.Session) { s.Login("bob") }) // signed as the newest server does
 				for _, m := range three {
 					before.do(m, setPlain)

@@ -53,8 +53,11 @@ func findFolder(keys []string) string {
 			return dir
 		}
 		for _, other := range folders {
+			if !strings.HasPrefix(other.Name(), folderPrefix()) {
+				continue
+			}
 			dir := filepath.Join(os.TempDir(), other.Name())
-			if _, err := os.Lstat(filepath.Join(dir, keyFile+fingerprint(k))); err == nil && strings.HasPrefix(other.Name(), folderPrefix()) {
+			if _, err := os.Lstat(filepath.Join(dir, keyFile+fingerprint(k))); err == nil {
 				return dir // no other user's: the fingerprint can't be guessed, and nobody else may list the folder
 			}
 		}
