@@ -387,6 +387,24 @@ func TestAgingIDs(t *testing.T) {
 	})
 }
 
+// The ID that an Elevate or RevokeOthers has made is as new as that of a Renew.
+func TestHardRenewalIsNew(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(c *session.Config) { c.PersistentLifetime = -1 }, func(t *testing.T, b *bench, v *visitor) {
+		v.do(b.Manager, remember)
+		for name, do := range map[string]func(s *session.Session){
+			"Elevate":      func(s *session.Session) { s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(time.Hour)}) },
+			"RevokeOthers": func(s *session.Session) { s.RevokeOthers(t.Context()) },
+		} {
+			time.Sleep(2 * year)
+			v.do(b.Manager, do)
+			b.events.took()
+			v.do(b.Manager, func(s *session.Session) { s.Principal() })
+			equal(t, "events after "+name, b.events.took(), []string{})
+		}
+	})
+}
+
 // hijackable is a server's writer with a connection.
 type hijackable struct{ *httptest.ResponseRecorder }
 

@@ -269,7 +269,7 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 	}
 	r.Key = c.Next.Key
 	over := ""
-	if c.Move == Renew && f.Issued != nil {
+	if (c.Move == Renew || c.Move == Hard) && f.Issued != nil {
 		value, err := f.Issued(now)
 		if err != nil {
 			return r, nil, err
