@@ -47,7 +47,9 @@ func clock(s store.Store, by time.Duration) store.Store {
 
 func maxSessionsAmongLogins(p *probe, a, b store.Store) {
 	const logins, most = 50, 3
-	st := p.configured(func(_ int, c *session.Config) { c.MaxSessions = most },
+	st := p.configured(func(_ int, c *session.Config) {
+		c.MaxSessions, c.StoreTimeout = most, time.Minute // however busy the machine is
+	},
 		clock(a, 0), clock(b, 5*time.Second), clock(a, -7*time.Second))
 	defer st.close()
 	principal := newRecord().Principal
