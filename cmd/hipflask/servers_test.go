@@ -75,9 +75,10 @@ func shareLogins(t *testing.T, url string, lists bool) {
 		res, err := b.PostForm(first+"login", map[string][]string{"username": {"ann"}})
 		must(t, err)
 		must(t, res.Body.Close())
-		page := sees(t, second, "Logged in as <strong>ann</strong>")
-		if n := strings.Count(page, `name="handle"`); lists && n != 1 {
-			t.Errorf("the page lists %d sessions, want 1", n)
+		sees(t, second, "Logged in as <strong>ann</strong>")
+		page := sees(t, second+"devices", "this device")
+		if n := strings.Count(page, `name="handle"`); n != 1 || strings.Contains(page, "be listed here") == lists {
+			t.Errorf("the page of devices has %d sessions, want 1: %s", n, page)
 		}
 	})
 	first, _ := start(t, env, "serve", "--addr", "127.0.0.1:0")

@@ -5,11 +5,13 @@ go 1.26.0
 require (
 	github.com/hipflask/session v0.1.0
 	github.com/hipflask/session/dbsc v0.1.0
-	github.com/mileusna/useragent v1.3.5
+	github.com/hipflask/session/devices v0.1.0
 )
 
 require (
+	github.com/boyter/go-string v1.0.5 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+	github.com/medama-io/go-useragent v1.2.5 // indirect
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )

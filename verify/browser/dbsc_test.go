@@ -449,12 +449,14 @@ func TestBoundExample(t *testing.T) {
 	b, _ := open(t, base, t.TempDir(), options...)
 	b.login("ann", false)
 	deadline := time.Now().Add(patience)
-	for !strings.Contains(b.text("body"), "bound to a device") {
+	b.visit("/devices")
+	for !strings.Contains(b.text("body"), "bound to this device") {
 		if time.Now().After(deadline) {
 			t.Fatalf("the session is not bound: %s", b.text("body"))
 		}
 		b.loaded(chromedp.Reload())
 	}
+	b.visit("/")
 	b.wantHeading("Logged in as ann")
 	b.logout()
 	b.wantHeading("You are not logged in")

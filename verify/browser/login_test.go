@@ -126,24 +126,6 @@ func TestParallelFetches(t *testing.T) {
 	}
 }
 
-func TestEndOneSessionFromAnotherBrowser(t *testing.T) {
-	base, _ := serve(t, filepath.Join(t.TempDir(), "sessions"), "")
-	one, _ := open(t, base, t.TempDir())
-	two, _ := open(t, base, t.TempDir())
-	one.login("ann", false)
-	two.login("ann", false)
-	one.visit("/")
-	for _, width := range []int64{1000, 360} {
-		one.look("sessions", width, false)
-		one.look("sessions", width, true)
-	}
-	one.loaded(chromedp.Click(`//li[not(contains(., "this one"))]//button`))
-	one.wantText("That session is ended.")
-	one.wantHeading("Logged in as ann")
-	two.loaded(chromedp.Reload())
-	two.wantHeading("You are not logged in")
-}
-
 func TestRememberMeOverRestarts(t *testing.T) {
 	dir, profile, addr := filepath.Join(t.TempDir(), "sessions"), t.TempDir(), freeAddr(t)
 	base, stop := serve(t, dir, addr)

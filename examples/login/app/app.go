@@ -4,17 +4,15 @@ package app
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"html/template"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/dbsc"
-	"github.com/mileusna/useragent"
+	"github.com/hipflask/session/devices"
 )
 
 // maxName is longer than any name, and in bytes still within what a principal may have.
@@ -38,8 +36,7 @@ func newApp(sessions *session.Manager, device *dbsc.Server) http.Handler {
 	mux.HandleFunc("GET /login", a.form)
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", a.logout)
-	mux.HandleFunc("POST /sessions/end", a.end)
-	mux.HandleFunc("POST /sessions/end-others", a.endOthers)
+	mux.Handle("/devices", devices.New(sessions, nil))
 	mux.Handle("GET /style.css", http.FileServerFS(files))
 	var routes http.Handler = mux
 	if device != nil {
@@ -71,13 +68,11 @@ func headers(next http.Handler) http.Handler {
 
 // page is what the templates show.
 type page struct {
-	Title    string
-	Flashes  []session.FlashMessage
-	Name     string // who is logged in, or what was typed
-	Visits   int
-	Sessions []session.Info
-	Current  string // the handle of this session
-	Problem  string // with what was typed
+	Title   string
+	Flashes []session.FlashMessage
+	Name    string // who is logged in, or what was typed
+	Visits  int
+	Problem string // with what was typed
 }
 
 // welcome is the home page of visitors, which is always the same: it is rendered once.
@@ -102,19 +97,7 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 		show(w, http.StatusOK, "home", p)
 		return
 	}
-	p.Current = s.Info().Handle
 	p.Visits = visits.Update(s, func(n int) int { return n + 1 })
-	for info, err := range a.sessions.Sessions(r.Context(), p.Name) {
-		if errors.Is(err, errors.ErrUnsupported) {
-			break // memcached can't list anything: the page does without
-		}
-		if err != nil {
-			a.sessions.Error(w, r, err)
-			return
-		}
-		p.Sessions = append(p.Sessions, info)
-	}
-	slices.SortFunc(p.Sessions, func(x, y session.Info) int { return y.LastSeenAt.Compare(x.LastSeenAt) })
 	show(w, http.StatusOK, "home", p)
 }
 
@@ -144,7 +127,7 @@ func (a app) login(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
 	s.Login(name)
 	s.SetPersistent(r.PostFormValue("remember") != "")
-	s.SetLabel(label(r.UserAgent()))
+	s.SetLabel(devices.Label(r))
 	s.Flash("Welcome, " + name + "!")
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
@@ -153,40 +136,6 @@ func (a app) logout(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r)
 	s.Logout()
 	s.Flash("You are logged out.")
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-// end ends one of the visitor's own sessions.
-func (a app) end(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r)
-	if s.Principal() == "" {
-		http.Redirect(w, r, "/login", http.StatusSeeOther)
-		return
-	}
-	handle := r.PostFormValue("handle")
-	if handle == s.Info().Handle {
-		a.logout(w, r)
-		return
-	}
-	switch err := a.sessions.Revoke(r.Context(), s.Principal(), handle); {
-	case err == nil:
-		s.Flash("That session is ended.")
-	case errors.Is(err, session.ErrEnded):
-		s.Flash("That session had ended already.")
-	default:
-		a.sessions.Error(w, r, err)
-		return
-	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-func (a app) endOthers(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r)
-	if _, err := s.RevokeOthers(r.Context()); err != nil {
-		a.sessions.Error(w, r, err)
-		return
-	}
-	s.Flash("You are logged out everywhere else.")
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -206,20 +155,4 @@ func render(name string, p page) ([]byte, error) {
 	var body bytes.Buffer
 	err := pages.ExecuteTemplate(&body, name, p)
 	return body.Bytes(), err
-}
-
-// label names what a browser calls itself, for the list of sessions: "Firefox on Windows".
-func label(userAgent string) string {
-	agent := useragent.Parse(userAgent)
-	system := agent.OS
-	if agent.Device == "iPhone" || agent.Device == "iPad" {
-		system = agent.Device
-	}
-	switch {
-	case agent.Name == "":
-		return "Unknown browser"
-	case system == "":
-		return agent.Name
-	}
-	return agent.Name + " on " + system
 }

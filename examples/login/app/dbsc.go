@@ -14,16 +14,7 @@ import (
 	"math/big"
 	"net"
 	"time"
-
-	"github.com/hipflask/session"
-	"github.com/hipflask/session/dbsc"
 )
-
-// Bound tells whether a session is bound to a device.
-func (page) Bound(i session.Info) bool {
-	is, _ := dbsc.Bound.Of(i)
-	return is
-}
 
 // secured returns the listener with TLS, which device bound sessions need, by a certificate made for this run. It says how to
 // open the page in a browser that accepts the certificate, and that keeps its keys in software if the machine has no TPM.

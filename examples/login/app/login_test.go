@@ -179,31 +179,20 @@ func TestOtherSitesCannotLogOut(t *testing.T) {
 	v.sees("Logged in as")
 }
 
-func TestEndSessions(t *testing.T) {
+func TestDevices(t *testing.T) {
 	t.Parallel()
 	base, _, _ := start(t, "-store", "memory:")
-	here, there, third, other := visit(t, base), visit(t, base), visit(t, base), visit(t, base)
+	here, there := visit(t, base), visit(t, base)
 	here.login("ann")
 	there.login("ann")
-	third.login("ann")
-	other.login("bob")
-	handles := regexp.MustCompile(`name="handle" value="([^"]+)"`)
-	_, page := other.get("")
-	bobs := handles.FindStringSubmatch(page)[1]
-	if _, body := here.post("sessions/end", url.Values{"handle": {bobs}}); !strings.Contains(body, "had ended already") {
-		t.Errorf("ending another user's session: %s", body)
+	here.sees(`href="/devices"`)
+	if _, body := here.get("devices"); strings.Count(body, "<li>") != 2 || !strings.Contains(body, "Go-http-client <span>this device</span>") {
+		t.Errorf("the page of devices: %s", body)
 	}
-	other.sees("Logged in as")
-
-	_, page = there.get("")
-	own := regexp.MustCompile(`this one</span>(?s:.*?)value="([^"]+)"`).FindStringSubmatch(page)[1]
-	if _, body := here.post("sessions/end", url.Values{"handle": {own}}); !strings.Contains(body, "That session is ended") {
-		t.Errorf("ending another session of one's own: %s", body)
+	if _, body := here.post("devices", url.Values{"others": {"yes"}}); !strings.Contains(body, "All other devices are logged out.") {
+		t.Errorf("after logging out elsewhere: %s", body)
 	}
 	there.sees("You are not logged in")
-	third.sees("Logged in as")
-	here.post("sessions/end-others", nil)
-	third.sees("You are not logged in")
 	here.sees("Logged in as")
 }
 
@@ -291,22 +280,6 @@ func TestEnvironment(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "secret_key")); err == nil {
 		t.Error("a given key was written to a file")
-	}
-}
-
-func TestLabel(t *testing.T) {
-	t.Parallel()
-	for agent, want := range map[string]string{
-		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox on Linux",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0":               "Edge on Windows",
-		"Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":                            "Chrome on Android",
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1": "Safari on iPhone",
-		"curl/8.0": "curl",
-		"":         "Unknown browser",
-	} {
-		if got := label(agent); got != want {
-			t.Errorf("label(%q): got %q, want %q", agent, got, want)
-		}
 	}
 }
 
