@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/sessiontest"
@@ -69,25 +70,31 @@ func (b *browser) loggedIn() bool {
 	return strings.Contains(b.read(b.Get(b.url+"/")), "Logged in as ann")
 }
 
-func (b *browser) cookie() string {
-	u, err := url.Parse(b.url)
+func parse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	for _, c := range b.Jar.Cookies(u) {
-		return c.Value
-	}
-	return ""
+	return u
 }
 
 func start(t *testing.T, store *sessiontest.FailStore) *httptest.Server {
-	a := newApp(sessiontest.New(t, func(c *session.Config) { c.Store = store }), 10)
+	t.Helper()
+	srv, _ := startWith(t, store)
+	return srv
+}
+
+func startWith(t *testing.T, store *sessiontest.FailStore) (*httptest.Server, *session.Manager) {
+	t.Helper()
+	sessions := sessiontest.New(t, func(c *session.Config) { c.Store = store })
+	a := newApp(sessions, 10)
 	if err := a.users.set("ann", "correct horse"); err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(a)
 	t.Cleanup(srv.Close)
-	return srv
+	return srv, sessions
 }
 
 func TestChangeLogsOutOthers(t *testing.T) {
@@ -105,18 +112,64 @@ func TestChangeLogsOutOthers(t *testing.T) {
 	if body := here.change("wrong", "battery staple"); !strings.Contains(body, "is wrong") || !there.loggedIn() {
 		t.Errorf("a change with a wrong password: %s", body)
 	}
-	before := here.cookie()
+	before := here.Jar.Cookies(parse(t, srv.URL))
 	if body := here.change("correct horse", "battery staple"); !strings.Contains(body, "2 other devices are logged out") {
 		t.Errorf("after the change: %s", body)
 	}
 	if !here.loggedIn() || there.loggedIn() || third.loggedIn() {
 		t.Error("want this browser logged in and the others not")
 	}
-	if here.cookie() == before {
-		t.Error("the session kept its ID")
+	thief := newBrowser(t, srv)
+	thief.Jar.SetCookies(parse(t, srv.URL), before)
+	if thief.loggedIn() {
+		t.Error("a copy of this browser's cookie from before the change is logged in")
 	}
 	if there.login("correct horse") || !there.login("battery staple") {
 		t.Error("want the new password to hold, and the old one not")
+	}
+}
+
+// Whoever logged in long ago has to enter the password again first.
+func TestConfirmFirst(t *testing.T) {
+	t.Parallel()
+	srv, sessions := startWith(t, &sessiontest.FailStore{Store: memstore.New(nil)})
+	b := newBrowser(t, srv)
+	old := sessiontest.Request(t, sessions, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+		s.LoginWith("ann", session.Auth{Time: time.Now().Add(-freshFor), Methods: []string{"pwd"}, Level: 1})
+	})
+	b.Jar.SetCookies(parse(t, srv.URL), old.Cookies())
+	if !b.loggedIn() {
+		t.Fatal("the old login is not there")
+	}
+	if body := b.change("correct horse", "battery staple"); strings.Contains(body, "is changed") {
+		t.Errorf("a change without a confirmation: %s", body)
+	}
+	page := func() string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/password", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		return b.read(b.Do(r))
+	}
+	if body := page(); !strings.Contains(body, "enter your password again") {
+		t.Errorf("the page of the change: %s", body)
+	}
+	if body := b.post("/confirm?next=/password&why=fresh", url.Values{"password": {"wrong"}}); !strings.Contains(body, "The password is wrong.") {
+		t.Errorf("a wrong password: %s", body)
+	}
+	before := b.Jar.Cookies(parse(t, srv.URL))
+	if body := b.post("/confirm?next=/password&why=fresh", url.Values{"password": {"correct horse"}}); !strings.Contains(body, "new password") {
+		t.Errorf("after the confirmation: %s", body)
+	}
+	thief := newBrowser(t, srv)
+	thief.Jar.SetCookies(parse(t, srv.URL), before)
+	if thief.loggedIn() {
+		t.Error("a copy of the cookie from before the confirmation is logged in")
+	}
+	if body := b.change("correct horse", "battery staple"); !strings.Contains(body, "is changed") {
+		t.Errorf("a change after the confirmation: %s", body)
 	}
 }
 
