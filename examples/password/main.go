@@ -2,8 +2,8 @@
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/password
 //
-// It knows one user, ann, whose password is "correct horse". Who logged in more than ten minutes ago has to enter the password again
-// before the page of the change is shown (ASVS 5.0, 7.5.1).
+// It knows one user, ann, whose password is "correct horse". Who logged in more than ten minutes ago has to enter the password
+// again before the page of the change is shown (ASVS 5.0, 7.5.1).
 package main
 
 import (

@@ -70,6 +70,29 @@ func TestDevices(t *testing.T) {
 	here.wantText("You are not logged in.")
 }
 
+// TestStepUp is a user whose page needs more than a password.
+func TestStepUp(t *testing.T) {
+	b := start(t)
+	b.login("ann", false)
+	b.loaded(chromedp.Click(chromedp.CSS(`a[href="/codes"]`)))
+	b.wantHeading("Confirm that it's you")
+	b.look("confirm", 320, true)
+	submit := func(code string) {
+		t.Helper()
+		b.do(chromedp.SetValue(chromedp.CSS("#code"), code))
+		b.loaded(chromedp.Click(chromedp.CSS("button.main")))
+	}
+	submit("wrong")
+	b.wantText("Please enter six digits.")
+	submit("123456")
+	b.wantHeading("Your recovery codes")
+	b.loaded(chromedp.Reload())
+	b.wantHeading("Your recovery codes")
+	b.logout()
+	b.visit("/codes")
+	b.wantHeading("Log in")
+}
+
 // client is a program that claims to be a browser.
 type client struct {
 	*testing.T
@@ -108,4 +131,7 @@ func (c *client) do(method, path, form string) string {
 
 func (c *client) login(name string) { c.Helper(); c.do("POST", "/login", "username="+name) }
 
-func (c *client) loggedIn() bool { c.Helper(); return strings.Contains(c.do("GET", "/", ""), "Logged in as") }
+func (c *client) loggedIn() bool {
+	c.Helper()
+	return strings.Contains(c.do("GET", "/", ""), "Logged in as")
+}

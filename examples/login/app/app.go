@@ -8,11 +8,13 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/dbsc"
 	"github.com/hipflask/session/devices"
+	"github.com/hipflask/session/guard"
 )
 
 // maxName is longer than any name, and in bytes still within what a principal may have.
@@ -37,6 +39,9 @@ func newApp(sessions *session.Manager, device *dbsc.Server) http.Handler {
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", a.logout)
 	mux.Handle("/devices", devices.New(sessions, nil))
+	mux.Handle("GET /codes", guard.Level(2, "/confirm")(http.HandlerFunc(a.codes)))
+	mux.HandleFunc("GET /confirm", a.confirmForm)
+	mux.HandleFunc("POST /confirm", a.confirm)
 	mux.Handle("GET /style.css", http.FileServerFS(files))
 	var routes http.Handler = mux
 	if device != nil {
@@ -125,11 +130,43 @@ func (a app) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := session.From(r)
-	s.Login(name)
+	s.LoginWith(name, session.Auth{Methods: []string{"pwd"}, Level: 1})
 	s.SetPersistent(r.PostFormValue("remember") != "")
 	s.SetLabel(devices.Label(r))
 	s.Flash("Welcome, " + name + "!")
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// codes is a page for which a password is not enough.
+func (a app) codes(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	show(w, http.StatusOK, "codes", page{Title: "Recovery codes", Flashes: s.Flashes(), Name: s.Principal()})
+}
+
+func (a app) confirmForm(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r)
+	if s.Principal() == "" {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return
+	}
+	show(w, http.StatusOK, "confirm", page{Title: "Confirm that it's you", Flashes: s.Flashes(), Name: s.Principal()})
+}
+
+// confirm takes any six digits: a real application checks a one-time code here. The form's address says where to go on.
+func (a app) confirm(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	s := session.From(r)
+	code := r.PostFormValue("code")
+	switch {
+	case s.Principal() == "":
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	case len(code) != 6 || strings.Trim(code, "0123456789") != "":
+		show(w, http.StatusUnprocessableEntity, "confirm",
+			page{Title: "Confirm that it's you", Name: s.Principal(), Problem: "Please enter six digits."})
+	default:
+		s.Elevate(session.Auth{Methods: []string{"pwd", "otp"}, Level: 2, Until: time.Now().Add(5 * time.Minute)})
+		http.Redirect(w, r, guard.Next(r, "/"), http.StatusSeeOther)
+	}
 }
 
 func (a app) logout(w http.ResponseWriter, r *http.Request) {

@@ -179,7 +179,42 @@ func TestOtherSitesCannotLogOut(t *testing.T) {
 	v.sees("Logged in as")
 }
 
-func TestDevices(t *testing.T) {
+func TestStepUp(t *testing.T) {
+	t.Parallel()
+	base, _, _ := start(t, "-store", "memory:")
+	v := visit(t, base)
+	codes := func() string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", base+"codes", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		_, body := v.read(v.Do(r))
+		return body
+	}
+	if body := codes(); !strings.Contains(body, "<h1>Log in</h1>") {
+		t.Errorf("nobody sees %s", body)
+	}
+	v.login("ann")
+	if body := codes(); !strings.Contains(body, "Any six digits will do, ann.") {
+		t.Errorf("by a password alone: %s", body)
+	}
+	before := v.Jar.Cookies(parse(t, base))
+	for _, code := range []string{"", "12345", "1234567", "12345x"} {
+		if status, body := v.post("confirm?next=/codes", url.Values{"code": {code}}); status != http.StatusUnprocessableEntity || !strings.Contains(body, "six digits") {
+			t.Errorf("code %q: got %d: %s", code, status, body)
+		}
+	}
+	if _, body := v.post("confirm?next=/codes", url.Values{"code": {"123456"}}); !strings.Contains(body, "Your recovery codes") {
+		t.Errorf("with a code: %s", body)
+	}
+	thief := visit(t, base)
+	thief.Jar.SetCookies(parse(t, base), before)
+	thief.sees("You are not logged in")
+}
+
+func TestEndSessions(t *testing.T) {
 	t.Parallel()
 	base, _, _ := start(t, "-store", "memory:")
 	here, there := visit(t, base), visit(t, base)
