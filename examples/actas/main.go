@@ -71,7 +71,7 @@ func newApp(config session.Config, logger *slog.Logger) (*app, error) {
 	config.Cookie.Name = "acting"
 	config.Cookie.Persistent = false
 	config.Realm = "acting" // so the customer's lists, limit and RevokeAll don't see it
-	config.Lifetime, config.IdleTimeout = maxActing, freshFor
+	config.Lifetime, config.IdleTimeout, config.MaxSessions = maxActing, freshFor, 0
 	config.OnEvent = func(ctx context.Context, e session.Event) {
 		by := ""
 		if s, ok := session.FromContext(ctx); ok { // ctx is around the inner Handler: this is the own session

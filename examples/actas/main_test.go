@@ -37,7 +37,7 @@ func start(t *testing.T, test func(t *testing.T, a *app, log *record)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &record{}
 		a, err := newApp(session.Config{
-			SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: &sessiontest.FailStore{Store: memstore.New(nil)},
+			SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: memstore.New(nil), MaxSessions: 1,
 		}, slog.New(slog.NewJSONHandler(log, nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -285,13 +285,15 @@ func TestValuesNeverMix(t *testing.T) {
 	})
 }
 
-// The customer's list, RevokeAll and "log out everywhere else" don't see the acting session, nor do those of the acting
+// The customer's list, limit (of one session, here) and RevokeAll don't see the acting session, nor do those of the acting
 // Manager see the customer's.
 func TestCustomerDoesNotSeeIt(t *testing.T) {
 	start(t, func(t *testing.T, a *app, _ *record) {
 		carl := newBrowser(t, a)
 		carl.post("/login", "name", "carl")
 		b := acts(t, a)
+		carl.wants("Shopping as carl")
+		b.wants("act as carl")
 		if own, acting := count(t, a.own, "carl"), count(t, a.acting, "carl"); own != 1 || acting != 1 {
 			t.Errorf("carl has %d own sessions and %d acting ones, want 1 and 1", own, acting)
 		}
