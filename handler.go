@@ -235,10 +235,20 @@ func open(ctx context.Context, key any) (*Session, error) {
 	panic("session: Open without a Handler: wrap the router with (*Manager).Handler")
 }
 
+// carried is the key under which module ginsession keeps the request's context in a gin.Context, which by default passes on no
+// keys but texts.
+const carried = "github.com/hipflask/session"
+
 // FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from [NewContext];
 // false if there is none. It loads the session, and fails, as [From] does.
 func FromContext(ctx context.Context) (*Session, bool) {
-	switch v := ctx.Value(nearest{}).(type) {
+	found := ctx.Value(nearest{})
+	if found == nil {
+		if inner, ok := ctx.Value(carried).(context.Context); ok {
+			found = inner.Value(nearest{})
+		}
+	}
+	switch v := found.(type) {
 	case *exchange:
 		return v.from(), true
 	case *Session:
