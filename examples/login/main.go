@@ -1,5 +1,6 @@
 // Command login is the application that Flask's session tutorials show, with what a real one needs: a login that lasts,
-// flash messages, a count of visits, and a list of one's own sessions. Package app is all of it.
+// flash messages, a count of visits, the page of one's own devices, and a page that needs a second factor. Package app is all of
+// it.
 //
 //	go run ./examples/login
 //
