@@ -69,7 +69,7 @@ func (s *Session) putAll(method string, values map[string]any) {
 			s.refuse(fmt.Errorf("session: %s: %w", method, err))
 			return
 		}
-		s.changes.Put(name, data, true)
+		s.changes.Put(s.view.Document, name, data, true)
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Session) setUser(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.writable() && s.currentPrincipal() == principal {
-		s.changes.Put(key, data, true)
+		s.changes.Put(s.view.Document, key, data, true)
 	}
 }
 
@@ -114,7 +114,7 @@ func (s *Session) endLogin() {
 	}
 	s.logout()
 	for _, m := range kept {
-		s.changes.Put(m.Name, m.Value, true)
+		s.changes.Put(s.view.Document, m.Name, m.Value, true)
 	}
 }
 
@@ -270,7 +270,7 @@ func (s *Session) SetPersistent(persistent bool) {
 		return
 	}
 	if s.isPersistent() != persistent && s.writable() {
-		s.changes.Put(document.Permanent, data, true)
+		s.changes.Put(s.view.Document, document.Permanent, data, true)
 		s.renew()
 	}
 }

@@ -426,13 +426,13 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	scrubbed := s.move == protocol.Login && len(s.view.Document) == 0 // what is stored is somebody else's
 	if !ok || s.view.State != protocol.Live || scrubbed {
 		if ok && s.writable() {
-			s.changes.Put(key, nil, false) // never stored, so nobody else can have it
+			s.changes.Put(s.view.Document, key, nil, false) // never stored, so nobody else can have it
 		}
 		s.mu.Unlock()
 		return data, ok, nil
 	}
 	// What this request did to the key so far goes with it; other changes wait for the save.
-	c := &protocol.Change{Base: &s.view, Active: s.active(), Take: true, Values: s.changes.Take(key, func(value []byte, present bool) {
+	c := &protocol.Change{Base: &s.view, Active: s.active(), Take: true, Values: s.changes.Take(s.view.Document, key, func(value []byte, present bool) {
 		data, ok = value, present
 	})}
 	seq, handle := c.Values.Seq, s.view.Record.Handle

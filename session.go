@@ -122,7 +122,7 @@ func (s *Session) put(name string, data []byte, err error) {
 	if err != nil {
 		s.refuse(fmt.Errorf("session: key %q can't be set: %w", document.PlainName(name), err))
 	} else if s.writable() {
-		s.changes.Put(name, data, true)
+		s.changes.Put(s.view.Document, name, data, true)
 	}
 }
 
@@ -159,7 +159,7 @@ func (s *Session) remove(name string, err error) {
 	if err != nil {
 		s.refuse(fmt.Errorf("session: key %q can't be deleted: %w", document.PlainName(name), err))
 	} else if s.writable() {
-		s.changes.Put(name, nil, false)
+		s.changes.Put(s.view.Document, name, nil, false)
 	}
 }
 
@@ -261,7 +261,7 @@ func (s *Session) update(name string, err error, now, again document.Updater) er
 		if s.changes.Seq != seq || s.view.Record.Version != version {
 			err = nil // it was about an outdated value
 		} else if err == nil {
-			s.changes.Update(name, again, next, keep)
+			s.changes.Update(s.view.Document, name, again, next, keep)
 			s.mu.Unlock()
 			return nil
 		}

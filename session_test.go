@@ -365,6 +365,7 @@ func TestTextsAreCopied(t *testing.T) {
 	// A save that meets another one runs an Update again.
 	again.Flash(text("twice"))
 	session.Key[int](text("visits")).Update(again, func(n int) int { return n + 1 })
+	again.Set(text("color"), text("blue")) // a name that is there already
 	scribble()
 	session.Key[int]("visits").Update(other, func(n int) int { return n + 1 })
 	for _, s := range []*session.Session{other, again} {
@@ -375,7 +376,7 @@ func TestTextsAreCopied(t *testing.T) {
 	if s, err = b.Load(t.Context(), s.Token()); err != nil {
 		t.Fatal(err)
 	}
-	check(t, "contents", contents(s), "ann: [_flashes=[[info saved] [message twice]] color=green visits=3]")
+	check(t, "contents", contents(s), "ann: [_flashes=[[info saved] [message twice]] color=blue visits=3]")
 	check(t, "label", s.Info().Label, "Firefox")
 	kept, _ := session.Attribute[string]("example.com/a").Get(s)
 	shown, _ := session.PublicAttribute[string]("example.com/p").Get(s)

@@ -47,13 +47,14 @@ func (c *Changes) find(name string) *change {
 	return nil
 }
 
-// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates.
-func (c *Changes) Put(name string, value []byte, present bool, updates ...update) {
+// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates. base is what the request
+// has loaded.
+func (c *Changes) Put(base Document, name string, value []byte, present bool, updates ...update) {
 	c.Seq++
 	c.own()
 	i, ok := c.search(name)
 	if !ok {
-		name = strings.Clone(name) // frameworks use the memory of their texts again
+		name = base.own(name)
 		c.list = slices.Insert(c.list, i, change{})
 	} else {
 		name = c.list[i].name
@@ -83,7 +84,7 @@ func (c *Changes) Snapshot() Changes {
 
 // Update records fn, whose result on the present view is value. After a Set or Clear of the same request the outcome
 // depends on nothing stored: then it is a plain change.
-func (c *Changes) Update(name string, fn Updater, value []byte, present bool) {
+func (c *Changes) Update(base Document, name string, fn Updater, value []byte, present bool) {
 	var updates []update
 	if old := c.find(name); old != nil && len(old.updates) > 0 || old == nil && !c.hides(name) {
 		if old != nil {
@@ -91,17 +92,17 @@ func (c *Changes) Update(name string, fn Updater, value []byte, present bool) {
 		}
 		updates = append(updates, update{c.Seq + 1, fn})
 	}
-	c.Put(name, value, present, updates...)
+	c.Put(base, name, value, present, updates...)
 }
 
 // Take returns what takes name out of the stored document: what was done to it so far, and its removal. taken gets the
-// value that was stored, each time the removal is applied.
-func (c *Changes) Take(name string, taken func(value []byte, present bool)) Changes {
+// value that was stored, each time the removal is applied. base is what the request has loaded.
+func (c *Changes) Take(base Document, name string, taken func(value []byte, present bool)) Changes {
 	own := Changes{Seq: c.Seq}
 	if ch := c.find(name); ch != nil {
 		own.list = []change{*ch}
 	}
-	own.Update(name, func(value []byte, present bool) ([]byte, bool, error) {
+	own.Update(base, name, func(value []byte, present bool) ([]byte, bool, error) {
 		taken(value, present)
 		return nil, false, nil
 	}, nil, false)

@@ -160,6 +160,15 @@ func (d Document) Get(name string) ([]byte, bool) {
 	return d[i].Value, true
 }
 
+// own returns name in memory that nobody else writes to: frameworks use the memory of their texts again. The name of a value
+// that is there already needs no copy.
+func (d Document) own(name string) string {
+	if i, found := d.search(name); found {
+		return d[i].Name
+	}
+	return strings.Clone(name)
+}
+
 // With returns d with name set to value. d stays as it is.
 func (d Document) With(name string, value []byte) Document {
 	i, found := d.search(name)

@@ -83,6 +83,17 @@ type peer struct {
 // maxRises bounds how often a login makes itself younger than the others that it finds.
 const maxRises = 3
 
+// limitLogin is the rest of a Login that is stored. It gets a copy of s, since limit moves its saving to the heap, which no
+// other save has to pay for.
+func limitLogin(ctx context.Context, s saving) View {
+	s.attempts, s.took = 0, 0
+	if err := s.limit(ctx); err != nil {
+		s.c.Excess = Uncertain("end the sessions beyond MaxSessions", err)
+	}
+	s.c.Overtaken = s.overtaken
+	return s.result()
+}
+
 // limit ends the oldest sessions of the principal who has just logged in, if there are more than MaxSessions. Logins at the
 // same time see each other, since each lists only after its record is in place: so all of them come to the same order.
 //

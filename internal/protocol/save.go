@@ -56,11 +56,7 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 		return View{}, err
 	}
 	if k.MaxSessions > 0 && s.created && c.Move == Login {
-		s.attempts, s.took = 0, 0
-		if err := s.limit(bounded); err != nil {
-			c.Excess = Uncertain("end the sessions beyond MaxSessions", err)
-		}
-		c.Overtaken = s.overtaken
+		return limitLogin(bounded, s), nil
 	}
 	return s.result(), nil
 }
