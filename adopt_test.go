@@ -1,11 +1,14 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/hipflask/session"
 )
@@ -163,4 +166,45 @@ func TestAdoptMayPanic(t *testing.T) {
 	})).ServeHTTP(w, r)
 	check(t, "status", w.Code, http.StatusInternalServerError)
 	silent(t, "answer", w.Result())
+}
+
+// An adopted login that is older than the lifetime is over within the request that adopts it, also if Adopt saves it itself;
+// nothing that Adopt has set is left.
+func TestAdoptedLoginIsOverdue(t *testing.T) {
+	t.Parallel()
+	for kind, option := range kinds {
+		for _, c := range []struct {
+			age, lifetime time.Duration
+			saves         bool
+			want          string
+		}{
+			{59 * time.Minute, time.Hour, false, "ann: [a=1]"}, {59 * time.Minute, time.Hour, true, "ann: [a=1]"},
+			{61 * time.Minute, time.Hour, false, nothing}, {61 * time.Minute, time.Hour, true, nothing}, {1000 * time.Hour, -1, false, "ann: [a=1]"},
+		} {
+			var events []session.Event
+			b := newBench(t, option, func(o *session.Config) {
+				o.InsecureHTTP, o.Lifetime = true, c.lifetime
+				o.OnEvent = func(_ context.Context, e session.Event) { events = append(events, e) }
+				o.Adopt = func(r *http.Request, s *session.Session) error {
+					s.LoginWith("ann", session.Auth{Time: time.Now().Add(-c.age)})
+					s.Set("a", 1)
+					if c.saves {
+						return s.Save(r.Context())
+					}
+					return nil
+				}
+			})
+			res := b.get(t, "", show)
+			check(t, fmt.Sprintf("%s: %+v", kind, c), body(t, res), c.want)
+			overdue := slices.ContainsFunc(events, func(e session.Event) bool {
+				return e.Kind == session.EventRejected && e.Reason == session.ReasonLifetime && e.Principal == "ann"
+			})
+			check(t, fmt.Sprintf("%s: %+v: an event", kind, c), overdue, c.want == nothing)
+			for _, cookie := range res.Cookies() {
+				if c.want == nothing && cookie.MaxAge >= 0 {
+					t.Errorf("%s: %+v: a cookie was sent", kind, c)
+				}
+			}
+		}
+	}
 }

@@ -132,9 +132,12 @@ type Config struct {
 	// Adopt takes over a session of an older system. It is called when a request that looks at its session has none of
 	// ours, at most once per request: read the old system's cookie from the request, then call Login and Set on the
 	// Session that is passed. It is not called for a request of another site from which ours may be withheld: see
-	// [ErrCrossSite]; with SameSite=Strict that is any link. An error fails the request: see
-	// ErrorHandler. A logout has to end the old system's session
-	// as well, else the next request adopts it again. Nil: nothing is adopted. It must be safe for concurrent use.
+	// [ErrCrossSite]; with SameSite=Strict that is any link. An error fails the request: see ErrorHandler.
+	//
+	// [Session.LoginWith] keeps the time of the old login. One that is older than Lifetime is dropped at once, with all that
+	// Adopt has set: an [EventRejected] with [ReasonLifetime]. A logout has to end the old system's session as well, else the
+	// next request adopts it again. The old cookie must have another name than ours. Nil: nothing is adopted. It must be safe
+	// for concurrent use.
 	Adopt func(*http.Request, *Session) error
 
 	// ErrorHandler sends the response to a request whose session can't be loaded or saved, in place of the handler's. Nil:

@@ -55,8 +55,14 @@ const (
 	ReasonMaxSessions Reason = "max sessions" // a login ended it, since the principal had more sessions than Config.MaxSessions
 )
 
-// Error implements error. The text holds the reason and nothing of the cookie.
-func (r Reason) Error() string { return "session: cookie refused: " + string(r) }
+// Error implements error. The text holds the reason and nothing of the cookie. It is empty for the empty reason, so that the
+// log of an event without a reason tells of no refusal.
+func (r Reason) Error() string {
+	if r == "" {
+		return ""
+	}
+	return "session: cookie refused: " + string(r)
+}
 
 // Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It never
 // holds an ID, a cookie, a secret key or a value, so all of it may be logged.
@@ -67,6 +73,25 @@ type Event struct {
 	Principal string // who is logged in; "" for nobody, or if it is not known
 	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none
 	Err       error  // what went wrong, for failures; what to look at, for some reasons; else nil
+}
+
+// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, key and error
+// those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every event.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
+	add := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	add("reason", string(e.Reason))
+	add("handle", e.Handle)
+	add("principal", e.Principal)
+	add("key", e.Key)
+	if e.Err != nil {
+		add("error", e.Err.Error())
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
@@ -133,17 +158,8 @@ func (l *failureLog) report(ctx context.Context, e Event) {
 	delete(l.skipped, e.Kind)
 	l.mu.Unlock()
 
-	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
-	add := func(name, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(name, value))
-		}
-	}
-	add("handle", e.Handle)
-	add("key", e.Key)
-	if e.Err != nil {
-		add("error", e.Err.Error())
-	}
+	e.Principal = "" // the handle is enough
+	attrs := e.LogValue().Group()
 	if skipped > 0 {
 		attrs = append(attrs, slog.Int("more_since_last", skipped))
 	}

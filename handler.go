@@ -390,6 +390,7 @@ func (x *exchange) load(s *Session) error {
 		if err := x.m.config.Adopt(r, s); err != nil {
 			return fmt.Errorf("session: Adopt: %w", err)
 		}
+		s.dropOverdue()
 	}
 	return nil
 }

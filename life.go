@@ -159,6 +159,25 @@ func (s *Session) reset() {
 	s.unsure = false
 }
 
+// dropOverdue empties a session whose Adopt has logged somebody in at a time that is longer ago than the lifetime: such a
+// login is over at once, not with the next request.
+func (s *Session) dropOverdue() {
+	s.mu.Lock()
+	created, who := s.view.Record.CreatedAt, s.currentPrincipal()
+	if s.move == protocol.Login {
+		created = s.since
+	}
+	// A layout shared with another framework counts from the last change, and keeps no time of a login.
+	overdue := s.m.policy == nil && who != "" && !created.Add(s.m.lifetime(s.isPersistent())).After(time.Now())
+	if overdue {
+		s.logout() // Adopt may have saved it
+	}
+	s.mu.Unlock()
+	if overdue {
+		s.m.emit(s.ctx, Event{Kind: EventRejected, Reason: ReasonLifetime, Principal: who})
+	}
+}
+
 // Renew gives the session a new ID when it is saved, so that an ID is not in use for long. Values, attributes, principal,
 // handle and Lifetime stay; requests in flight keep their changes.
 //

@@ -153,7 +153,7 @@ func (a *Adopter) adopt(ctx, old context.Context, key string, s *session.Session
 		if err != nil {
 			return found, nil // for Flask alone to read
 		}
-		fill(s, &a.policy, a.o.Serializer, members)
+		fill(s, &a.policy, a.o.Serializer, members, rec.CreatedAt)
 		found = true
 		if a.o.Keep {
 			return true, nil
@@ -181,8 +181,9 @@ func ended(rec store.Record) store.Record {
 // markLife is for how long a Flask process that was busy can't bring an ended session back.
 const markLife = 5 * time.Minute
 
-// fill gives s what is in a Flask session. Of a name that is there twice the last counts, as in Python.
-func fill(s *session.Session, p *policy, from session.Serializer, members []session.Member) {
+// fill gives s what is in a Flask session, whose login was at the given time; zero: not known, so now. Of a name that is there
+// twice the last counts, as in Python.
+func fill(s *session.Session, p *policy, from session.Serializer, members []session.Member, at time.Time) {
 	// Set inserts into a sorted list, which takes linear time for names in this order, else quadratic.
 	slices.SortStableFunc(members, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
 	get := func(key string, pointer any) bool {
@@ -194,7 +195,7 @@ func fill(s *session.Session, p *policy, from session.Serializer, members []sess
 		return false
 	}
 	if user := p.Principal(get); user != "" && s.Principal() != user {
-		s.Login(user)
+		s.LoginWith(user, session.Auth{Time: at})
 	}
 	s.Clear()
 	var permanent bool

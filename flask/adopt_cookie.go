@@ -20,7 +20,8 @@ import (
 //	sessions, err := session.New(session.Config{SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt})
 //	http.ListenAndServe(":8080", adopter.Handler(sessions, router))
 //
-// Cookies that are older than Lifetime are not adopted. The browser forgets the old cookie with the response to the first
+// Cookies that are older than Lifetime are not adopted. An adopted login counts its [session.Config.Lifetime] from the time of
+// Flask's signature; one that is older than that is not logged in. The browser forgets the old cookie with the response to the first
 // request that has it, so a logout is final for this browser. But nothing on the server knows the old cookie: a copy of it
 // can be adopted until it is Lifetime old, as Flask accepts it until then. Lifetime after Flask has signed its last cookie,
 // remove the CookieAdopter.
@@ -59,9 +60,9 @@ func (o CookieAdopterOptions) Format(f fmt.State, _ rune) { io.WriteString(f, hi
 // MarshalText implements [encoding.TextMarshaler], so that encoding/json and log/slog print nothing of the options.
 func (o CookieAdopterOptions) MarshalText() ([]byte, error) { return []byte(hiddenCookieOptions), nil }
 
-// SignedAt is when Flask signed the cookie of an adopted login. The user logged in no later. An adopted session's CreatedAt
-// is the time of its adoption: the core can't begin a login in the past. Ask SignedAt where the age of a login matters. A
-// Login in Go drops it.
+// SignedAt is when Flask signed the cookie of an adopted login. The user logged in no later. An adopted session's CreatedAt is
+// the same time, from which [session.Config.Lifetime] counts, until its ID is renewed or the user logs in again; SignedAt also
+// tells that the login is Flask's, and is kept until a Login in Go drops it.
 const SignedAt = session.Attribute[time.Time]("github.com/hipflask/session/flask.SignedAt")
 
 // NewCookieAdopter returns a CookieAdopter.
@@ -150,7 +151,7 @@ func (a *CookieAdopter) Adopt(r *http.Request, s *session.Session) error {
 		if err != nil || len(members) == 0 {
 			continue
 		}
-		fill(s, &a.codec.policy, a.codec.serializer, members)
+		fill(s, &a.codec.policy, a.codec.serializer, members, rec.CreatedAt)
 		if s.Principal() != "" {
 			SignedAt.Set(s, rec.CreatedAt)
 		}

@@ -24,15 +24,19 @@ type moved struct {
 	url    *url.URL
 }
 
-func newMoved(t *testing.T, st store.Store, lifetime time.Duration, handle func(*session.Session)) *moved {
+func newMoved(t *testing.T, st store.Store, lifetime time.Duration, handle func(*session.Session), options ...func(*session.Config)) *moved {
 	t.Helper()
 	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{secret}, Lifetime: lifetime, InsecureHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := session.New(session.Config{
+	config := session.Config{
 		SecretKey: session.NewSecretKey(), Store: st, Adopt: adopter.Adopt, InsecureHTTP: true, Cookie: session.Cookie{Name: "new"},
-	})
+	}
+	for _, o := range options {
+		o(&config)
+	}
+	m, err := session.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +197,46 @@ func TestCookieAdopterNeedsItsHandler(t *testing.T) {
 	} {
 		if _, err := flask.NewCookieAdopter(o); err == nil {
 			t.Errorf("%+v was taken", o)
+		}
+	}
+}
+
+// TestAdoptedLoginKeepsItsTime: Lifetime counts from Flask's signature, and a login that is older than the Manager accepts is
+// over at once.
+func TestAdoptedLoginKeepsItsTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Second)
+	for _, c := range []struct {
+		age, lifetime, persistent time.Duration
+		document, want            string
+	}{
+		{30 * time.Minute, time.Hour, 0, `{"_user_id":"ann","cart":5}`, "ann"},
+		{61 * time.Minute, time.Hour, 0, `{"_user_id":"ann","cart":5}`, ""},
+		{61 * time.Minute, time.Hour, 0, `{"_user_id":"ann","_permanent":true}`, ""},
+		{61 * time.Minute, time.Hour, 2 * time.Hour, `{"_user_id":"ann","_permanent":true}`, "ann"},
+		{61 * time.Minute, time.Hour, 2 * time.Hour, `{"_user_id":"ann"}`, ""},
+		{61 * time.Minute, -1, 0, `{"_user_id":"ann"}`, "ann"},
+	} {
+		var got []string
+		var at, expires time.Time
+		m := newMoved(t, memstore.New(nil), 0, func(s *session.Session) {
+			got = append(got, s.Principal())
+			at, expires = s.Info().CreatedAt, s.Info().ExpiresAt
+		}, func(o *session.Config) { o.Lifetime, o.PersistentLifetime = c.lifetime, c.persistent })
+		m.flask(c.document, now.Add(-c.age))
+		m.get("/", 200)
+		m.get("/", 200)
+		if strings.Join(got, ",") != c.want+","+c.want || m.has("session") {
+			t.Errorf("%+v: got principals %q, and the old cookie is there %v", c, got, m.has("session"))
+		}
+		if c.want == "" {
+			continue
+		}
+		if !at.Equal(now.Add(-c.age)) {
+			t.Errorf("%+v: the login is of %v, want %v", c, at, now.Add(-c.age))
+		}
+		if left := expires.Sub(now.Add(-c.age)); c.lifetime > 0 && left > max(c.lifetime, c.persistent) {
+			t.Errorf("%+v: it lives for %v from the login", c, left)
 		}
 	}
 }

@@ -303,3 +303,39 @@ func total(loads map[string]int) (n int) {
 	}
 	return n
 }
+
+// dated is a store that knows when its sessions began.
+type dated struct {
+	store.Store
+	at time.Time
+}
+
+func (d *dated) Load(ctx context.Context, key string) (store.Record, error) {
+	rec, err := d.Store.Load(ctx, key)
+	rec.CreatedAt = d.at
+	return rec, err
+}
+
+// TestAdoptKeepsTheTime: where the old record says when the login was, Lifetime counts from then.
+func TestAdoptKeepsTheTime(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		for age, want := range map[time.Duration]string{time.Hour: "ann", 31 * 24 * time.Hour: ""} { // Lifetime is 30 days
+			at := time.Now().Add(-age).Truncate(time.Millisecond)
+			m := newMove(t, &dated{flaskFiles(t), at}, keep)
+			sid := m.write(map[string]any{"_user_id": "ann", "n": 5})
+			var ours *http.Cookie
+			for range 2 {
+				_, ours = m.visit(sid, ours, func(_ *http.Request, s *session.Session) {
+					n, there := s.Get("n")
+					if s.Principal() != want || there != (want != "") {
+						t.Errorf("keep %v, age %v: got principal %q and n %v, want %q", keep, age, s.Principal(), n, want)
+					}
+				})
+			}
+			if live := ours != nil && ours.MaxAge >= 0; live != (want != "") {
+				t.Errorf("keep %v, age %v: got cookie %v", keep, age, ours)
+			}
+		}
+	}
+}
