@@ -271,7 +271,7 @@ func (v *visit) take(key int) {
 func (v *visit) end() {
 	v.state, v.pending, v.view, v.scratch = gone, nil, data{}, false
 	switch v.life {
-	case Renew:
+	case Renew, RevokeOthers:
 		v.life = Set
 	case Login: // works all the same, though Err stays
 		v.state, v.ended = none, true

@@ -25,6 +25,8 @@ const (
 type entry struct {
 	kind   kind
 	lapsed bool
+	hard   bool // replaced by a move that keeps the session
+	clear  bool // replaced by a Login that takes nothing over from who was anonymous
 	unsure bool // a tombstone whose maker was not told that it is there: nobody has the ID that it names
 	to     int
 	who    string
@@ -109,6 +111,8 @@ func (m *spec) step(s state, o *op) []state {
 		return []state{s.with(m.local[o.next], m.session(o, o.login, apply(o.changes, data{})))}
 	case opRenew:
 		return m.renew(s, o)
+	case opHard:
+		return m.hard(s, o)
 	case opLogin:
 		return m.login(s, o)
 	case opEnd:
@@ -181,10 +185,10 @@ func (m *spec) target(s state, o *op) (i int, lapse, login bool) {
 			return -1, lapse, login
 		case e.kind == live:
 			return i, lapse, login
-		case e.kind == replaced && o.verb == opTake:
+		case e.kind == replaced && (o.verb == opTake || e.clear && o.who == ""):
 			return -1, lapse, login
 		}
-		login = login || e.kind == replaced
+		login = login || e.kind == replaced && !e.hard
 		who, i = e.who, m.local[e.to]
 	}
 }
@@ -271,6 +275,41 @@ func (m *spec) renew(s state, o *op) []state {
 	return []state{moved}
 }
 
+// hard gives a live session another ID, wherever Renew has moved it meanwhile.
+func (m *spec) hard(s state, o *op) []state {
+	i := m.local[o.id]
+	lapse := false
+	for s[i].kind == renewed {
+		lapse = lapse || m.mayLapse(&s[i], o)
+		i = m.local[s[i].to]
+	}
+	e := s[i]
+	switch {
+	case o.outcome == dropped && (e.kind != live || lapse || m.mayLapse(&e, o)):
+		return []state{s}
+	case o.outcome == dropped:
+		return nil
+	case o.outcome == uncertain && (e.kind != live || e.who != o.who):
+		return []state{s}
+	case e.kind != live:
+		return nil
+	}
+	if o.next < 0 { // uncertain, but nothing was sent
+		return []state{s}
+	}
+	n := e
+	n.data, n.seen = apply(o.changes, e.data), m.coarse(o.callAt)
+	if !o.sees(n.data) {
+		return nil
+	}
+	moved := s.with(m.local[o.next], n)
+	moved[i] = entry{kind: replaced, hard: true, to: o.next, who: e.who, seen: o.callAt, unsure: o.outcome == uncertain}
+	if o.outcome == uncertain {
+		return []state{s, moved}
+	}
+	return []state{moved}
+}
+
 // login puts a session of its own in the place of the one that it meets.
 func (m *spec) login(s state, o *op) []state {
 	i := m.local[o.id]
@@ -296,7 +335,8 @@ func (m *spec) login(s state, o *op) []state {
 	}
 	if o.sees(n.data) {
 		moved := s.with(m.local[o.next], n)
-		moved[i] = entry{kind: replaced, to: o.next, who: e.who, seen: o.callAt, unsure: o.outcome == uncertain}
+		clear := o.scratch || slices.ContainsFunc(o.changes, func(c change) bool { return c.kind == wipe })
+		moved[i] = entry{kind: replaced, clear: clear, to: o.next, who: e.who, seen: o.callAt, unsure: o.outcome == uncertain}
 		next = append(next, moved)
 	}
 	return next

@@ -16,13 +16,14 @@ const (
 	opTake                  // Key.Take
 	opCreate                // the first save of a session, and a Login without one
 	opRenew                 // a save with Renew
+	opHard                  // the new ID of RevokeOthers, which retires the old one
 	opLogin                 // a save with Login
 	opEnd                   // Logout, RevokeAll, RevokeOthers: ends what is under an ID, wherever it went
 	opRevoke                // Revoke: ends what has a handle
 	opRepeats               // a write whose answer was lost and that is sent again: it may be applied twice
 )
 
-var opNames = [...]string{"read", "write", "take", "create", "renew", "login", "end", "revoke", "repeats"}
+var opNames = [...]string{"read", "write", "take", "create", "renew", "hard", "login", "end", "revoke", "repeats"}
 
 // outcome is what the caller was told.
 type outcome uint8

@@ -66,18 +66,56 @@ func (v *visit) revokeOthers() {
 	if v.s.Err() != nil || v.state == failed {
 		return
 	}
-	o := v.op(opEnd)
+	hard, o := v.op(opHard), v.op(opEnd)
 	o.who = v.s.Principal()
+	moves := o.who != "" && v.state == there && !v.sealed
 	ctx, cancel := context.WithTimeout(v.ctx, 4*v.run.StoreTimeout)
 	defer cancel()
 	n, err := v.s.RevokeOthers(ctx)
+	v.returned(hard)
 	v.returned(o)
-	v.log("RevokeOthers of %q: %d, %v", o.who, n, err)
+	hard.next = v.run.token(v.s.Token())
+	v.log("RevokeOthers of %q: %d, %v, token K%d", o.who, n, err, hard.next)
+	if moves && !v.hardened(hard, err) {
+		return
+	}
 	if o.who != "" {
 		v.run.revoked(o, err)
 	} else if n != 0 || err != nil {
 		v.find("got %d, %v by RevokeOthers without a principal", n, err)
 	}
+}
+
+// hardened notes the new ID of a RevokeOthers. It reports whether the others were to be ended as well.
+func (v *visit) hardened(o *op, err error) bool {
+	switch {
+	case v.s.Err() == nil:
+		if o.next == v.token {
+			v.find("RevokeOthers kept the ID and returned %v", err)
+		}
+		v.id, v.token, v.given, v.forgotten = o.next, o.next, o.next, false
+		v.view = v.snapshot()
+		o.view = v.seen()
+	case errors.Is(err, session.ErrEnded):
+		o.outcome, o.next = dropped, -1
+		v.end()
+	case errors.Is(err, session.ErrUncertain):
+		v.mu.Lock()
+		o.outcome, o.next, o.ret = uncertain, v.run.place(v.created), forever
+		v.mu.Unlock()
+		v.excused(err)
+		v.hopeless = true
+	case errors.Is(err, session.ErrUnavailable):
+		v.excused(err)
+		v.life = RevokeOthers // the next save does it
+		return false
+	default:
+		v.find("RevokeOthers failed with %v", err)
+		return false
+	}
+	v.log("%v", o)
+	v.run.add(o)
+	return o.outcome == saved
 }
 
 // revoked notes a RevokeAll or RevokeOthers.
@@ -102,7 +140,7 @@ func perID(o *op, ops []*op) []*op {
 	var ends []*op
 	for _, m := range ops {
 		who := m.login
-		if m.verb == opRenew {
+		if m.verb == opRenew || m.verb == opHard {
 			who = m.who
 		}
 		if m.next < 0 || m.outcome == dropped || who != o.who || m.call > o.ret || left[m.next] {

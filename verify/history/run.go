@@ -55,7 +55,6 @@ type run struct {
 	tokens  []string       // all IDs, in the order in which they were met
 	keys    map[string]int // the store's key of each
 	handles []string
-	firsts  map[int]int       // handle to the first ID that was to have it
 	makers  map[string]string // tag to the principal of its maker
 	winners map[string]int    // what was taken, by which request
 	sent    map[int]int       // IDs that answers gave out, by which request
@@ -77,7 +76,7 @@ const (
 func Run(ctx context.Context, p Program, servers Servers) *History {
 	r := &run{
 		Servers: servers, program: p, began: time.Now(),
-		keys: map[string]int{}, firsts: map[int]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{}, jars: map[int]int{},
+		keys: map[string]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{}, jars: map[int]int{},
 	}
 	for _, t := range p.Tabs {
 		for _, req := range t.Requests {
@@ -272,13 +271,9 @@ func (v *visit) answered(res *http.Response) {
 	}
 	v.log("answer %d, cookie K%d, deleted %v", res.StatusCode, got, v.deleted)
 	replaced := res.StatusCode != http.StatusOK
-	want := v.given
-	if replaced {
-		want = -1
-	}
 	switch {
-	case got != want:
-		v.find("got cookie K%d in the answer, want K%d", got, want)
+	case got != v.given: // also of a 503: what a Save has stored before is under that ID, and the old one may be retired
+		v.find("got cookie K%d in the answer, want K%d", got, v.given)
 	case v.deleted && (replaced || !v.forgotten):
 		v.find("an answer deletes the cookie without a Logout")
 	}
@@ -408,19 +403,19 @@ func (r *run) handle(text string) int {
 	return i
 }
 
-// chosen notes under which ID a session is to begin; first finds it again.
-func (r *run) chosen(handle, id int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.firsts[handle]; !ok {
-		r.firsts[handle] = id
+// place returns the number of the ID with that key, which nobody was given; -1: there is none.
+func (r *run) place(key string) int {
+	if key == "" {
+		return -1
 	}
-}
-
-func (r *run) first(handle int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.firsts[handle]
+	i, ok := r.keys[key]
+	if !ok {
+		i = len(r.tokens)
+		r.tokens, r.keys[key] = append(r.tokens, "key "+key), i
+	}
+	return i
 }
 
 // made notes whose a tag is.

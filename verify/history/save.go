@@ -29,7 +29,6 @@ func (v *visit) prepare() *attempt {
 	a := &attempt{chosen: -1, had: v.s.Err()}
 	if n := v.run.token(v.s.Token()); n != v.token && v.state != gone && v.state != spent {
 		a.chosen, a.handle = n, v.run.handle(v.s.Info().Handle)
-		v.run.chosen(a.handle, n)
 	}
 	v.countWrites()
 	v.mu.Lock()
@@ -138,6 +137,11 @@ func (v *visit) concludeChanges(a *attempt, out outcome) {
 		if created || out == uncertain {
 			o.next = a.chosen
 		}
+	case v.life == RevokeOthers:
+		o.verb = opHard
+		if created || out == uncertain {
+			o.next = a.chosen
+		}
 	default:
 		if v.sent() == 0 { // nothing to change, or the save of another request has done it as well
 			o.shared = true
@@ -173,16 +177,16 @@ func (v *visit) stored(a *attempt, created bool) {
 		v.given, v.forgotten = a.chosen, false
 	}
 	v.pending, v.life, v.loginAs, v.scratch = nil, Set, "", false
-	if h := v.run.handle(v.s.Info().Handle); !created && v.who == "" && h != v.handle {
+	v.mu.Lock()
+	crossed := v.crossed && !created
+	v.mu.Unlock()
+	if crossed {
 		v.state = spent // it shows what it showed before
 		if now := v.snapshot(); now != v.view && o.verb != opRenew {
-			v.find("got %v after a parallel login, want %v", now, v.view)
+			v.find("got %v after a save under a retired ID, want %v", now, v.view)
 		}
 		v.view = v.snapshot()
 		return
-	}
-	if h := v.run.handle(v.s.Info().Handle); h != v.handle { // followed a parallel Login of the same principal
-		v.handle, v.id = h, v.run.first(h)
 	}
 	v.view = v.snapshot()
 	if !o.optional {
@@ -195,6 +199,7 @@ func (v *visit) countWrites() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.writes, v.unsure, v.before = 0, 0, v.run.unsure[v.req.Manager].Load()
+	v.met, v.crossed = false, false
 }
 
 func (v *visit) sent() int {

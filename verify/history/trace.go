@@ -45,11 +45,22 @@ func (t *traced) Load(ctx context.Context, key string) (store.Record, error) {
 	began := t.run.now()
 	rec, err := t.Faulty.Load(ctx, key)
 	t.note(ctx, "Load", key, began, err)
+	if v := visitOf(ctx); v != nil && err == nil {
+		v.mu.Lock()
+		v.met = v.met || rec.Kind == store.Replaced
+		v.crossed = v.met && rec.Kind == store.Live
+		v.mu.Unlock()
+	}
 	return rec, err
 }
 
 func (t *traced) Create(ctx context.Context, rec store.Record) error {
 	began := t.run.now()
+	if v := visitOf(ctx); v != nil {
+		v.mu.Lock()
+		v.created = rec.Key
+		v.mu.Unlock()
+	}
 	err := t.Faulty.Create(ctx, rec)
 	t.note(ctx, "Create", rec.Key, began, err)
 	return err

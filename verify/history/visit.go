@@ -26,6 +26,9 @@ type visit struct {
 	mu       sync.Mutex
 	events   []session.Event
 	failures []error // given to the ErrorHandler
+	met      bool    // the current save has loaded a record that was replaced
+	created  string  // the key of the newest record that the request has sent
+	crossed  bool    // and then the live one that took its place
 	writes   int     // sent since the current save began
 	unsure   int     // those of them that failed without an answer
 	before   int64   // writes of the whole server that had failed so, when the current save began
