@@ -1,6 +1,6 @@
 // Package sessiontest helps to test handlers that use sessions: [New] makes a Manager with sessions in memory, [Request]
-// makes a request that comes with a session, [Read] returns the session of a response, and a [FailStore] simulates an
-// outage.
+// makes a request that comes with a session, [Read] returns the session that a response leaves, [WantLogin] and
+// [WantFlashes] check it, and a [FailStore] simulates an outage.
 //
 //	func greet(w http.ResponseWriter, r *http.Request) {
 //		fmt.Fprint(w, "hello ", session.From(r).Principal())
@@ -26,6 +26,8 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,46 +82,138 @@ func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*sessi
 	return r
 }
 
-// Read returns the session of the cookie that a response sets. If the response sets no cookie with a live session of m, the
-// test fails at once. With [session.Config.BearerToken] use [session.Manager.Load] on the token of the response.
-func Read(t testing.TB, m *session.Manager, res *http.Response) *session.Session {
+// Read returns the session that a response leaves in the client, as it is stored now: that of the cookie which the response
+// sets, else the one that the request came with, whose ID has not changed. For the latter pass the request; the response of
+// an http.Client knows its own. With [session.Config.BearerToken] the request is needed, or [session.Manager.Load] on
+// the token that the handler has sent. If there is no live session of m, such as after a logout, the test fails at once.
+func Read(t testing.TB, m *session.Manager, res *http.Response, request ...*http.Request) *session.Session {
 	t.Helper()
 	var found *session.Session
-	for _, c := range res.Cookies() {
-		if s, err := m.Load(t.Context(), c.Value); err == nil && c.Value != "" {
+	load := func(token string) {
+		s, err := m.Load(t.Context(), token)
+		switch {
+		case err == nil && token != "":
 			found = s
+		case err != nil && !errors.Is(err, session.ErrEnded):
+			t.Fatalf("sessiontest: %v", err)
 		}
 	}
-	if found == nil {
-		t.Fatal("sessiontest: the answer sets no cookie that holds a session")
+	deleted := map[string]bool{}
+	for _, c := range res.Cookies() {
+		if deleted[c.Name] = c.MaxAge < 0; !deleted[c.Name] {
+			load(c.Value)
+		}
+	}
+	if found != nil {
+		return found
+	}
+	if res.Request != nil {
+		request = append(request, res.Request)
+	}
+	for _, r := range request {
+		for _, c := range r.Cookies() {
+			if !deleted[c.Name] {
+				load(c.Value)
+			}
+		}
+		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+			load(token)
+		}
+	}
+	if found == nil && len(request) == 0 {
+		t.Fatal("sessiontest: the response sets no cookie that holds a session; if it only changes one, pass the request to Read as well")
+	} else if found == nil {
+		t.Fatal("sessiontest: neither the response nor the request has a cookie or token of a live session")
 	}
 	return found
+}
+
+// LoggedIn returns a function for [Request]: the principal logged in so long ago. Negative is as zero. Where
+// [session.Config.Lifetime] is shorter, nobody is logged in.
+func LoggedIn(principal string, ago time.Duration) func(*session.Session) {
+	return func(s *session.Session) {
+		s.LoginWith(principal, session.Auth{Time: time.Now().Add(-ago)})
+	}
+}
+
+// WantLogin reports an error if another principal is logged in; "" is nobody.
+func WantLogin(t testing.TB, s *session.Session, principal string) {
+	t.Helper()
+	if got := s.Principal(); got != principal {
+		t.Errorf("sessiontest: got principal %q, want %q", got, principal)
+	}
+}
+
+// WantFlashes reports an error if the session has other flash messages, whatever their categories, or in another order. It
+// takes them out of s, but not out of the store, unless s is saved.
+func WantFlashes(t testing.TB, s *session.Session, messages ...string) {
+	t.Helper()
+	var got []string
+	for _, f := range s.Flashes() {
+		got = append(got, f.Message)
+	}
+	if !slices.Equal(got, messages) {
+		t.Errorf("sessiontest: got flash messages %q, want %q", got, messages)
+	}
 }
 
 // FailStore is a [store.Store] that can be made to fail, for tests of what an application does in an outage. It passes
 // every call on to Store, also those of [store.Lister], [store.Sweeper] and [store.Evicter] if Store has them: see
 // [store.As]. Set Store before use; the zero value doesn't work. It is safe for concurrent use.
+//
+// Of Fail, FailWrites and LoseWrites the last call counts.
 type FailStore struct {
 	Store store.Store // gets the calls while there is no outage
 
-	failure atomic.Pointer[error]
+	now atomic.Pointer[fault]
+}
+
+// fault is what fails at present, and how.
+type fault struct {
+	err   error
+	reads bool // fail as well
+	after bool // writes reach the store, and fail then
 }
 
 // Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed load is
 // [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
-func (f *FailStore) Fail(err error) {
+func (f *FailStore) Fail(err error) { f.set(err, true, false) }
+
+// FailWrites makes every write fail with err from now on, before it reaches Store, while reads go on: a full disk, or a
+// replica that takes no writes. Nil ends it.
+func (f *FailStore) FailWrites(err error) { f.set(err, false, false) }
+
+// LoseWrites makes every write return err from now on although Store has done it: a connection that breaks before the reply
+// has come. The application can't know what was stored: [session.ErrUncertain], unless the engine finds out by a read. Nil
+// ends it.
+func (f *FailStore) LoseWrites(err error) { f.set(err, false, true) }
+
+func (f *FailStore) set(err error, reads, after bool) {
 	if err == nil {
-		f.failure.Store(nil)
-	} else {
-		f.failure.Store(&err)
+		f.now.Store(nil)
+		return
 	}
+	f.now.Store(&fault{err, reads, after})
 }
 
 func (f *FailStore) err() error {
-	if err := f.failure.Load(); err != nil {
-		return *err
+	if now := f.now.Load(); now != nil && now.reads {
+		return now.err
 	}
 	return nil
+}
+
+func (f *FailStore) write(do func() error) error {
+	now := f.now.Load()
+	if now == nil {
+		return do()
+	}
+	if now.after {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return now.err
 }
 
 // Load implements [store.Store].
@@ -132,34 +226,22 @@ func (f *FailStore) Load(ctx context.Context, key string) (store.Record, error) 
 
 // Create implements [store.Store].
 func (f *FailStore) Create(ctx context.Context, rec store.Record) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.Create(ctx, rec)
+	return f.write(func() error { return f.Store.Create(ctx, rec) })
 }
 
 // Replace implements [store.Store].
 func (f *FailStore) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.Replace(ctx, rec, version)
+	return f.write(func() error { return f.Store.Replace(ctx, rec, version) })
 }
 
 // Touch implements [store.Store].
 func (f *FailStore) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.Touch(ctx, key, version, seen, expires)
+	return f.write(func() error { return f.Store.Touch(ctx, key, version, seen, expires) })
 }
 
 // Delete implements [store.Store].
 func (f *FailStore) Delete(ctx context.Context, key string) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.Delete(ctx, key)
+	return f.write(func() error { return f.Store.Delete(ctx, key) })
 }
 
 // Principal implements [store.Lister]. It yields [errors.ErrUnsupported] if Store is no Lister.
@@ -189,13 +271,13 @@ func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, erro
 
 // Sweep implements [store.Sweeper]. It removes nothing if Store is no Sweeper.
 func (f *FailStore) Sweep(ctx context.Context, limit int) (removed int, err error) {
-	if err := f.err(); err != nil {
-		return 0, err
-	}
-	if s, ok := store.As[store.Sweeper](f.Store); ok {
-		return s.Sweep(ctx, limit)
-	}
-	return 0, nil
+	err = f.write(func() error {
+		if s, ok := store.As[store.Sweeper](f.Store); ok {
+			removed, err = s.Sweep(ctx, limit)
+		}
+		return err
+	})
+	return removed, err
 }
 
 // OnEvict implements [store.Evicter]. It never fails. It never calls fn if Store is no Evicter.
