@@ -90,12 +90,14 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			if r.MultipartForm == nil {
 				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
 			}
-			if !x.res.Replaced() {
+			replaced := x.res.Replaced()
+			if replaced == nil {
 				return
 			}
-			// A response that replaced the handler's is complete, even if the handler gives up because it can't write, as
-			// httputil.ReverseProxy does.
-			if v := recover(); v != nil && v != http.ErrAbortHandler {
+			// A response that replaced the handler's is complete, even if the handler gives up because it can't write:
+			// httputil.ReverseProxy panics with ErrAbortHandler, huma with the error of Write.
+			v := recover()
+			if err, ok := v.(error); v != nil && !(ok && (err == http.ErrAbortHandler || errors.Is(err, replaced))) {
 				panic(v)
 			}
 		}()

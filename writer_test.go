@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net"
@@ -491,17 +492,22 @@ func TestUploadedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// httputil.ReverseProxy panics with http.ErrAbortHandler when it can't write. What replaced its answer must reach the
-// client all the same. Any other panic is the application's and goes on.
+// httputil.ReverseProxy panics with http.ErrAbortHandler when it can't write, and huma with an error that wraps Write's. What
+// replaced their answer must reach the client all the same. Any other panic is the application's and goes on.
 func TestReplacedAnswerSurvivesAbort(t *testing.T) {
 	t.Parallel()
 	spy := newSpy()
 	m := sessiontest.New(t, func(c *session.Config) { c.Store = spy })
 	spy.fail(down(), nil)
-	for value, want := range map[any]any{http.ErrAbortHandler: nil, "a bug": "a bug", nil: nil} {
+	ofWrite, bug := errors.New("stands for the error of Write"), errors.New("a bug")
+	for value, want := range map[any]any{http.ErrAbortHandler: nil, ofWrite: nil, "a bug": "a bug", bug: bug, nil: nil} {
 		h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			session.From(r)
-			if _, err := w.Write([]byte("x")); err != nil && value != nil {
+			switch _, err := w.Write([]byte("x")); {
+			case err == nil || value == nil:
+			case value == ofWrite:
+				panic(fmt.Errorf("write: %w", err))
+			default:
 				panic(value)
 			}
 		}))

@@ -46,8 +46,14 @@ func (b *Boundary) Committed() bool { return b.r.committed.Load() && !b.r.return
 // Sent reports whether the header has been sent by something that wrote to a writer below ours. It is for Commit.
 func (b *Boundary) Sent() bool { return b.r.sent() }
 
-// Replaced reports whether something else was sent than the handler's response.
-func (b *Boundary) Replaced() bool { return b.r.replaced != nil && !b.r.cut }
+// Replaced returns why something else was sent than the handler's response: the error that the handler's writes return. It is
+// nil if the handler's response was sent, or cut.
+func (b *Boundary) Replaced() error {
+	if b.r.cut {
+		return nil
+	}
+	return b.r.replaced
+}
 
 // Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so that
 // nobody takes the response for complete.

@@ -1,16 +1,22 @@
 package edges
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/chi/v5"
+	echov4 "github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v5"
 
 	"github.com/hipflask/session"
@@ -71,6 +77,73 @@ var routers = map[string]func(*session.Manager, routes) http.Handler{
 		addToEcho(e, all)
 		return sessions.Handler(e)
 	},
+	"echo v4": func(sessions *session.Manager, all routes) http.Handler {
+		e := newEchoV4(all)
+		e.Use(echov4.WrapMiddleware(sessions.Handler))
+		return e
+	},
+	"echo v4, outside": func(sessions *session.Manager, all routes) http.Handler {
+		return sessions.Handler(newEchoV4(all))
+	},
+	"huma": func(sessions *session.Manager, all routes) http.Handler {
+		mux := http.NewServeMux()
+		api := humago.New(mux, humaConfig())
+		api.UseMiddleware(humaMiddleware(sessions))
+		addToHuma(api, humago.Unwrap, all)
+		return mux
+	},
+	"huma, outside": func(sessions *session.Manager, all routes) http.Handler {
+		mux := http.NewServeMux()
+		addToHuma(humago.New(mux, humaConfig()), humago.Unwrap, all)
+		return sessions.Handler(mux)
+	},
+	"huma, chi's middleware": func(sessions *session.Manager, all routes) http.Handler {
+		r := chi.NewRouter()
+		r.Use(sessions.Handler)
+		addToHuma(humachi.New(r, humaConfig()), humachi.Unwrap, all)
+		return r
+	},
+}
+
+func newEchoV4(all routes) *echov4.Echo {
+	e := echov4.New()
+	e.Logger.SetOutput(io.Discard)
+	all.each(func(method, path string, h http.HandlerFunc) {
+		e.Add(method, path, func(c echov4.Context) error {
+			h(c.Response(), c.Request())
+			return nil
+		})
+	})
+	return e
+}
+
+// humaConfig leaves out huma's own routes.
+func humaConfig() huma.Config {
+	c := huma.DefaultConfig("edges", "1")
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
+	return c
+}
+
+// humaMiddleware gives sessions to the operations of an API or a group, as docs/middleware.md shows.
+func humaMiddleware(sessions *session.Manager) func(huma.Context, func(huma.Context)) {
+	return func(c huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(c)
+		sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next(humago.NewContext(c.Operation(), r, w))
+		})).ServeHTTP(w, r)
+	}
+}
+
+func addToHuma(api huma.API, unwrap func(huma.Context) (*http.Request, http.ResponseWriter), all routes) {
+	all.each(func(method, path string, h http.HandlerFunc) {
+		huma.Register(api, huma.Operation{Method: method, Path: path, OperationID: method + path},
+			func(context.Context, *struct{}) (*huma.StreamResponse, error) {
+				return &huma.StreamResponse{Body: func(c huma.Context) {
+					r, w := unwrap(c)
+					h(w, r)
+				}}, nil
+			})
+	})
 }
 
 func newMux(all routes) *http.ServeMux {
@@ -237,6 +310,38 @@ func TestNativeAnswers(t *testing.T) {
 		})
 		return e
 	}
+	nativeV4 := func() *echov4.Echo {
+		e := newEchoV4(nil)
+		e.GET("/json", func(c echov4.Context) error {
+			return c.JSON(http.StatusOK, map[string]int{"n": visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })})
+		})
+		e.GET("/status", func(c echov4.Context) error {
+			visits.Set(session.From(c.Request()), 5)
+			return c.NoContent(http.StatusNoContent)
+		})
+		e.GET("/abort", func(c echov4.Context) error {
+			visits.Set(session.From(c.Request()), 5)
+			return echov4.NewHTTPError(http.StatusTeapot, "n is 5")
+		})
+		return e
+	}
+	nativeHuma := func(api huma.API) {
+		huma.Get(api, "/json", func(ctx context.Context, _ *struct{}) (*struct{ Body map[string]int }, error) {
+			s, _ := session.FromContext(ctx)
+			n := visits.Update(s, func(n int) int { return n + 1 })
+			return &struct{ Body map[string]int }{map[string]int{"n": n}}, nil
+		})
+		huma.Get(api, "/status", func(ctx context.Context, _ *struct{}) (*struct{}, error) {
+			s, _ := session.FromContext(ctx)
+			visits.Set(s, 5)
+			return nil, nil
+		})
+		huma.Get(api, "/abort", func(ctx context.Context, _ *struct{}) (*struct{}, error) {
+			s, _ := session.FromContext(ctx)
+			visits.Set(s, 5)
+			return nil, huma.NewError(http.StatusTeapot, "n is 5")
+		})
+	}
 	for name, build := range map[string]func(*session.Manager) http.Handler{
 		"gin": func(m *session.Manager) http.Handler { return m.Handler(engine) },
 		"echo": func(m *session.Manager) http.Handler {
@@ -245,6 +350,25 @@ func TestNativeAnswers(t *testing.T) {
 			return e
 		},
 		"echo, outside": func(m *session.Manager) http.Handler { return m.Handler(native()) },
+		"echo v4": func(m *session.Manager) http.Handler {
+			e := nativeV4()
+			e.Use(echov4.WrapMiddleware(m.Handler))
+			return e
+		},
+		"echo v4, outside": func(m *session.Manager) http.Handler { return m.Handler(nativeV4()) },
+		"huma": func(m *session.Manager) http.Handler {
+			mux := http.NewServeMux()
+			api := humago.New(mux, humaConfig())
+			group := huma.NewGroup(api)
+			group.UseMiddleware(humaMiddleware(m))
+			nativeHuma(group)
+			return mux
+		},
+		"huma, outside": func(m *session.Manager) http.Handler {
+			mux := http.NewServeMux()
+			nativeHuma(humago.New(mux, humaConfig()))
+			return m.Handler(mux)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
