@@ -1,4 +1,4 @@
-// Command readme is the program at the top of the README, on a port and a store of choice.
+// Command readme is a program as the one at the top of the README, on a port and a store of choice.
 package main
 
 import (
