@@ -136,9 +136,13 @@ type Config struct {
 	//
 	// [Session.LoginWith] keeps the time of the old login. One that is older than Lifetime is dropped at once, with all that
 	// Adopt has set: an [EventRejected] with [ReasonLifetime]. A logout has to end the old system's session as well, else the
-	// next request adopts it again. The old cookie must have another name than ours. Nil: nothing is adopted. It must be safe
-	// for concurrent use.
+	// next request adopts it again. Set AdoptCookie as well. Nil: nothing is adopted. It must be safe for concurrent use.
 	Adopt func(*http.Request, *Session) error
+
+	// AdoptCookie is the name of the cookie that Adopt reads. New refuses the name of our own cookie: a program that makes the
+	// browser forget the old cookie would log everybody out. That of alexedwards/scs and of Flask is "session" by default, and
+	// so is ours with InsecureHTTP. Empty: Adopt reads no cookie, or one whose name is not checked.
+	AdoptCookie string
 
 	// ErrorHandler sends the response to a request whose session can't be loaded or saved, in place of the handler's. Nil:
 	// 503 with Retry-After for [ErrUnavailable] and [ErrUncertain], else 500, as plain text and never cached. The error is
@@ -193,6 +197,13 @@ func (c *Config) check() error {
 	}
 	if !c.BearerToken {
 		problems = append(problems, c.Cookie.check(c.InsecureHTTP)...)
+		if c.AdoptCookie != "" && c.AdoptCookie == c.Cookie.Name {
+			problems = append(problems, fmt.Errorf("session: AdoptCookie %q is the name of our own cookie too, and one of them would "+
+				"replace the other; set Cookie.Name to another name", c.AdoptCookie))
+		}
+	}
+	if c.AdoptCookie != "" && c.Adopt == nil {
+		problems = append(problems, errors.New("session: AdoptCookie is set, but Adopt is nil; set both or none"))
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxBytes

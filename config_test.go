@@ -55,6 +55,18 @@ func TestConfigBounds(t *testing.T) {
 		{"empty fallback", func(c *config) { c.SecretKeyFallbacks = []string{""} }, []string{"SecretKeyFallbacks[0]", "is empty"}},
 		{"good fallbacks", func(c *config) { c.SecretKeyFallbacks = []string{secret + "a", secret + "b"} }, nil},
 
+		{"an old cookie of our name", func(c *config) {
+			c.Adopt, c.AdoptCookie = func(*http.Request, *session.Session) error { return nil }, "__Host-session"
+		}, []string{"AdoptCookie", "__Host-session", "Cookie.Name"}},
+		{"an old cookie of our name without https", func(c *config) {
+			c.Adopt, c.AdoptCookie = func(*http.Request, *session.Session) error { return nil }, "session"
+			c.InsecureHTTP = true
+		}, []string{"AdoptCookie", "session", "Cookie.Name"}},
+		{"an old cookie of another name", func(c *config) {
+			c.Adopt, c.AdoptCookie = func(*http.Request, *session.Session) error { return nil }, "session"
+		}, nil},
+		{"an old cookie without Adopt", func(c *config) { c.AdoptCookie = "old" }, []string{"AdoptCookie", "Adopt is nil", "both"}},
+
 		{"no idle timeout", func(c *config) { c.IdleTimeout = -1 }, nil},
 		{"idle timeout without unit", func(c *config) { c.IdleTimeout = 1800 }, []string{"IdleTimeout", "1.8µs", "1ms", "30*time.Minute"}},
 		{"idle timeout under 1ms", func(c *config) { c.IdleTimeout = time.Millisecond - 1 }, []string{"IdleTimeout", "999.999µs", "1ms"}},

@@ -313,6 +313,14 @@ func (m *Manager) Verify(purpose string, message, mac []byte) bool {
 	return false
 }
 
+// CookieName returns the name of the cookie; "" with [Config.BearerToken].
+func (m *Manager) CookieName() string {
+	if m.config.BearerToken {
+		return ""
+	}
+	return m.config.Cookie.Name
+}
+
 // Cookie returns the cookie to send to the client after [Session.Save] outside a [Manager.Handler]: one that sets the new
 // ID, or after Logout one that deletes the old. It returns nil if there is nothing to send: with [Config.BearerToken], or
 // if the ID has not changed. Inside a Handler it is not needed.

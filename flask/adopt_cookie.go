@@ -17,7 +17,7 @@ import (
 // place of the Manager's:
 //
 //	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{os.Getenv("SECRET_KEY")}})
-//	sessions, err := session.New(session.Config{SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt})
+//	sessions, err := session.New(session.Config{SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt, AdoptCookie: "session"})
 //	http.ListenAndServe(":8080", adopter.Handler(sessions, router))
 //
 // Cookies that are older than Lifetime are not adopted. An adopted login counts its [session.Config.Lifetime] from the time of
@@ -102,8 +102,14 @@ func NewCookieAdopter(o CookieAdopterOptions) (*CookieAdopter, error) {
 
 // Handler is the Manager's Handler, but it also makes the browser forget the old cookie, with each response to a request that
 // has it. Such a request loads its session, even if next doesn't look at it, and if that fails next is not called. If the
-// session can't be saved, the browser keeps the old cookie and can try again.
+// session can't be saved, the browser keeps the old cookie and can try again. If the Manager's cookie has the name of the old
+// one, every request fails, since forgetting that cookie would be a logout.
 func (a *CookieAdopter) Handler(m *session.Manager, next http.Handler) http.Handler {
+	if m.CookieName() == a.name {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m.Error(w, r, fmt.Errorf("flask: CookieAdopter: Flask's cookie and the Manager's are both named %q; set Config.Cookie.Name to another name", a.name))
+		})
+	}
 	inside := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(a) != nil {
 			if _, err := session.Open(r); err != nil {

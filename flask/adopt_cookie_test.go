@@ -240,3 +240,11 @@ func TestAdoptedLoginKeepsItsTime(t *testing.T) {
 		}
 	}
 }
+
+// TestCookieAdopterOfTheSameName: forgetting the old cookie would forget the new one, so nothing works from the first request.
+func TestCookieAdopterOfTheSameName(t *testing.T) {
+	t.Parallel()
+	m := newMoved(t, memstore.New(nil), 0, func(*session.Session) { t.Error("the handler was called") },
+		func(o *session.Config) { o.Cookie.Name = "session" })
+	m.get("/", 500)
+}

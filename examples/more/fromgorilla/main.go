@@ -26,8 +26,9 @@ const oldName = "app"
 func main() {
 	old := sessions.NewCookieStore([]byte(os.Getenv("OLD_KEY"))) // or the FilesystemStore, ... that it had
 	manager, err := session.New(session.Config{
-		SecretKey: os.Getenv("SECRET_KEY"),
-		Adopt:     adopt(old),
+		SecretKey:   os.Getenv("SECRET_KEY"),
+		Adopt:       adopt(old),
+		AdoptCookie: oldName,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 
 	"github.com/gorilla/securecookie"
@@ -14,34 +17,60 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// visitor keeps cookies, without a server.
+// visitor is a browser on a server whose application changes overnight.
 type visitor struct {
-	t       *testing.T
-	app     http.Handler
-	cookies map[string]string
+	t      *testing.T
+	app    http.Handler
+	client *http.Client
+	at     *url.URL
 }
 
-func (v *visitor) do(method, path string) *httptest.ResponseRecorder {
+func newVisitor(t *testing.T, app http.Handler) *visitor {
+	t.Helper()
+	v := &visitor{t: t, app: app}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.app.ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	v.client = server.Client()
+	v.client.Jar, _ = cookiejar.New(nil)
+	v.at, _ = url.Parse(server.URL)
+	return v
+}
+
+func (v *visitor) do(method, path string) (status int, body string) {
 	v.t.Helper()
-	r := httptest.NewRequest(method, path, nil)
-	for name, value := range v.cookies {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	r, err := http.NewRequestWithContext(v.t.Context(), method, v.at.String()+path, nil)
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	v.app.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		if c.MaxAge < 0 {
-			delete(v.cookies, c.Name)
-		} else {
-			v.cookies[c.Name] = c.Value
-		}
+	res, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	return w
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// cookies are what the browser has.
+func (v *visitor) cookies() map[string]string {
+	all := map[string]string{}
+	for _, c := range v.client.Jar.Cookies(v.at) {
+		all[c.Name] = c.Value
+	}
+	return all
+}
+
+// has puts a cookie into the browser.
+func (v *visitor) has(name, value string) {
+	v.client.Jar.SetCookies(v.at, []*http.Cookie{{Name: name, Value: value, Path: "/"}})
 }
 
 func (v *visitor) want(body string) {
 	v.t.Helper()
-	if got := v.do("GET", "/").Body.String(); got != body {
+	if _, got := v.do("GET", "/"); got != body {
 		v.t.Errorf("got %q, want %q", got, body)
 	}
 }
@@ -63,10 +92,13 @@ func start(t *testing.T, old sessions.Store) *fixture {
 			t.Error(err)
 		}
 	})
-	f := &fixture{visitor: &visitor{t: t, app: yesterday, cookies: map[string]string{}}, store: &sessiontest.FailStore{Store: memstore.New(nil)}}
+	f := &fixture{visitor: newVisitor(t, yesterday), store: &sessiontest.FailStore{Store: memstore.New(nil)}}
 	f.do("POST", "/login")
-	f.value = f.cookies[oldName]
-	f.app = newApp(sessiontest.New(t, func(c *session.Config) { c.Adopt, c.Store = adopt(old), f.store }))
+	f.value = f.cookies()[oldName]
+	f.app = newApp(sessiontest.New(t, func(c *session.Config) {
+		c.Adopt, c.AdoptCookie, c.Store = adopt(old), oldName, f.store
+		c.InsecureHTTP = false
+	}))
 	return f
 }
 
@@ -85,8 +117,8 @@ func TestNobodyIsLoggedOut(t *testing.T) {
 			t.Parallel()
 			f := start(t, old)
 			f.want("Hello ann. This is visit 42. Saved.")
-			if len(f.cookies) != 1 || f.cookies["session"] == "" {
-				t.Errorf("got %d cookies, want the new one alone", len(f.cookies))
+			if len(f.cookies()) != 1 || f.cookies()["__Host-session"] == "" {
+				t.Errorf("got %d cookies, want the new one alone", len(f.cookies()))
 			}
 			f.want("Hello ann. This is visit 43.")
 		})
@@ -105,7 +137,7 @@ func TestLogoutIsFinal(t *testing.T) {
 			if name == "CookieStore" {
 				return // a copy of its cookie is good until it expires
 			}
-			f.cookies[oldName] = f.value
+			f.has(oldName, f.value)
 			f.want("You are not logged in.")
 		})
 	}
@@ -117,10 +149,10 @@ func TestForgedOldCookie(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, old)
-			f.cookies[oldName] = "nonsense"
+			f.has(oldName, "nonsense")
 			f.want("You are not logged in.")
-			if len(f.cookies) != 0 {
-				t.Errorf("got %d cookies, want none", len(f.cookies))
+			if len(f.cookies()) != 0 {
+				t.Errorf("got %d cookies, want none", len(f.cookies()))
 			}
 		})
 	}
@@ -150,8 +182,8 @@ func TestOutage(t *testing.T) {
 			if which == "new" {
 				f.store.Fail(errors.New("down"))
 			}
-			if w := f.do("GET", "/"); w.Code != http.StatusServiceUnavailable || f.cookies[oldName] != f.value {
-				t.Errorf("%s, %s store down: got %d, want 503 and the old cookie left", name, which, w.Code)
+			if status, _ := f.do("GET", "/"); status != http.StatusServiceUnavailable || f.cookies()[oldName] != f.value {
+				t.Errorf("%s, %s store down: got %d, want 503 and the old cookie left", name, which, status)
 			}
 			broken.down = false
 			f.store.Fail(nil)

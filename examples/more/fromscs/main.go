@@ -20,8 +20,9 @@ import (
 func main() {
 	old := scs.New() // with the Store, the Codec and the Cookie.Name that it had
 	sessions, err := session.New(session.Config{
-		SecretKey: os.Getenv("SECRET_KEY"),
-		Adopt:     adopt(old),
+		SecretKey:   os.Getenv("SECRET_KEY"),
+		Adopt:       adopt(old),
+		AdoptCookie: old.Cookie.Name,
 	})
 	if err != nil {
 		log.Fatal(err)

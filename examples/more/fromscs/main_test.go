@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,34 +20,60 @@ import (
 	hipstore "github.com/hipflask/session/store/memstore"
 )
 
-// visitor keeps cookies, without a server.
+// visitor is a browser on a server whose application changes overnight.
 type visitor struct {
-	t       *testing.T
-	app     http.Handler
-	cookies map[string]string
+	t      *testing.T
+	app    http.Handler
+	client *http.Client
+	at     *url.URL
 }
 
-func (v *visitor) do(method, path string) *httptest.ResponseRecorder {
+func newVisitor(t *testing.T, app http.Handler) *visitor {
+	t.Helper()
+	v := &visitor{t: t, app: app}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.app.ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	v.client = server.Client()
+	v.client.Jar, _ = cookiejar.New(nil)
+	v.at, _ = url.Parse(server.URL)
+	return v
+}
+
+func (v *visitor) do(method, path string) (status int, body string) {
 	v.t.Helper()
-	r := httptest.NewRequest(method, path, nil)
-	for name, value := range v.cookies {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	r, err := http.NewRequestWithContext(v.t.Context(), method, v.at.String()+path, nil)
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	v.app.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		if c.MaxAge < 0 {
-			delete(v.cookies, c.Name)
-		} else {
-			v.cookies[c.Name] = c.Value
-		}
+	res, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	return w
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// cookies are what the browser has.
+func (v *visitor) cookies() map[string]string {
+	all := map[string]string{}
+	for _, c := range v.client.Jar.Cookies(v.at) {
+		all[c.Name] = c.Value
+	}
+	return all
+}
+
+// has puts a cookie into the browser.
+func (v *visitor) has(name, value string) {
+	v.client.Jar.SetCookies(v.at, []*http.Cookie{{Name: name, Value: value, Path: "/"}})
 }
 
 func (v *visitor) want(body string) {
 	v.t.Helper()
-	if got := v.do("GET", "/").Body.String(); got != body {
+	if _, got := v.do("GET", "/"); got != body {
 		v.t.Errorf("got %q, want %q", got, body)
 	}
 }
@@ -79,11 +109,11 @@ func start(t *testing.T) *fixture {
 		f.old.Put(r.Context(), "theme", "dark")
 		f.old.Put(r.Context(), "visits", 41)
 	}))
-	f.visitor = &visitor{t: t, app: yesterday, cookies: map[string]string{}}
+	f.visitor = newVisitor(t, yesterday)
 	f.do("POST", "/login")
-	f.token = f.cookies["session"]
+	f.token = f.cookies()["session"]
 	sessions := sessiontest.New(t, func(c *session.Config) {
-		c.Adopt, c.Store = adopt(f.old), f.store
+		c.Adopt, c.AdoptCookie, c.Store = adopt(f.old), f.old.Cookie.Name, f.store
 		c.InsecureHTTP = false // its cookie is __Host-session, scs's is session
 	})
 	f.app = newApp(sessions, f.old)
@@ -94,8 +124,8 @@ func TestNobodyIsLoggedOut(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.want("Hello ann. This is visit 42, and your theme is dark.")
-	if len(f.cookies) != 1 || f.cookies["__Host-session"] == "" {
-		t.Errorf("got %d cookies, want __Host-session alone", len(f.cookies))
+	if len(f.cookies()) != 1 || f.cookies()["__Host-session"] == "" {
+		t.Errorf("got %d cookies, want __Host-session alone", len(f.cookies()))
 	}
 	f.want("Hello ann. This is visit 43, and your theme is dark.")
 }
@@ -106,17 +136,17 @@ func TestLogoutIsFinal(t *testing.T) {
 	f.want("Hello ann. This is visit 42, and your theme is dark.")
 	f.do("POST", "/logout")
 	f.want("You are not logged in.")
-	f.cookies["session"] = f.token // a copy of the old cookie
+	f.has("session", f.token) // a copy of the old cookie
 	f.want("You are not logged in.")
 }
 
 func TestUnknownOldCookie(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	f.cookies["session"] = "nonsense"
+	f.has("session", "nonsense")
 	f.want("You are not logged in.")
-	if len(f.cookies) != 0 {
-		t.Errorf("got %d cookies, want none", len(f.cookies))
+	if len(f.cookies()) != 0 {
+		t.Errorf("got %d cookies, want none", len(f.cookies()))
 	}
 }
 
@@ -143,11 +173,27 @@ func TestOutage(t *testing.T) {
 		if which == "new" {
 			f.store.Fail(errors.New("down"))
 		}
-		if w := f.do("GET", "/"); w.Code != http.StatusServiceUnavailable || f.cookies["session"] != f.token {
-			t.Errorf("%s store down: got %d, want 503 and the old cookie left", which, w.Code)
+		if status, _ := f.do("GET", "/"); status != http.StatusServiceUnavailable || f.cookies()["session"] != f.token {
+			t.Errorf("%s store down: got %d, want 503 and the old cookie left", which, status)
 		}
 		f.scs.down = false
 		f.store.Fail(nil)
 		f.want("Hello ann. This is visit 42, and your theme is dark.")
 	}
+}
+
+// Over plain http both cookies are named "session" by default: New refuses that, and with a name of one's own it works.
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	old := scs.New()
+	config := session.Config{SecretKey: session.NewSecretKey(), Store: hipstore.New(nil), InsecureHTTP: true, Adopt: adopt(old), AdoptCookie: old.Cookie.Name}
+	if _, err := session.New(config); err == nil || !strings.Contains(err.Error(), "Cookie.Name") {
+		t.Errorf("got %v, want an error that names Cookie.Name", err)
+	}
+	config.Cookie.Name = "app"
+	m, err := session.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
 }
