@@ -102,7 +102,11 @@ func (s *Session) Elevate(auth Auth) {
 			}
 		}
 		base.Elevated = &elevation{milli(auth.Time), auth.Methods, auth.Level, milli(auth.Until)}
-		s.auth = base.encode()
+		elevated := &protocol.Authentication{Attribute: base.encode()}
+		if s.move == protocol.Login {
+			elevated.Principal, elevated.Since = s.auth.Principal, s.auth.Since
+		}
+		s.auth = elevated
 	}
 	if s.move != protocol.Login {
 		s.harden()
@@ -190,7 +194,10 @@ func (a *storedAuth) at(login, now time.Time) Auth {
 
 // storedAuth returns what the session has, or will have when it is saved. The caller holds mu.
 func (s *Session) storedAuth() storedAuth {
-	data := s.auth
+	var data []byte
+	if s.auth != nil {
+		data = s.auth.Attribute
+	}
 	if data == nil && s.move != protocol.Login {
 		data, _ = s.changes.Get(s.view.Document, document.PublicAttribute(protocol.AuthName))
 	}
@@ -204,7 +211,7 @@ func (s *Session) storedAuth() storedAuth {
 // loginTime returns when the user logged in. The caller holds mu.
 func (s *Session) loginTime() time.Time {
 	if s.move == protocol.Login {
-		return s.since
+		return s.auth.Since
 	}
 	return s.view.Record.CreatedAt
 }

@@ -87,6 +87,6 @@ func (s *Session) obey(v Verdict) {
 		s.view = protocol.View{State: protocol.Late, At: s.view.At}
 		s.token, s.label, s.isNew = "", nil, true
 		s.changes = document.Changes{Seq: s.changes.Seq + 1} // a save in flight must not take what follows for its own
-		s.move, s.principal, s.next, s.auth, s.ending = protocol.Stay, "", nil, nil, nil
+		s.move, s.auth, s.next, s.ending = protocol.Stay, nil, nil, nil
 	}
 }

@@ -52,12 +52,15 @@ func (s *Session) login(principal string, auth Auth) {
 	if s.err == ErrEnded || s.err == ErrCrossSite {
 		s.err = nil // what was dropped stays dropped, but from here on there is a session again
 	}
-	principal = strings.Clone(principal) // fiber uses the memory of its texts again
-	s.move, s.principal, s.next = protocol.Login, principal, nil
-	s.since, s.auth = auth.time(time.Now()), (&storedAuth{Methods: auth.Methods, Level: auth.Level}).encode()
+	s.move, s.next = protocol.Login, nil
+	s.auth = &protocol.Authentication{
+		Principal: strings.Clone(principal), // fiber uses the memory of its texts again
+		Since:     auth.time(time.Now()),
+	}
 	if s.m.policy != nil {
-		s.auth = nil
 		s.putAll("Login", values)
+	} else {
+		s.auth.Attribute = (&storedAuth{Methods: auth.Methods, Level: auth.Level}).encode()
 	}
 }
 
@@ -152,7 +155,7 @@ func (s *Session) logout() {
 func (s *Session) reset() {
 	s.view, s.token, s.label = protocol.View{}, "", nil
 	s.changes = document.Changes{Seq: s.changes.Seq + 1} // so that a save in flight does not take what follows for its own
-	s.move, s.principal, s.next, s.auth = protocol.Stay, "", nil, nil
+	s.move, s.auth, s.next = protocol.Stay, nil, nil
 	if s.err == ErrEnded || s.err == ErrCrossSite || s.unsure {
 		s.err = nil
 	}
@@ -163,12 +166,9 @@ func (s *Session) reset() {
 // login is over at once, not with the next request.
 func (s *Session) dropOverdue() {
 	s.mu.Lock()
-	created, who := s.view.Record.CreatedAt, s.currentPrincipal()
-	if s.move == protocol.Login {
-		created = s.since
-	}
+	who := s.currentPrincipal()
 	// A layout shared with another framework counts from the last change, and keeps no time of a login.
-	overdue := s.m.policy == nil && who != "" && !created.Add(s.m.lifetime(s.isPersistent())).After(time.Now())
+	overdue := s.m.policy == nil && who != "" && !s.loginTime().Add(s.m.lifetime(s.isPersistent())).After(time.Now())
 	if overdue {
 		s.logout() // Adopt may have saved it
 	}
@@ -239,7 +239,7 @@ func (s *Session) Principal() string {
 
 func (s *Session) currentPrincipal() string {
 	if s.move == protocol.Login {
-		return s.principal
+		return s.auth.Principal
 	}
 	if s.view.State != protocol.Live && s.view.State != protocol.Spent {
 		return ""

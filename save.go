@@ -268,7 +268,7 @@ func (s *Session) plan() (*protocol.Change, error) {
 	}
 	c := &protocol.Change{
 		Base: &s.view, Values: s.changes.Snapshot(), Label: s.label,
-		Move: move, Principal: s.principal, Since: s.since, Auth: s.auth, Active: s.active(), Sealed: s.sealed,
+		Move: move, Auth: s.auth, Active: s.active(), Sealed: s.sealed,
 	}
 	if move == protocol.Login && state != protocol.Live {
 		c.Base = &noSession // beside the session of a concurrent login, if there is one, not in its place
@@ -294,7 +294,7 @@ func (s *Session) tooLate(r *store.Record) error {
 		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: s.late(),
 	})
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
-	s.move, s.principal, s.next, s.auth, s.ending = protocol.Stay, "", nil, nil, nil
+	s.move, s.auth, s.next, s.ending = protocol.Stay, nil, nil, nil
 	return s.err
 }
 
@@ -331,7 +331,7 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 	case c.Fate == protocol.Created:
 		s.created(c)
 	case s.move == c.Move, s.move == protocol.Renew:
-		s.move, s.next, s.auth = protocol.Stay, nil, nil
+		s.move, s.auth, s.next = protocol.Stay, nil, nil
 	}
 	if c.Overtaken {
 		s.end()
@@ -351,7 +351,7 @@ func (s *Session) created(c *protocol.Change) {
 		s.err = nil // there is a session again
 	}
 	if s.next == c.Next {
-		s.move, s.principal, s.next, s.auth = protocol.Stay, "", nil, nil
+		s.move, s.auth, s.next = protocol.Stay, nil, nil
 	}
 	kind := EventCreated
 	switch {

@@ -48,24 +48,22 @@ type sessionState struct {
 	changes  document.Changes // what this request changed since
 	label    *string          // the new label; nil: unchanged
 	isNew    bool
-	isActive bool   // belongs to a request, which counts for the idle timeout
-	peeked   bool   // but it has only been looked at by Peek
-	aging    bool   // move is a Renew that nobody asked for, for the sake of the cookie's Max-Age
-	sealed   bool   // the response's header has been sent: no cookie can be
-	behind   bool   // that was sent by a writer below ours
-	withheld bool   // the browser may have a cookie of ours that it kept back: see Manager.withholds
+	isActive bool // belongs to a request, which counts for the idle timeout
+	peeked   bool // but it has only been looked at by Peek
+	aging    bool // move is a Renew that nobody asked for, for the sake of the cookie's Max-Age
+	sealed   bool // the response's header has been sent: no cookie can be
+	behind   bool // that was sent by a writer below ours
+	withheld bool // the browser may have a cookie of ours that it kept back: see Manager.withholds
+	over     bool // the handler has answered for a failure: nothing more is stored
+	unsure   bool // a save ended in ErrUncertain: what was changed may be stored
+	move     protocol.Move
 	rejected Reason // why the request's own cookie gives no session
-	over     bool   // the handler has answered for a failure: nothing more is stored
-	unsure   bool   // a save ended in ErrUncertain: what was changed may be stored
 	err      error
 
-	move      protocol.Move
-	principal string         // of a pending login
-	since     time.Time      // of it
-	auth      []byte         // the attribute that a pending login or elevation sets
-	next      *token.ID      // of the session that is to be created; nil until somebody asks for it
-	ending    *protocol.View // what Logout is to end
-	cookie    *cookieChange  // what the response has to tell the browser; nil: nothing
+	auth   *protocol.Authentication // of a pending login or elevation; not nil while move is a Login
+	next   *token.ID                // of the session that is to be created; nil until somebody asks for it
+	ending *protocol.View           // what Logout is to end
+	cookie *cookieChange            // what the response has to tell the browser; nil: nothing
 }
 
 // cookieChange is a cookie to be set, or deleted if it has no value.

@@ -12,12 +12,16 @@ type Updater func(value []byte, present bool) (next []byte, keep bool, err error
 
 // Changes is what a request did to its session since the last save: the difference to whatever is stored by then.
 type Changes struct {
-	Seq     uint64   // of the newest change
-	cleared uint64   // Seq of the last Clear; 0: none
-	spared  []string // names that it keeps
-	left    uint64   // Seq of the last Login, which leaves all attributes behind; 0: none
-	list    []change // sorted by name, each name once
-	shared  bool     // a snapshot has the list too: it is copied before the next change
+	Seq     uint64    // of the newest change
+	cleared *clearing // the last Clear; nil: none. It doesn't change
+	left    uint64    // Seq of the last Login, which leaves all attributes behind; 0: none
+	list    []change  // sorted by name, each name once
+	shared  bool      // a snapshot has the list too: it is copied before the next change
+}
+
+type clearing struct {
+	seq    uint64
+	spared []string // names that it keeps
 }
 
 // change is what was done to one name: a value or its absence, and the updaters that led there if the result depends
@@ -122,10 +126,10 @@ func (c *Changes) Taken(name string, seq uint64) {
 func (c *Changes) Clear(spared ...string) {
 	c.Seq++
 	c.drop(func(name string) bool { return !Reserved(name) && !slices.Contains(spared, name) })
-	if c.cleared > 0 { // what an earlier Clear removed stays removed
+	if c.cleared != nil { // what an earlier Clear removed stays removed
 		spared = slices.DeleteFunc(slices.Clone(spared), c.hides)
 	}
-	c.cleared, c.spared = c.Seq, spared
+	c.cleared = &clearing{c.Seq, spared}
 }
 
 // LeaveAttributes removes all attributes: they belong to the session before a Login.
@@ -153,11 +157,11 @@ func (c *Changes) drop(which func(name string) bool) {
 
 // hides reports whether the stored value of name is out of sight, whatever it is.
 func (c *Changes) hides(name string) bool {
-	return c.cleared > 0 && !Reserved(name) && !slices.Contains(c.spared, name) || c.left > 0 && IsAttribute(name)
+	return c.cleared != nil && !Reserved(name) && !slices.Contains(c.cleared.spared, name) || c.left > 0 && IsAttribute(name)
 }
 
 // Empty reports whether there is nothing to save.
-func (c *Changes) Empty() bool { return c.cleared == 0 && c.left == 0 && len(c.list) == 0 }
+func (c *Changes) Empty() bool { return c.cleared == nil && c.left == 0 && len(c.list) == 0 }
 
 // Has reports whether name was changed.
 func (c *Changes) Has(name string) bool { return c.find(name) != nil }
@@ -171,7 +175,7 @@ func (c *Changes) SomeName() string {
 }
 
 // Cleared reports whether the application's values were removed.
-func (c *Changes) Cleared() bool { return c.cleared > 0 }
+func (c *Changes) Cleared() bool { return c.cleared != nil }
 
 // ExactlyOnce reports whether applying the changes a second time would do harm.
 func (c *Changes) ExactlyOnce() bool {
@@ -182,8 +186,8 @@ func (c *Changes) ExactlyOnce() bool {
 // left are run again on base.
 func (c *Changes) Since(seq uint64, base Document) (Changes, error) {
 	rest := Changes{Seq: c.Seq}
-	if c.cleared > seq {
-		rest.cleared, rest.spared = c.cleared, c.spared
+	if c.cleared != nil && c.cleared.seq > seq {
+		rest.cleared = c.cleared
 	}
 	if c.left > seq {
 		rest.left = c.left

@@ -92,27 +92,32 @@ const (
 
 // Change is one save: what it is to do, and afterwards what became of it. It is used once.
 type Change struct {
-	Base      *View // what the request has loaded; it does not change while the save runs
-	Values    document.Changes
-	Label     *string // nil: as it is
-	Take      bool    // Values removes one name, which exactly one of several saves may do
-	Move      Move
-	Principal string    // of a Login
-	Since     time.Time // of a Login: when the user was authenticated, from which Lifetime counts; zero: now
-	Auth      []byte    // of a Login, or a Hard move: the public attribute AuthName; nil: as it is
-	Next      *token.ID // of a Move, and of the first save of a session
-	Active    bool      // counts as activity
-	Sealed    bool      // no cookie can be sent any more
+	Base   *View // what the request has loaded; it does not change while the save runs
+	Values document.Changes
+	Label  *string         // nil: as it is
+	Auth   *Authentication // of a Login, or a Hard move that elevates; nil: as it is
+	Next   *token.ID       // of a Move, and of the first save of a session
+	Take   bool            // Values removes one name, which exactly one of several saves may do
+	Move   Move
+	Active bool // counts as activity
+	Sealed bool // no cookie can be sent any more
 
 	Fate      Fate
+	Overtaken bool   // of a Login: newer ones have ended the new session already, by Options.MaxSessions
 	Token     string // what the client has to get; "": nothing
 	Notes     []Note
-	Overtaken bool  // of a Login: newer ones have ended the new session already, by Options.MaxSessions
 	Excess    error // of a Login that is stored: why there may be more sessions than MaxSessions; nil: there are not
 
 	Figures *Figures // nil: nobody wants to know
 
 	timeout timeout
+}
+
+// Authentication is who is logged in, and how. It doesn't change: a save in flight has it.
+type Authentication struct {
+	Principal string    // of a Login
+	Since     time.Time // of a Login: when the user was authenticated, from which Lifetime counts; zero: now
+	Attribute []byte    // the public attribute AuthName; nil: as it is
 }
 
 // Figures are what a save took.
@@ -256,7 +261,7 @@ func correct(r *store.Record, now time.Time) bool {
 func (f *Records) first(c *Change, now time.Time) (store.Record, document.Document, error) {
 	r := store.Record{Key: c.Next.Key, Handle: c.Next.Handle, CreatedAt: now.Truncate(time.Millisecond)}
 	if c.Move == Login {
-		r.Principal, r.CreatedAt = c.Principal, c.loginTime(now)
+		r.Principal, r.CreatedAt = c.Auth.Principal, c.loginTime(now)
 	}
 	return f.moved(c, r, f.Begin, "", now)
 }
@@ -264,7 +269,7 @@ func (f *Records) first(c *Change, now time.Time) (store.Record, document.Docume
 // successor returns the record under the new ID, which has the values of r and the changes. A login over another principal
 // starts from nothing.
 func (f *Records) successor(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, error) {
-	if c.Move == Login && r.Principal != "" && r.Principal != c.Principal { // rule: Scrub
+	if c.Move == Login && r.Principal != "" && r.Principal != c.Auth.Principal { // rule: Scrub
 		return f.first(c, now)
 	}
 	r.Key = c.Next.Key
@@ -277,17 +282,17 @@ func (f *Records) successor(c *Change, r store.Record, d document.Document, now 
 		d = d.With(document.Issued, value)
 	}
 	if c.Move == Login {
-		if f.Limited && r.Principal == c.Principal {
+		if f.Limited && r.Principal == c.Auth.Principal {
 			over = HandleOf(&r)
 		}
-		r.Principal, r.Handle, r.CreatedAt = c.Principal, c.Next.Handle, c.loginTime(now)
+		r.Principal, r.Handle, r.CreatedAt = c.Auth.Principal, c.Next.Handle, c.loginTime(now)
 	}
 	return f.moved(c, r, d, over, now)
 }
 
 func (c *Change) loginTime(now time.Time) time.Time {
-	if !c.Since.IsZero() && c.Since.Before(now) {
-		now = c.Since
+	if since := c.Auth.Since; !since.IsZero() && since.Before(now) {
+		now = since
 	}
 	return now.Truncate(time.Millisecond)
 }
@@ -300,11 +305,12 @@ const AuthName = "auth"
 // that a login takes over, where that counts.
 func (f *Records) moved(c *Change, r store.Record, d document.Document, over string, now time.Time) (store.Record, document.Document, error) {
 	r, d, _, err := f.build(c, r, d, now)
-	if err != nil || c.Auth == nil && !(f.Limited && c.Move == Login) {
+	elevates := c.Auth != nil && c.Auth.Attribute != nil
+	if err != nil || !elevates && !(f.Limited && c.Move == Login) {
 		return r, d, err
 	}
-	if c.Auth != nil {
-		d = d.With(document.PublicAttribute(AuthName), c.Auth)
+	if elevates {
+		d = d.With(document.PublicAttribute(AuthName), c.Auth.Attribute)
 	}
 	if f.Limited && c.Move == Login {
 		if d, err = f.ranked(d, &r, over, now); err != nil {
