@@ -3,6 +3,7 @@ module github.com/hipflask/session/examples/more
 go 1.26.0
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/coder/websocket v1.8.15
 	github.com/gorilla/securecookie v1.1.2
