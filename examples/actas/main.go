@@ -12,12 +12,16 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"html/template"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hipflask/session"
@@ -25,6 +29,9 @@ import (
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	a, err := newApp(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
 		InsecureHTTP: true, // it listens on 127.0.0.1
@@ -34,7 +41,19 @@ func main() {
 	}
 	defer a.own.Close()
 	defer a.acting.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", a))
+	server := &http.Server{Handler: a}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 const (

@@ -70,12 +70,17 @@ func run(ctx context.Context, addr, python string) error {
 	}
 	fmt.Fprintf(os.Stderr, "flask-migration: open http://%s/\n", listener.Addr())
 	server := &http.Server{Handler: http.NewCrossOriginProtection().Handler(routes(sessions, backend)), ReadHeaderTimeout: 10 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { server.Close() })
-	defer stopped()
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return nil
+	return <-stopped
 }
 
 // routes sends to Go what has moved, and the rest to Flask.

@@ -6,20 +6,28 @@
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hipflask/session"
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		log.Fatal("usage: oauth AUTHORIZE-URL TOKEN-URL USER-URL")
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if flag.NArg() != 3 {
+		log.Fatal("usage: oauth [-addr ADDRESS] AUTHORIZE-URL TOKEN-URL USER-URL")
 	}
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
@@ -29,14 +37,26 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions, provider{
-		authorizeURL: os.Args[1],
-		tokenURL:     os.Args[2],
-		userURL:      os.Args[3],
-		callbackURL:  "http://127.0.0.1:8080/callback",
+	server := &http.Server{Handler: newApp(sessions, provider{
+		authorizeURL: flag.Arg(0),
+		tokenURL:     flag.Arg(1),
+		userURL:      flag.Arg(2),
+		callbackURL:  "http://" + *addr + "/callback",
 		clientID:     os.Getenv("CLIENT_ID"),
 		secret:       os.Getenv("CLIENT_SECRET"),
-	})))
+	})}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 // attempt is a login that has begun.

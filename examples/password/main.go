@@ -7,12 +7,17 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"html/template"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hipflask/session"
@@ -20,6 +25,9 @@ import (
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
 		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
@@ -32,7 +40,19 @@ func main() {
 	if err := a.users.set("ann", "correct horse"); err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", a))
+	server := &http.Server{Handler: a}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 // freshFor is how long an authentication is good for a change of the password.

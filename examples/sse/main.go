@@ -3,21 +3,30 @@
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/sse
 //
 // A stream is one request that lasts. Its session was read when it began: Reload notices a logout elsewhere. What changes
-// meanwhile is stored when the handler returns, or at once by Save.
+// meanwhile is stored when the handler returns, or at once by Save. When the server stops, it ends its streams: else they would
+// hold it up.
 package main
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hipflask/session"
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
 		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
@@ -26,7 +35,19 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions)))
+	server := &http.Server{Handler: newApp(ctx, sessions)}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 const (
@@ -37,12 +58,13 @@ const (
 // seen is how many events this visitor got, over all pages and reloads.
 const seen = session.Key[int]("seen")
 
-func newApp(sessions *session.Manager) http.Handler {
+// newApp returns the application. The end of ctx ends its streams.
+func newApp(ctx context.Context, sessions *session.Manager) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
 	mux.HandleFunc("POST /login", login)
 	mux.HandleFunc("POST /logout", logout)
-	mux.HandleFunc("GET /events", events)
+	mux.HandleFunc("GET /events", events(ctx.Done()))
 	return http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
 }
 
@@ -71,33 +93,37 @@ func logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func events(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r)
-	if s.Principal() == "" {
-		http.Error(w, "log in first", http.StatusUnauthorized)
-		return
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	flush := http.NewResponseController(w).Flush // before anything is written it sends the header, and the cookie
-	ticks, looks := time.NewTicker(second), time.NewTicker(look)
-	defer ticks.Stop()
-	defer looks.Stop()
-	for flush() == nil {
-		select {
-		case <-r.Context().Done(): // what has changed is stored when this returns
+func events(stopping <-chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r)
+		if s.Principal() == "" {
+			http.Error(w, "log in first", http.StatusUnauthorized)
 			return
-		case <-ticks.C:
-			n := seen.Update(s, func(n int) int { return n + 1 })
-			fmt.Fprintf(w, "event: tick\ndata: %d\n\n", n)
-		case <-looks.C:
-			err := s.Reload(r.Context())
-			if errors.Is(err, session.ErrEnded) {
-				fmt.Fprint(w, "event: logout\ndata:\n\n")
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Cache-Control", "no-store")
+		flush := http.NewResponseController(w).Flush // before anything is written it sends the header, and the cookie
+		ticks, looks := time.NewTicker(second), time.NewTicker(look)
+		defer ticks.Stop()
+		defer looks.Stop()
+		for flush() == nil {
+			select {
+			case <-r.Context().Done(): // what has changed is stored when this returns
 				return
-			}
-			if err != nil {
-				return // the page tries again in a few seconds, and gets 503 as long as the store is down
+			case <-stopping:
+				return
+			case <-ticks.C:
+				n := seen.Update(s, func(n int) int { return n + 1 })
+				fmt.Fprintf(w, "event: tick\ndata: %d\n\n", n)
+			case <-looks.C:
+				err := s.Reload(r.Context())
+				if errors.Is(err, session.ErrEnded) {
+					fmt.Fprint(w, "event: logout\ndata:\n\n")
+					return
+				}
+				if err != nil {
+					return // the page tries again in a few seconds, and gets 503 as long as the store is down
+				}
 			}
 		}
 	}

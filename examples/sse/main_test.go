@@ -101,7 +101,7 @@ func next(t *testing.T, lines *bufio.Scanner) (event, data string) {
 func TestEventsEndWithinAMinuteOfLogout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, newApp(sessiontest.New(t)))
+		c := serve(t, newApp(t.Context(), sessiontest.New(t)))
 		if res, _ := open(t, c); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("before the login: got %d, want 401", res.StatusCode)
 		}
@@ -128,7 +128,7 @@ func TestEventsEndWithinAMinuteOfLogout(t *testing.T) {
 func TestCountOutlivesStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, newApp(sessiontest.New(t)))
+		c := serve(t, newApp(t.Context(), sessiontest.New(t)))
 		post(t, c, "/login")
 		res, lines := open(t, c)
 		for range 7 {

@@ -5,15 +5,23 @@
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/hipflask/session"
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
 		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
@@ -22,7 +30,19 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions, func(things []string) { log.Print("ordered: ", things) })))
+	server := &http.Server{Handler: newApp(sessions, func(things []string) { log.Print("ordered: ", things) })}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 const cart = session.Key[[]string]("cart")

@@ -7,12 +7,17 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
@@ -24,6 +29,9 @@ import (
 const oldName = "app"
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	old := sessions.NewCookieStore([]byte(os.Getenv("OLD_KEY"))) // or the FilesystemStore, ... that it had
 	manager, err := session.New(session.Config{
 		SecretKey:   os.Getenv("SECRET_KEY"),
@@ -34,7 +42,19 @@ func main() {
 		log.Fatal(err)
 	}
 	defer manager.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(manager)))
+	server := &http.Server{Handler: newApp(manager)}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 const visits = session.Key[int]("visits")

@@ -7,10 +7,15 @@
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alexedwards/scs/v2"
 
@@ -18,6 +23,9 @@ import (
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	old := scs.New() // with the Store, the Codec and the Cookie.Name that it had
 	sessions, err := session.New(session.Config{
 		SecretKey:   os.Getenv("SECRET_KEY"),
@@ -28,7 +36,19 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions, old)))
+	server := &http.Server{Handler: newApp(sessions, old)}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish, then the sessions are closed
 }
 
 const (

@@ -7,9 +7,12 @@ package main
 import (
 	"context"
 	"crypto/subtle"
+	"flag"
 	"log"
 	"net"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,6 +24,9 @@ import (
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sessions, err := session.New(session.Config{
 		SecretKey:   os.Getenv("SECRET_KEY"),
 		BearerToken: true,
@@ -31,11 +37,19 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:8080")
+	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(newServer(sessions).Serve(listener))
+	log.Printf("listening on %s", listener.Addr())
+	server := newServer(sessions)
+	go func() {
+		log.Print("server closed: ", server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                // a second signal ends the program at once
+	server.GracefulStop() // calls in flight finish, then the sessions are closed
 }
 
 func newServer(sessions *session.Manager) *grpc.Server {

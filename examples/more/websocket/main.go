@@ -4,15 +4,22 @@
 //
 // A socket is one request that lasts. Its session was read when it began: Reload notices a logout elsewhere, and Save
 // stores what changes meanwhile. A session that needs a new cookie has to get it before the socket: here, by the login.
+//
+// http.Server.Shutdown knows nothing of sockets, so the program itself ends them, and waits until what they changed is stored.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,6 +28,9 @@ import (
 )
 
 func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sessions, err := session.New(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
 		InsecureHTTP: true, // it listens on 127.0.0.1; behind a proxy with https, remove this
@@ -29,7 +39,21 @@ func main() {
 		log.Fatal(err)
 	}
 	defer sessions.Close()
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newApp(sessions)))
+	var sockets sync.WaitGroup
+	server := &http.Server{Handler: newApp(ctx, &sockets, sessions)}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("listening on http://%s/", listener.Addr())
+	go func() {
+		log.Print(server.Serve(listener))
+		stop()
+	}()
+	<-ctx.Done()
+	stop()                                // a second signal ends the program at once
+	server.Shutdown(context.Background()) // requests in flight finish,
+	sockets.Wait()                        // and sockets, then the sessions are closed
 }
 
 const (
@@ -40,13 +64,19 @@ const (
 // said is how many messages this visitor sent, over all sockets.
 const said = session.Key[int]("said")
 
-func newApp(sessions *session.Manager) http.Handler {
+// newApp returns the application. The end of ctx ends its sockets.
+func newApp(ctx context.Context, sockets *sync.WaitGroup, sessions *session.Manager) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", home)
 	mux.HandleFunc("POST /login", login)
 	mux.HandleFunc("POST /logout", logout)
-	mux.HandleFunc("GET /chat", chat)
-	return http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	mux.HandleFunc("GET /chat", func(w http.ResponseWriter, r *http.Request) { chat(w, r, ctx.Done()) })
+	h := http.NewCrossOriginProtection().Handler(sessions.Handler(mux))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sockets.Add(1) // around everything: a session is stored after its handler has returned
+		defer sockets.Done()
+		h.ServeHTTP(w, r)
+	})
 }
 
 func home(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +106,7 @@ func logout(w http.ResponseWriter, r *http.Request) {
 }
 
 // chat says everything back. Accept refuses sockets of other sites' pages, which bring the cookie along.
-func chat(w http.ResponseWriter, r *http.Request) {
+func chat(w http.ResponseWriter, r *http.Request, stopping <-chan struct{}) {
 	s := session.From(r)
 	if s.Principal() == "" {
 		http.Error(w, "log in first", http.StatusUnauthorized)
@@ -111,6 +141,9 @@ func chat(w http.ResponseWriter, r *http.Request) {
 	for {
 		select {
 		case <-ctx.Done(): // what is not saved yet will be, when this returns
+			return
+		case <-stopping:
+			c.Close(websocket.StatusGoingAway, "the server stops")
 			return
 		case text := <-messages:
 			n := said.Update(s, func(n int) int { return n + 1 })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,7 +111,7 @@ func ended(t *testing.T, socket *websocket.Conn) (websocket.StatusCode, time.Dur
 func TestSocketEndsWithinAMinuteOfLogout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, newApp(sessiontest.New(t)))
+		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t)))
 		if _, res, err := websocket.Dial(t.Context(), "http://app.example/chat", &websocket.DialOptions{HTTPClient: c}); err == nil || res.StatusCode != http.StatusUnauthorized {
 			t.Fatalf("before the login: got %v, want 401", err)
 		}
@@ -137,7 +138,7 @@ func TestSocketEndsInAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &sessiontest.FailStore{Store: memstore.New(nil)}
-		c := serve(t, newApp(sessiontest.New(t, func(c *session.Config) { c.Store = store })))
+		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t, func(c *session.Config) { c.Store = store })))
 		post(t, c, "/login")
 		socket := dial(t, c)
 		store.Fail(errors.New("down"))
@@ -151,7 +152,7 @@ func TestSocketEndsInAnOutage(t *testing.T) {
 func TestSilentSocketEndsWithIdleTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, newApp(sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = time.Hour })))
+		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = time.Hour })))
 		post(t, c, "/login")
 		socket := dial(t, c)
 		say(t, socket, "hello", "ann, message 1: hello")
