@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/internal/protocol"
+	"github.com/hipflask/session/store"
 )
 
 // EventKind says what happened. See [Event].
@@ -65,17 +66,19 @@ func (r Reason) Error() string {
 }
 
 // Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It never
-// holds an ID, a cookie, a secret key or a value, so all of it may be logged.
+// holds an ID, a cookie, a secret key or a value, so all of it may be logged. Who did it, and from where, is in the context
+// that [Config.OnEvent] gets with it.
 type Event struct {
 	Kind      EventKind
 	Reason    Reason // why, for EventRejected, EventDropped and EventRevoked; for EventCreated and EventLogin why the request's cookie, which is replaced, gave no session; else ""
 	Handle    string // the session's handle, as in [Info]; "" if it is not known
 	Principal string // who is logged in; "" for nobody, or if it is not known
+	Label     string // the session's label, as in [Info]; "" if it has none, or if it is not known
 	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none
 	Err       error  // what went wrong, for failures; what to look at, for some reasons; else nil
 }
 
-// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, key and error
+// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, label, key and error
 // those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every event.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
@@ -87,11 +90,17 @@ func (e Event) LogValue() slog.Value {
 	add("reason", string(e.Reason))
 	add("handle", e.Handle)
 	add("principal", e.Principal)
+	add("label", e.Label)
 	add("key", e.Key)
 	if e.Err != nil {
 		add("error", e.Err.Error())
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// about returns an event of the session that r stores, or stored.
+func about(kind EventKind, r *store.Record, err error) Event {
+	return Event{Kind: kind, Handle: r.Handle, Principal: r.Principal, Label: r.Label, Err: err}
 }
 
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.

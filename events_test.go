@@ -32,9 +32,9 @@ func TestEventIsLogged(t *testing.T) {
 		event      Event
 		text, json string
 	}{
-		{Event{Kind: EventLogin, Handle: "h", Principal: "ann"},
-			`session.event=login session.handle=h session.principal=ann`,
-			`{"session":{"event":"login","handle":"h","principal":"ann"}}`},
+		{Event{Kind: EventLogin, Handle: "h", Principal: "ann", Label: "phone"},
+			`session.event=login session.handle=h session.principal=ann session.label=phone`,
+			`{"session":{"event":"login","handle":"h","principal":"ann","label":"phone"}}`},
 		{Event{Kind: EventRejected, Reason: ReasonIdle},
 			`session.event=rejected session.reason=idle`, `{"session":{"event":"rejected","reason":"idle"}}`},
 		{Event{Kind: EventTooLate, Handle: "h", Key: "cart", Err: errors.New("header sent")},

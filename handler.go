@@ -370,12 +370,12 @@ func (x *exchange) load(s *Session) error {
 	}
 	s.sealed = x.res.Committed() && !x.m.config.BearerToken
 	if x.res.Committed() {
-		x.m.emit(s.ctx, Event{Kind: EventReadLate, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal})
+		x.m.emit(s.ctx, about(EventReadLate, &s.view.Record, nil))
 	}
 	if reason != "" {
-		x.m.emit(s.ctx, Event{
-			Kind: EventRejected, Reason: reason, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: x.m.hints[reason],
-		})
+		e := about(EventRejected, &s.view.Record, x.m.hints[reason])
+		e.Reason = reason
+		x.m.emit(s.ctx, e)
 	}
 	s.loaded(token)
 	x.refused, s.rejected = reason, reason

@@ -71,7 +71,7 @@ func TestMaxSessions(t *testing.T) {
 		check(t, "after a third one", stays(ms[1], devices), "desk laptop")
 		check(t, "revoked then", len(ended), 1)
 		check(t, "event", ended[0], session.Event{
-			Kind: session.EventRevoked, Reason: session.ReasonMaxSessions, Handle: phoneHandle, Principal: "ann",
+			Kind: session.EventRevoked, Reason: session.ReasonMaxSessions, Handle: phoneHandle, Principal: "ann", Label: "phone",
 		})
 		if !strings.HasPrefix(ben.sees(ms[0]), "ben") {
 			t.Error("another principal's session was ended")

@@ -180,6 +180,6 @@ func (m *Manager) onEnd(ctx context.Context) protocol.OnEnd {
 			m.failed(ctx, r.Handle, err)
 			return
 		}
-		m.emit(ctx, Event{Kind: EventRevoked, Handle: r.Handle, Principal: r.Principal})
+		m.emit(ctx, about(EventRevoked, r, nil))
 	}
 }

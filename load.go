@@ -31,10 +31,10 @@ func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Rea
 		reason = protocol.Unknown
 	}
 	if v.Ahead {
-		m.emit(ctx, Event{Kind: EventClock, Handle: v.Record.Handle, Principal: v.Record.Principal, Err: errAhead})
+		m.emit(ctx, about(EventClock, &v.Record, errAhead))
 	}
 	if reason == protocol.Unreadable && m.engine != nil {
-		m.emit(ctx, Event{Kind: EventUndecodable, Handle: v.Record.Handle, Principal: v.Record.Principal, Err: errNotSplit})
+		m.emit(ctx, about(EventUndecodable, &v.Record, errNotSplit))
 		v.Record = store.Record{}
 	}
 	return Reason(reason), err

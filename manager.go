@@ -219,7 +219,7 @@ func (m *Manager) listen() {
 	if e, ok := store.As[store.Evicter](m.given); ok && m.config.OnEvent != nil {
 		m.unlisten = e.OnEvict(func(r store.Record) {
 			if r.Kind == store.Live && m.realm.cut(&r) {
-				m.emit(context.Background(), Event{Kind: EventEvicted, Handle: r.Handle, Principal: r.Principal})
+				m.emit(context.Background(), about(EventEvicted, &r, nil))
 			}
 		})
 	}

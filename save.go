@@ -242,7 +242,7 @@ func (s *Session) saveEnd(ctx context.Context) (ended bool, err error) {
 	if forget {
 		s.cookie = &cookieChange{}
 	}
-	s.m.emit(s.context(), Event{Kind: EventLogout, Handle: e.Record.Handle, Principal: e.Record.Principal})
+	s.m.emit(s.context(), about(EventLogout, &e.Record, nil))
 	return true, nil
 }
 
@@ -290,9 +290,9 @@ func (s *Session) tooLate(r *store.Record) error {
 	if !replaces(s.err) {
 		s.err = ErrTooLate
 	}
-	s.m.emit(s.context(), Event{
-		Kind: EventTooLate, Handle: r.Handle, Principal: r.Principal, Key: s.changes.SomeName(), Err: s.late(),
-	})
+	e := about(EventTooLate, r, s.late())
+	e.Key = s.changes.SomeName()
+	s.m.emit(s.context(), e)
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
 	s.move, s.auth, s.next, s.ending = protocol.Stay, nil, nil, nil
 	return s.err
@@ -362,7 +362,7 @@ func (s *Session) created(c *protocol.Change) {
 	case c.Move != protocol.Stay:
 		kind = EventRenewed
 	}
-	e := Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal}
+	e := about(kind, &s.view.Record, nil)
 	if kind != EventRenewed {
 		e.Reason, e.Err = s.rejected, s.m.hints[s.rejected]
 		s.rejected = ""
@@ -386,7 +386,7 @@ func (s *Session) send(c *protocol.Change) {
 // report emits an event for each note of a save. The caller holds mu.
 func (s *Session) report(c *protocol.Change) {
 	for _, n := range c.Notes {
-		e := Event{Kind: EventUndecodable, Handle: n.Handle, Principal: n.Principal, Err: errNotSplit}
+		e := Event{Kind: EventUndecodable, Handle: n.Handle, Principal: n.Principal, Label: n.Label, Err: errNotSplit}
 		switch n.Kind {
 		case protocol.TouchFailed:
 			e.Kind, e.Err = EventUnavailable, n.Err

@@ -295,7 +295,7 @@ func (s *Session) drop() {
 
 // event emits an event about this session. The caller holds mu.
 func (s *Session) event(kind EventKind, err error) {
-	s.m.emit(s.context(), Event{Kind: kind, Handle: s.view.Record.Handle, Principal: s.view.Record.Principal, Err: err})
+	s.m.emit(s.context(), about(kind, &s.view.Record, err))
 }
 
 func (s *Session) context() context.Context {

@@ -222,7 +222,7 @@ func (s *saving) endedPeer(r *store.Record) {
 	if slices.ContainsFunc(s.c.Notes, func(n Note) bool { return n.Kind == LimitEnded && n.Handle == handle }) {
 		return
 	}
-	s.note(Note{Kind: LimitEnded, Handle: handle, Principal: r.Principal})
+	s.note(Note{Kind: LimitEnded, Handle: handle, Principal: r.Principal, Label: r.Label})
 	if handle == HandleOf(&s.base) {
 		s.overtaken = true
 	}

@@ -144,10 +144,10 @@ func (c *Change) onlyTouches() bool { return c.Move == Stay && c.onlyMoves() }
 
 // Note is something that happened on the way of a save and that an operator wants to know.
 type Note struct {
-	Kind              NoteKind
-	Handle, Principal string
-	Name              string // of AttributesLeft: one of them
-	Err               error
+	Kind                     NoteKind
+	Handle, Principal, Label string
+	Name                     string // of AttributesLeft: one of them
+	Err                      error
 }
 
 // NoteKind says what happened.

@@ -359,7 +359,7 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 	d, err := document.Split(s.k.Records.Serializer, r.Data, r.Public)
 	if err != nil {
 		s.k.discard(ctx, &r)
-		s.note(Note{Kind: Undecodable, Handle: r.Handle, Principal: r.Principal})
+		s.note(Note{Kind: Undecodable, Handle: r.Handle, Principal: r.Principal, Label: r.Label})
 		return false
 	}
 	s.ahead = correct(&r, s.now)
@@ -374,7 +374,9 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 // leaveAttributes drops changes of attributes, which belong to the session before a login.
 func (s *saving) leaveAttributes() {
 	if name := s.c.Values.DropAttributes(); name != "" {
-		s.note(Note{Kind: AttributesLeft, Handle: s.base.Handle, Principal: s.base.Principal, Name: name, Err: ErrEnded})
+		s.note(Note{
+			Kind: AttributesLeft, Handle: s.base.Handle, Principal: s.base.Principal, Label: s.base.Label, Name: name, Err: ErrEnded,
+		})
 	}
 }
 
