@@ -1,0 +1,24 @@
+module github.com/hipflask/session/examples/audit
+
+go 1.26.0
+
+require (
+	github.com/hipflask/session v0.1.0
+	github.com/hipflask/session/devices v0.1.0
+	modernc.org/sqlite v1.61.1
+)
+
+require (
+	github.com/boyter/go-string v1.0.5 // indirect
+	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/medama-io/go-useragent v1.2.5 // indirect
+	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	modernc.org/libc v1.79.0 // indirect
+	modernc.org/mathutil v1.7.1 // indirect
+	modernc.org/memory v1.12.1 // indirect
+)
