@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hipflask/session"
@@ -34,38 +36,51 @@ func describe(i session.Info) described {
 
 func (a *app) ls() *cobra.Command {
 	var principal string
-	var idle time.Duration
+	var f choice
 	c := &cobra.Command{
 		Use:   "ls",
 		Short: "List sessions: who is logged in",
 		Long: `ls lists the live sessions of a store, in the order of the store, as it reads them: any number of them.
 
-With --principal it asks the store's index and is quick.`,
-		Example: "  hipflask ls --principal ann\n  hipflask ls --idle 1h --json | wc -l",
+With --principal it asks the store's index and is quick. --sort reads the whole list before it writes the first session.`,
+		Example: "  hipflask ls --principal ann\n  hipflask ls --idle 1h --json | wc -l\n  hipflask ls --sort seen --limit 20",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			byPrincipal := c.Flags().Changed("principal")
+			if err := f.check(); err != nil {
+				return err
+			}
+			if byPrincipal && f.anonymous {
+				return usage("--principal and --anonymous exclude each other")
+			}
 			return a.with(c.Context(), func(_ *place, m *session.Manager) error {
 				list := m.All(c.Context())
-				if c.Flags().Changed("principal") {
+				if byPrincipal {
 					list = m.Sessions(c.Context(), principal)
 				}
-				return a.list(list, idle)
+				return a.list(f.of(list, time.Now()))
 			})
 		},
 	}
 	c.Flags().StringVar(&principal, "principal", "", "only the sessions of this user")
-	c.Flags().DurationVar(&idle, "idle", 0, "only sessions without a request for so `long`, such as 90m")
+	c.Flags().BoolVar(&f.anonymous, "anonymous", false, "only sessions in which nobody is logged in")
+	c.Flags().StringVar(&f.label, "label", "", "only sessions with this `text` in their label, whatever its case")
+	c.Flags().DurationVar(&f.idle, "idle", 0, "only sessions without a request for so `long`, such as 90m")
+	c.Flags().DurationVar(&f.since, "since", 0, "only sessions that began, or logged in, at most so `long` ago")
+	c.Flags().StringVar(&f.sort, "sort", "", "sort `by` seen or created, newest first, expires, soonest first, or principal")
+	c.Flags().IntVar(&f.limit, "limit", 0, "list at most so `many`: with --sort the first of the order")
+	cobra.CheckErr(c.RegisterFlagCompletionFunc("principal", a.principals()))
+	cobra.CheckErr(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(slices.Sorted(maps.Keys(orders)), cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
 
-func (a *app) list(list iter.Seq2[session.Info, error], idle time.Duration) error {
+func (a *app) list(list iter.Seq2[session.Info, error]) error {
 	now := time.Now()
 	t := a.table("HANDLE", "PRINCIPAL", "CREATED", "LAST SEEN", "EXPIRES", "LABEL")
 	for i, err := range list {
 		switch {
 		case err != nil:
 			return errors.Join(t.flush(), err)
-		case idle > 0 && now.Sub(i.LastSeenAt) < idle:
 		case a.json:
 			if err := a.object(describe(i)); err != nil {
 				return err
@@ -90,6 +105,8 @@ func (a *app) show() *cobra.Command {
 		Short: "Show one session",
 		Long:  "show tells all about one session but what is in it. --data shows that, too: it may be private.",
 		Args:  cobra.ExactArgs(1),
+
+		ValidArgsFunction: a.handles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(p *place, _ *session.Manager) error {
 				return a.showOne(c.Context(), p, args[0], data)

@@ -28,7 +28,7 @@ func TestListStreams(t *testing.T) {
 					return
 				}
 			}
-		}, 0))
+		}))
 		if got, want := bytes.Count(out.Bytes(), []byte("\n")), n+count(!asJSON); got != want {
 			t.Errorf("json %v: got %d lines, want %d", asJSON, got, want)
 		}

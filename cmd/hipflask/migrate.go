@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/hipflask/session/flask/flaskfiles"
@@ -153,12 +152,12 @@ func (a *app) steps(ctx context.Context, m *migration, list lists, f *migrateFla
 	return nil
 }
 
-func (a *app) bar(total int, what string) *progressbar.ProgressBar {
-	out := io.Discard
-	if a.progress {
-		out = a.errs
+// bar shows how far a migration is: by a bar on a terminal, else by lines.
+func (a *app) bar(total int, what string) progress {
+	if !a.progress {
+		return newLineProgress(a.errs, total, what, time.Now)
 	}
-	return progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what),
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(a.errs), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("sessions"),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
 		progressbar.OptionClearOnFinish())

@@ -20,7 +20,8 @@ func (a *app) revoke() *cobra.Command {
 		Long: `revoke ends sessions as a logout does: for requests that are under way, too. It says how many it ended.
 
 --all ends the sessions of everybody, anonymous ones included. It asks before; --yes answers.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.handles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			byPrincipal := c.Flags().Changed("principal")
 			if n := len(args) + count(byPrincipal) + count(all); n != 1 {
@@ -44,6 +45,7 @@ func (a *app) revoke() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&principal, "principal", "", "end all sessions of this user")
+	cobra.CheckErr(c.RegisterFlagCompletionFunc("principal", a.principals()))
 	c.Flags().BoolVar(&all, "all", false, "end all sessions of everybody")
 	c.Flags().BoolVar(&yes, "yes", false, "don't ask")
 	return c

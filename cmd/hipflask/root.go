@@ -24,6 +24,7 @@ Secret keys are read from SECRET_KEY and SECRET_KEY_FALLBACKS (separated by comm
 that --secret-file names (a key on each line, the current one first).
 
 IDs, cookies and stored values are not shown unless a flag asks for them.`,
+		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,6 +93,36 @@ func shareLogins(t *testing.T, url string, lists bool) {
 	sees(t, first, "You are not logged in")
 }
 
+// wrongKinds meets each kind of server, and a web server, by the URLs of the others: the error says what answers there.
+func wrongKinds(t *testing.T, urls map[string]string) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	urls["web"] = web.URL
+	for kind, at := range urls {
+		u, err := url.Parse(at)
+		must(t, err)
+		for _, scheme := range []string{"redis", "postgres", "mysql", "memcached"} {
+			t.Run(kind+" by "+scheme, func(t *testing.T) {
+				t.Parallel()
+				wrong := scheme + "://user:pa55word@" + u.Host + "/x"
+				if scheme == "memcached" || scheme == "redis" {
+					wrong = scheme + "://" + u.Host
+				}
+				says := "a " + kind + " server answers at that address"
+				_, errs, code := command(t, wrong, "ls")
+				if right := strings.HasPrefix(strings.ToLower(kind), scheme); !right && (code != exitFailed || !strings.Contains(errs, says)) {
+					t.Errorf("got exit code %d and %q, want one that says %q", code, errs, says)
+				} else if right && strings.Contains(errs, "answers at that address") {
+					t.Errorf("the right kind of server is said to be a wrong one: %q", errs)
+				}
+				if strings.Contains(errs, "pa55word") {
+					t.Error("the error shows the password")
+				}
+			})
+		}
+	}
+}
+
 func TestServers(t *testing.T) {
 	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
 	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
@@ -102,6 +135,9 @@ func TestServers(t *testing.T) {
 			}
 			migrateFlask(t, url, mark)
 		}
+	})
+	t.Run("wrong kind", func(t *testing.T) {
+		wrongKinds(t, map[string]string{"Redis": redis.URL, "PostgreSQL": postgres.URL, "MySQL": mariadb.URL, "memcached": memcached.URL})
 	})
 	t.Run("migrate", func(t *testing.T) { migrateAround(t, redis.URL, postgres.URL, mariadb.URL, memcached.URL) })
 	for _, c := range []struct {

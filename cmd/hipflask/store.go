@@ -18,6 +18,9 @@ import (
 // openTimeout bounds the wait for a server that doesn't answer.
 const openTimeout = 10 * time.Second
 
+// lookAfter is how long a server may take before openAt looks for one of another kind.
+const lookAfter = time.Second
+
 // A place is an open store. Its name is the URL without a password.
 type place struct {
 	store.Store
@@ -72,17 +75,34 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 			return nil, usage("memory: ends with its process, so there is nothing to look into")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	open, name := storeurl.Open, bare(url)
 	if rest, ok := strings.CutPrefix(url, flaskSession); ok {
 		open = openFlaskSession
 		url = rest
 	}
-	s, err := open(ctx, url)
+	// Another kind of server may be silent. It is looked for when something seems wrong, since the look is an error in the log
+	// of the right one.
+	found := make(chan string, 1)
+	watch := time.AfterFunc(lookAfter, func() {
+		kind := stranger(opening, url)
+		if kind != "" {
+			cancel()
+		}
+		found <- kind
+	})
+	s, err := open(opening, url)
 	if err != nil {
+		if watch.Stop() {
+			found <- stranger(ctx, url)
+		}
+		if kind := <-found; kind != "" {
+			return nil, fmt.Errorf("a %s server answers at that address: is the URL's scheme right, and its port? %w", kind, err)
+		}
 		return nil, err
 	}
+	watch.Stop()
 	return &place{Store: s, name: name, close: s.Close}, nil
 }
 
