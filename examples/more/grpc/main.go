@@ -44,7 +44,9 @@ func main() {
 	log.Printf("listening on %s", listener.Addr())
 	server := newServer(sessions)
 	go func() {
-		log.Print("server closed: ", server.Serve(listener))
+		if err := server.Serve(listener); err != nil {
+			log.Print(err)
+		}
 		stop()
 	}()
 	<-ctx.Done()
