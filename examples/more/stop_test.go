@@ -117,8 +117,8 @@ var posts = map[string]struct{ path, kind, body, want string }{
 	"testing":  {"/cart", "application/x-www-form-urlencoded", "thing=milk", "Set-Cookie: session="},
 }
 
-// Each example listens where -addr says. At SIGTERM it lets the requests in flight finish, and closes its sessions after that: a
-// login whose body arrives when the server has stopped listening is still stored.
+// Each example listens where -addr says. At SIGTERM it lets the requests in flight finish, and closes its sessions after
+// that: a login whose body arrives when the server has stopped listening is still stored.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
@@ -182,8 +182,8 @@ func stopPost(t *testing.T, p *program, name string) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n",
-		post.path, p.addr, post.kind, len(post.body))
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nExpect: 100-continue\r\n"+
+		"Content-Type: %s\r\nContent-Length: %d\r\n\r\n", post.path, p.addr, post.kind, len(post.body))
 	response := bufio.NewReader(conn)
 	if line, err := response.ReadString('\n'); !strings.Contains(line, "100 Continue") || err != nil { // it reads the body
 		t.Fatalf("got %q, %v, want 100 Continue", line, err)

@@ -1,5 +1,6 @@
-// Command connect serves notes by connect-go: to clients of Connect, gRPC and gRPC-Web. A client logs in once and sends the
-// token that it gets with every call, as "Authorization: Bearer TOKEN". What is to be copied is the interceptor in session.go.
+// Command connect serves notes by connect-go: to clients of Connect, gRPC and gRPC-Web. A client logs in once and sends
+// the token that it gets with every call, as "Authorization: Bearer TOKEN". What is to be copied is the interceptor in
+// session.go.
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./connect
 //	curl -H 'Content-Type: application/json' -d '"correct horse"' http://127.0.0.1:8080/example.Notes/Login
@@ -64,7 +65,7 @@ func newServer(sessions *session.Manager) http.Handler {
 	mux.Handle("/example.Notes/Login", connect.NewUnaryHandlerSimple("/example.Notes/Login", login, options))
 	mux.Handle("/example.Notes/Logout", connect.NewUnaryHandlerSimple("/example.Notes/Logout", logout, options))
 	mux.Handle("/example.Notes/Add", connect.NewUnaryHandlerSimple("/example.Notes/Add", add, options))
-	mux.Handle("/example.Notes/Import", connect.NewClientStreamHandler("/example.Notes/Import", imported, options))
+	mux.Handle("/example.Notes/Import", connect.NewClientStreamHandlerSimple("/example.Notes/Import", imported, options))
 	return mux
 }
 
@@ -97,7 +98,7 @@ func add(ctx context.Context, text *wrapperspb.StringValue) (*wrapperspb.Int64Va
 }
 
 // imported keeps the notes of a stream, all or none, and says how many there are.
-func imported(ctx context.Context, stream *connect.ClientStream[wrapperspb.StringValue]) (*connect.Response[wrapperspb.Int64Value], error) {
+func imported(ctx context.Context, stream *connect.ClientStream[wrapperspb.StringValue]) (*wrapperspb.Int64Value, error) {
 	s, err := loggedIn(ctx)
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func imported(ctx context.Context, stream *connect.ClientStream[wrapperspb.Strin
 	if err := stream.Err(); err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(wrapperspb.Int64(int64(n))), nil
+	return wrapperspb.Int64(int64(n)), nil
 }
 
 func loggedIn(ctx context.Context) (*session.Session, error) {

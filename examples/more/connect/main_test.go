@@ -49,7 +49,8 @@ func each(t *testing.T, test func(t *testing.T, c *client)) {
 func call[In, Out any](c *client, name string, in *In) (*Out, error) {
 	request := connect.NewRequest(in)
 	c.authorize(request.Header())
-	res, err := connect.NewClient[In, Out](c.srv.Client(), c.srv.URL+"/example.Notes/"+name, c.options...).CallUnary(c.t.Context(), request)
+	url := c.srv.URL + "/example.Notes/" + name
+	res, err := connect.NewClient[In, Out](c.srv.Client(), url, c.options...).CallUnary(c.t.Context(), request)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,8 @@ func (c *client) add() (int64, error) {
 
 // begin begins to import notes, and returns what sends the rest and ends the stream.
 func (c *client) begin(notes ...string) (finish func() (int64, error)) {
-	stream := connect.NewClient[wrapperspb.StringValue, wrapperspb.Int64Value](c.srv.Client(), c.srv.URL+"/example.Notes/Import", c.options...).
+	url := c.srv.URL + "/example.Notes/Import"
+	stream := connect.NewClient[wrapperspb.StringValue, wrapperspb.Int64Value](c.srv.Client(), url, c.options...).
 		CallClientStream(c.t.Context())
 	c.authorize(stream.RequestHeader())
 	for _, note := range notes {
@@ -165,7 +167,7 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// A stream's message is worth what is stored: if the session ends, or the store fails, before it is sent, the client gets an error.
+// A message says that its changes are stored: if the session ends or the store fails before, the client gets an error.
 func TestStreamSavesBeforeItSends(t *testing.T) {
 	t.Parallel()
 	store := &sessiontest.FailStore{Store: memstore.New(nil)}

@@ -11,9 +11,9 @@ import (
 	"github.com/hipflask/session"
 )
 
-// withSession is an interceptor for handlers. It gives each call, unary or streaming, the session of its token, a new one if
-// that is missing or no good any more. What a call changed is stored before its response leaves, in a stream before each message
-// and before the end. A call that fails stores nothing, a stream that fails nothing after its last message.
+// withSession is an interceptor for handlers. It gives each call, unary or streaming, the session of its token, a new one
+// if that is missing or no good any more. What a call changed is stored before its response leaves, in a stream before each
+// message and before the end. A call that fails stores nothing, a stream that fails nothing after its last message.
 type withSession struct{ sessions *session.Manager }
 
 func (i withSession) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
