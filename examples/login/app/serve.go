@@ -53,7 +53,7 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 	case *shared && (*where != "" || *bind):
 		return errors.New("-flask excludes -store and -dbsc: the session is in Flask's cookie")
 	case *shared && *key == "":
-		return errors.New("-flask needs the Flask application's key: export SECRET_KEY=...")
+		return errors.New("-flask needs the Flask application's key in SECRET_KEY")
 	case *shared:
 		*where = "memory:" // nothing is kept there
 	}
