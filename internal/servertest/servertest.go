@@ -63,7 +63,17 @@ func (s *Server) Start() {
 	}
 }
 
+// start starts the server. PostgreSQL refuses to start while the processes of one that was killed still end.
 func (s *Server) start() error {
+	for deadline := time.Now().Add(Patience); ; time.Sleep(50 * time.Millisecond) {
+		err := s.startOnce()
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func (s *Server) startOnce() error {
 	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

@@ -139,8 +139,9 @@ func (w *world) checkAnswer(q *request) {
 	}
 	w.checkAvailable(q)
 	h := q.recorder.Header()
-	// It has its new ID, but others may live.
-	moved := (q.life == revokeOthers || w.limits(q) && q.setCookie >= 0) && q.out == uncertain
+	// It has its new ID: an earlier Save was answered, or others may live.
+	moved := q.setCookie >= 0 && (q.updateSaved || q.setSaved) ||
+		(q.life == revokeOthers || w.limits(q) && q.setCookie >= 0) && q.out == uncertain
 	if q.recorder.Code == http.StatusServiceUnavailable && (q.setCookie != cookieAsItWas && !moved || h.Get("Retry-After") == "") {
 		w.broken("P4: 503 with a cookie, or without Retry-After")
 	}
