@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,12 +75,13 @@ type Event struct {
 	Handle    string // the session's handle, as in [Info]; "" if it is not known
 	Principal string // who is logged in; "" for nobody, or if it is not known
 	Label     string // the session's label, as in [Info]; "" if it has none, or if it is not known
+	Actor     string // who ended the session, for EventRevoked: see WithActor; else ""
 	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none
 	Err       error  // what went wrong, for failures; what to look at, for some reasons; else nil
 }
 
-// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, label, key and error
-// those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every event.
+// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, label, actor, key and
+// error those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every event.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
 	add := func(name, value string) {
@@ -91,6 +93,7 @@ func (e Event) LogValue() slog.Value {
 	add("handle", e.Handle)
 	add("principal", e.Principal)
 	add("label", e.Label)
+	add("actor", e.Actor)
 	add("key", e.Key)
 	if e.Err != nil {
 		add("error", e.Err.Error())
@@ -101,6 +104,15 @@ func (e Event) LogValue() slog.Value {
 // about returns an event of the session that r stores, or stored.
 func about(kind EventKind, r *store.Record, err error) Event {
 	return Event{Kind: kind, Handle: r.Handle, Principal: r.Principal, Label: r.Label, Err: err}
+}
+
+// actor is the key of WithActor's value in a context.
+type actor struct{}
+
+// WithActor returns a context that names who acts by it, such as an administrator: [Manager.Revoke], [Manager.RevokeAll] and
+// [Manager.RevokeFunc] put the name into [Event].Actor of the sessions that they end.
+func WithActor(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, actor{}, strings.Clone(name))
 }
 
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.

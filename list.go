@@ -180,6 +180,8 @@ func (m *Manager) onEnd(ctx context.Context) protocol.OnEnd {
 			m.failed(ctx, r.Handle, err)
 			return
 		}
-		m.emit(ctx, about(EventRevoked, r, nil))
+		e := about(EventRevoked, r, nil)
+		e.Actor, _ = ctx.Value(actor{}).(string)
+		m.emit(ctx, e)
 	}
 }

@@ -1,7 +1,7 @@
 // Package admin is a page on which an administrator sees who is logged in, and ends sessions: one, or all of a user.
 //
-//	page := admin.New(sessions, nil)
-//	mux.Handle("/admin/sessions/", onlyAdmins(http.StripPrefix("/admin/sessions", page)))
+//	page := admin.New(sessions, &admin.Options{Prefix: "/admin/sessions"})
+//	mux.Handle("/admin/sessions/", onlyAdmins(page))
 //
 // The page is served as it is: no script, no files beside it. It refuses forged requests of other sites by itself.
 //
@@ -22,6 +22,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hipflask/session"
@@ -38,6 +39,14 @@ type Options struct {
 
 	// PageSize is the number of sessions on a page. Zero: 50. At most 1000.
 	PageSize int
+
+	// Prefix is the path below which the page is mounted, such as "/admin/sessions". Empty: none, or [http.StripPrefix] takes it
+	// away before.
+	Prefix string
+
+	// Administrator returns who sent a request: [session.Event].Actor of the sessions that it ends. Nil: who is logged in in the
+	// request's session, if the page is inside of a Handler; else nobody.
+	Administrator func(*http.Request) string
 }
 
 //go:embed pages.html style.css
@@ -50,6 +59,7 @@ type page struct {
 	title    string
 	patience time.Duration
 	size     int
+	who      func(*http.Request) string
 	turn     chan struct{} // holds a token: one reader of the whole list at a time
 }
 
@@ -61,13 +71,21 @@ func New(sessions *session.Manager, options *Options) http.Handler {
 	}
 	p := &page{
 		sessions: sessions, title: options.Title, patience: options.Patience, size: min(options.PageSize, 1000),
-		turn: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), who: options.Administrator,
 	}
 	if p.title == "" {
 		p.title = "Sessions"
 	}
 	if p.patience <= 0 {
 		p.patience = 5 * time.Second
+	}
+	if p.who == nil {
+		p.who = func(r *http.Request) string {
+			if s, ok := session.FromContext(r.Context()); ok {
+				return s.Principal()
+			}
+			return ""
+		}
 	}
 	if p.size <= 0 {
 		p.size = 50
@@ -80,7 +98,27 @@ func New(sessions *session.Manager, options *Options) http.Handler {
 	mux.HandleFunc("GET /end-all", p.askEndAll)
 	mux.HandleFunc("POST /end-all", p.endAll)
 	mux.Handle("GET /style.css", http.FileServerFS(files))
-	return headers(http.NewCrossOriginProtection().Handler(mux))
+	page := headers(http.NewCrossOriginProtection().Handler(mux))
+	prefix := strings.TrimSuffix(options.Prefix, "/")
+	if prefix == "" {
+		return page
+	}
+	below := http.StripPrefix(prefix, page)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == prefix: // relative links need the slash
+			http.Redirect(w, r, prefix+"/", http.StatusMovedPermanently)
+		case strings.HasPrefix(r.URL.Path, prefix+"/"):
+			below.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// acting is the context of a request that ends sessions.
+func (p *page) acting(r *http.Request) context.Context {
+	return session.WithActor(r.Context(), p.who(r))
 }
 
 // headers forbids everything that the page does not need: scripts, frames, forms to elsewhere. Addresses hold names of

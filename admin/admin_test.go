@@ -399,3 +399,119 @@ func TestHeadersAndOtherSites(t *testing.T) {
 		t.Errorf("style.css: got %d: %s", res.StatusCode, body)
 	}
 }
+
+// The sessions of the user who is named exactly come first, on all pages, even if the whole list is too long to be read.
+func TestExactUserFirst(t *testing.T) {
+	t.Parallel()
+	kept := memstore.New(nil)
+	s := newSite(t, kept, &admin.Options{PageSize: 3})
+	now := time.Now()
+	for i := range 60 {
+		user, seen := fmt.Sprint("user", i), now.Add(-time.Duration(i%7)*time.Minute)
+		if i >= 50 {
+			user, seen = "user5", now.Add(-time.Hour) // seen before all others
+		}
+		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Principal: user, Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
+		if err := kept.Create(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := regexp.MustCompile(`class="user"><a [^>]*>(user\d+)<`)
+	var got []string
+	for path := "?q=user5"; path != ""; {
+		body := s.get(path, 200)
+		s.has(body, "11 with")
+		for _, m := range row.FindAllStringSubmatch(body, -1) {
+			got = append(got, m[1])
+		}
+		next := links(body, `[^"]*seen=[^"]*`)
+		if path = ""; len(next) > 0 {
+			path = s.resolve("", next[0])
+		}
+	}
+	if want := strings.TrimSpace(strings.Repeat("user5 ", 11)); strings.Join(got, " ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	body := s.get("?q=user", 200)
+	s.lacks(body, "those of user first")
+	s.has(s.get("?q=user5", 200), "those of user5 first")
+	s.has(body, `name="user"`, `accesskey="n"`, "60 with")
+	s.has(s.get("?user=user5", 200), "11 sessions,")
+	if strings.Index(body, "Next page") > strings.Index(body, "<table") {
+		t.Error("the way to the next page comes after all rows")
+	}
+
+	endless := newSite(t, longTail{kept}, &admin.Options{Patience: 20 * time.Millisecond, PageSize: 5})
+	body = endless.get("?q=user5", 200)
+	if got := len(row.FindAllString(body, -1)); got != 5 {
+		t.Errorf("of a list without an end: got %d rows of the user, want 5", got)
+	}
+}
+
+// longTail lists others for ever.
+type longTail struct{ *memstore.Store }
+
+func (s longTail) All(ctx context.Context) iter.Seq2[store.Record, error] { return slow{nil}.All(ctx) }
+
+// The events of what an administrator ends name the administrator.
+func TestEventsNameTheAdministrator(t *testing.T) {
+	t.Parallel()
+	for name, who := range map[string]func(*http.Request) string{"root": nil, "carol": func(*http.Request) string { return "carol" }} {
+		var events []session.Event
+		m := sessiontest.New(t, func(c *session.Config) {
+			c.OnEvent = func(_ context.Context, e session.Event) {
+				if e.Kind == session.EventRevoked {
+					events = append(events, e)
+				}
+			}
+		})
+		page := admin.New(m, &admin.Options{Prefix: "/sessions/", Administrator: who})
+		mux := http.NewServeMux()
+		mux.Handle("/sessions/", page)
+		h := m.Handler(mux)
+		var handles []string
+		for _, user := range []string{"ann", "", "ben"} {
+			sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+				if s.Set("a", 1); user != "" {
+					s.Login(user)
+				}
+				handles = append(handles, s.Info().Handle)
+			})
+		}
+		for path, form := range map[string]url.Values{
+			"end?1": {"user": {"ann"}, "handle": {handles[0]}}, "end?2": {"user": {""}, "handle": {handles[1]}}, "end-all": {"user": {"ben"}},
+		} {
+			r := httptest.NewRequest("POST", "/sessions/"+path, strings.NewReader(form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r = sessiontest.Request(t, m, r, sessiontest.LoggedIn("root", 0))
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusSeeOther || !strings.Contains(w.Header().Get("Location"), "ended=1") {
+				t.Errorf("%s: got %d to %q", path, w.Code, w.Header().Get("Location"))
+			}
+		}
+		if len(events) != 3 {
+			t.Errorf("%s: got %d events, want 3", name, len(events))
+		}
+		for _, e := range events {
+			if e.Actor != name {
+				t.Errorf("got actor %q, want %q", e.Actor, name)
+			}
+		}
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	t.Parallel()
+	m := sessiontest.New(t)
+	for _, prefix := range []string{"/a/b", "/a/b/"} {
+		page := admin.New(m, &admin.Options{Prefix: prefix})
+		for path, want := range map[string]int{"/a/b/": 200, "/a/b/style.css": 200, "/a/b": http.StatusMovedPermanently, "/": 404, "/a/bc": 404} {
+			w := httptest.NewRecorder()
+			page.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			if w.Code != want {
+				t.Errorf("%s, %s: got %d, want %d", prefix, path, w.Code, want)
+			}
+		}
+	}
+}

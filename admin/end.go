@@ -66,11 +66,11 @@ func (p *page) end(w http.ResponseWriter, r *http.Request) {
 	user, handle := r.PostFormValue("user"), r.PostFormValue("handle")
 	n, err := 1, error(nil)
 	if user != "" {
-		if err = p.sessions.Revoke(r.Context(), user, handle); errors.Is(err, session.ErrEnded) {
+		if err = p.sessions.Revoke(p.acting(r), user, handle); errors.Is(err, session.ErrEnded) {
 			n, err = 0, nil
 		}
 	} else {
-		n, err = p.sessions.RevokeFunc(r.Context(), func(i session.Info) bool { return i.Principal == "" && i.Handle == handle })
+		n, err = p.sessions.RevokeFunc(p.acting(r), func(i session.Info) bool { return i.Principal == "" && i.Handle == handle })
 	}
 	if err != nil {
 		p.fail(w, r, err, 0)
@@ -104,7 +104,7 @@ func (p *page) askEndAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *page) endAll(w http.ResponseWriter, r *http.Request) {
-	n, err := p.sessions.RevokeAll(r.Context(), r.PostFormValue("user"))
+	n, err := p.sessions.RevokeAll(p.acting(r), r.PostFormValue("user"))
 	if err != nil {
 		p.fail(w, r, err, n)
 		return

@@ -15,15 +15,25 @@ import (
 	"github.com/hipflask/session/admin/summary"
 )
 
-// position is a place in the order of the list: those seen last come first.
+// position is a place in the order of the list: first those of the user who is named as the search says, and then those seen
+// last.
 type position struct {
+	exact  bool
 	seen   int64 // in milliseconds
 	handle string
 }
 
-func positionOf(i session.Info) position { return position{i.LastSeenAt.UnixMilli(), i.Handle} }
+func (q *query) positionOf(i session.Info) position {
+	return position{q.text != "" && i.Principal == q.text, i.LastSeenAt.UnixMilli(), i.Handle}
+}
 
 func (p position) compare(q position) int {
+	if p.exact != q.exact {
+		if p.exact {
+			return -1
+		}
+		return 1
+	}
 	return cmp.Or(cmp.Compare(q.seen, p.seen), cmp.Compare(p.handle, q.handle))
 }
 
@@ -50,7 +60,7 @@ func queryOf(form url.Values) query {
 	q := query{user: form.Get("user"), text: strings.TrimSpace(form.Get("q"))}
 	q.text = q.text[:min(len(q.text), maxText)]
 	if seen, err := strconv.ParseInt(form.Get("seen"), 10, 64); err == nil {
-		q.after = &position{seen, form.Get("after")}
+		q.after = &position{form.Get("exact") != "", seen, form.Get("after")}
 	}
 	return q
 }
@@ -67,12 +77,15 @@ func (q query) values() url.Values {
 	if q.after != nil {
 		v.Set("seen", strconv.FormatInt(q.after.seen, 10))
 		v.Set("after", q.after.handle)
+		if q.after.exact {
+			v.Set("exact", "1")
+		}
 	}
 	return v
 }
 
 func (q query) next(last session.Info) string {
-	after := positionOf(last)
+	after := q.positionOf(last)
 	q.after = &after
 	return "./?" + q.values().Encode()
 }
@@ -90,15 +103,38 @@ func (p *page) find(ctx context.Context, q query) (f found, err error) {
 			return f, ctx.Err()
 		}
 		list = p.sessions.All(ctx)
+		if q.text != "" {
+			list = p.exactFirst(ctx, q.text, list)
+		}
 	}
 	return collect(list, q, p.size, time.Now().Add(p.patience))
+}
+
+// exactFirst reads the sessions of the user with that name from the index, and then the others: so that they are found among
+// any number, however long the whole list is.
+func (p *page) exactFirst(ctx context.Context, user string, all iter.Seq2[session.Info, error]) iter.Seq2[session.Info, error] {
+	return func(yield func(session.Info, error) bool) {
+		for i, err := range p.sessions.Sessions(ctx, user) {
+			if !yield(i, err) {
+				return
+			}
+		}
+		for i, err := range all {
+			if err == nil && i.Principal == user {
+				continue
+			}
+			if !yield(i, err) {
+				return
+			}
+		}
+	}
 }
 
 func collect(list iter.Seq2[session.Info, error], q query, size int, deadline time.Time) (f found, err error) {
 	now := time.Now()
 	f.summary = summary.New(now)
 	text := strings.ToLower(q.text)
-	byPosition := func(a, b session.Info) int { return positionOf(a).compare(positionOf(b)) }
+	byPosition := func(a, b session.Info) int { return q.positionOf(a).compare(q.positionOf(b)) }
 	cut := func(to int) {
 		slices.SortFunc(f.rows, byPosition)
 		if f.more = f.more || len(f.rows) > to; f.more {
@@ -118,7 +154,7 @@ func collect(list iter.Seq2[session.Info, error], q query, size int, deadline ti
 			continue
 		}
 		f.matching++
-		if q.after != nil && positionOf(i).compare(*q.after) <= 0 {
+		if q.after != nil && q.positionOf(i).compare(*q.after) <= 0 {
 			continue
 		}
 		if f.rows = append(f.rows, i); len(f.rows) == 2*size {
@@ -149,6 +185,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	if q.user != "" {
 		v.Heading = "Sessions of " + q.user
 	}
+	v.Exact = len(f.rows) > 0 && q.positionOf(f.rows[0]).exact
 	if f.more && len(f.rows) > 0 {
 		v.Next = q.next(f.rows[len(f.rows)-1])
 	}

@@ -26,6 +26,7 @@ type view struct {
 	Partial        bool
 	Paged          bool // not the first page
 	Next           string
+	Exact          bool   // the first row is of the user who is named as the search says
 	Back           string // the list's query
 	Summary        *summary.Summary
 	now            time.Time
