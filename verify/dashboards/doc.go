@@ -1,0 +1,2 @@
+// Package dashboards checks the queries of docs/dashboards.
+package dashboards
