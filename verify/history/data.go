@@ -1,6 +1,9 @@
 package history
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // The keys that programs use.
 const (
@@ -117,12 +120,25 @@ func touches(changes []change, key int) bool {
 	return false
 }
 
-// repeatable reports whether changes may be applied twice, as a save does whose first answer was lost.
+// repeatable reports whether changes may be applied twice, as a save does whose first answer was lost. What follows a Set or
+// Clear of the same request depends on nothing stored, also an Update.
 func repeatable(changes []change) bool {
+	exact, plain := map[int]bool{}, map[int]bool{}
+	wiped := false
 	for _, c := range changes {
-		if c.kind == extend || c.kind == drop {
-			return false
+		switch {
+		case c.kind == wipe:
+			wiped = true
+			maps.DeleteFunc(exact, func(key int, _ bool) bool { return key != keyAttribute })
+		case c.kind == leave:
+			plain[keyAttribute] = true
+			delete(exact, keyAttribute)
+		case c.kind == put || c.kind == remove:
+			plain[c.key] = true
+			delete(exact, c.key)
+		case !plain[c.key] && (!wiped || c.key == keyAttribute):
+			exact[c.key] = true
 		}
 	}
-	return true
+	return len(exact) == 0
 }
