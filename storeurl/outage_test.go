@@ -52,8 +52,7 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 		visits.Update(session.From(r), func(n int) int { return n + 1 })
 		w.WriteHeader(http.StatusNoContent)
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), length)
-	defer cancel()
+	stop := make(chan struct{})
 	var (
 		mu   sync.Mutex
 		took []time.Duration
@@ -66,9 +65,14 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 		last[i] = r
 		warm.Add(1)
 		all.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
+			for n := 0; ; n++ {
 				if n == 20 {
 					warm.Done()
+				}
+				select {
+				case <-stop:
+					return
+				default:
 				}
 				began := time.Now()
 				w := httptest.NewRecorder()
@@ -83,6 +87,10 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 	}
 	warm.Wait()
 	proxy.Hold()
+	held, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	<-held.Done()
+	close(stop)
 	all.Wait()
 	slices.Sort(took)
 	if len(took) == 0 {

@@ -11,7 +11,7 @@ import (
 // margin is by how many bits a key must be easier to describe than a random one. A random key is so with a probability of
 // at most 2^-margin for each rendering, whatever the description is, as long as different keys have different ones: there
 // are too few short descriptions.
-const margin = 26
+const margin = 28
 
 // enough bits are enough, however few characters they are written in.
 const enough = 112
