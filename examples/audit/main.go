@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"html/template"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hipflask/session"
@@ -30,23 +32,25 @@ func main() {
 }
 
 func run() error {
-	if len(os.Args) != 2 {
-		return errors.New("usage: audit FILE, which is made if it does not exist")
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		return errors.New("usage: audit [-addr ADDRESS] FILE, which is made if it does not exist")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	audit, err := openAudit(ctx, os.Args[1], slog.Default(), 10_000, time.Second)
+	audit, err := openAudit(ctx, flag.Arg(0), slog.Default(), 10_000, time.Second)
 	if err != nil {
 		return err
 	}
 	a, err := newApp(session.Config{
 		SecretKey:    os.Getenv("SECRET_KEY"),
-		InsecureHTTP: true, // it listens on 127.0.0.1
+		InsecureHTTP: true, // for http on this machine
 	}, audit)
 	if err != nil {
 		return errors.Join(err, audit.Close())
 	}
-	server := &http.Server{Addr: "127.0.0.1:8080", Handler: a}
+	server := &http.Server{Addr: *addr, Handler: a}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	select {
