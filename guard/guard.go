@@ -10,12 +10,14 @@
 // like a logout. Where a request passes several Managers, a [Guard] names the one that is asked.
 //
 // The page for logins should let users log in again who are logged in if [Why] says so: one that sends them back at once would
-// go in circles. A guard that is met three times within some seconds answers 403 instead of the next redirect.
+// go in circles. A guard that has sent a user who is logged in away from the same page three times within some seconds answers
+// 403 instead of the next redirect.
 package guard
 
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -125,7 +127,7 @@ func (g Guard) guard(page func(next string) string, passes func(*http.Request, *
 			case ok:
 				next.ServeHTTP(w, r)
 			default:
-				refuse(w, r, page)
+				refuse(w, r, page, s.Principal() != "")
 			}
 		})
 	}
@@ -150,15 +152,15 @@ func page(text, why string) func(next string) string {
 	}
 }
 
-// refuse answers a request that doesn't pass.
-func refuse(w http.ResponseWriter, r *http.Request, page func(next string) string) {
+// refuse answers a request that doesn't pass. known: its user is logged in, but not freshly or highly enough.
+func refuse(w http.ResponseWriter, r *http.Request, page func(next string) string, known bool) {
 	h := w.Header()
 	h.Add("Vary", "HX-Request, Sec-Fetch-Mode, Accept")
 	h.Set("Cache-Control", "no-store")
 	switch {
 	case r.Header.Get("HX-Request") == "true": // https://htmx.org/reference/#request_headers
 		h.Set("HX-Redirect", page(current(r)))
-	case navigates(r) && round(w, r) > rounds:
+	case navigates(r) && known && round(w, r) > rounds:
 		http.Error(w, "You are logged in, but this page needs you to log in again, and the page for that has sent you back.", http.StatusForbidden)
 		return
 	case navigates(r):
@@ -181,20 +183,27 @@ func navigates(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// rounds is how often a browser is sent away within lapse before it is told that it goes in circles.
+// rounds is how often a browser is sent away from one page within lapse before it is told that it goes in circles. A user
+// who isn't logged in can't: no page for logins sends such a user back.
 const (
 	rounds = 3
 	lapse  = 10 * time.Second
 )
 
-// round counts how often the browser was sent away within lapse, in a cookie that nothing else depends on.
+// round counts how often the browser was sent away from this page within lapse, in a cookie that nothing else depends on. Other
+// pages don't count: a browser that starts opens all its tabs at once.
 func round(w http.ResponseWriter, r *http.Request) (n int) {
 	const name = "guard-round"
+	hash := fnv.New32a()
+	hash.Write([]byte(requested(r)))
+	here := strconv.FormatUint(uint64(hash.Sum32()), 16)
 	if c, err := r.Cookie(name); err == nil {
-		n, _ = strconv.Atoi(c.Value)
+		if count, page, _ := strings.Cut(c.Value, "-"); page == here {
+			n, _ = strconv.Atoi(count)
+		}
 	}
 	n++
-	http.SetCookie(w, &http.Cookie{Name: name, Value: strconv.Itoa(n), Path: "/", MaxAge: int(lapse / time.Second),
+	http.SetCookie(w, &http.Cookie{Name: name, Value: strconv.Itoa(n) + "-" + here, Path: "/", MaxAge: int(lapse / time.Second),
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
 	return n
 }

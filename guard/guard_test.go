@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -209,6 +210,35 @@ func TestCircle(t *testing.T) {
 	if err != nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("got %v, %v, want status 403", res, err)
 	}
+}
+
+// A browser that opens many pages at once is in no circle, neither before its login nor after.
+func TestManyTabs(t *testing.T) {
+	s := newSite(t)
+	tabs := func(what string) {
+		t.Helper()
+		seen := ""
+		for i := range 10 {
+			path := fmt.Sprintf("/page%d", i)
+			if what == "a visitor" {
+				path = "/page"
+			}
+			r := request("GET", path, "Accept", "text/html")
+			cookie := s.cookie
+			s.cookie = strings.TrimPrefix(cookie+seen, "; ")
+			res := s.send(r, guard.Level(2, "/login")(passed))
+			s.cookie = cookie
+			if res.StatusCode != http.StatusSeeOther {
+				t.Errorf("%s, tab %d: got status %d", what, i, res.StatusCode)
+			}
+			for _, c := range res.Cookies() {
+				seen = "; " + c.Name + "=" + c.Value
+			}
+		}
+	}
+	tabs("a visitor")
+	s.do(func(s *session.Session) { s.Login("ann") })
+	tabs("a user")
 }
 
 // brokenStore fails every load.
