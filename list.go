@@ -132,6 +132,11 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	s.mu.Lock()
+	if s.view.State == protocol.Spent && s.move != protocol.Login {
+		defer s.mu.Unlock()
+		s.drop()
+		return 0, ErrEnded // this request's ID was retired: it may be the one that was to be put out
+	}
 	hard := s.m.engine != nil && s.ctx != nil && !s.sealed && !s.m.config.BearerToken && s.currentPrincipal() != ""
 	if hard {
 		s.harden()
