@@ -66,6 +66,12 @@ func (v *visit) revokeOthers() {
 	if v.s.Err() != nil || v.state == failed {
 		return
 	}
+	if v.state == spent {
+		if n, err := v.s.RevokeOthers(v.ctx); n != 0 || !errors.Is(err, session.ErrEnded) {
+			v.find("RevokeOthers under a retired ID: got %d, %v", n, err)
+		}
+		return
+	}
 	hard, o := v.op(opHard), v.op(opEnd)
 	o.who = v.s.Principal()
 	moves := o.who != "" && v.state == there && !v.sealed
