@@ -103,7 +103,7 @@ func TestTableName(t *testing.T) {
 	}
 }
 
-// People look at sessions with the query that docs/mysql.md shows.
+// People look at sessions with the query that docs/sql.md shows.
 func TestReadable(t *testing.T) {
 	t.Parallel()
 	opts := &mysqlstore.Options{Table: table()}
@@ -111,14 +111,14 @@ func TestReadable(t *testing.T) {
 	rec := newRecord("änn")
 	rec.Data = []byte(`{"name":"Zoë"}`)
 	create(t, s, rec)
-	doc, err := os.ReadFile("../../docs/mysql.md")
+	doc, err := os.ReadFile("../../docs/sql.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, query, _ := strings.Cut(string(doc), "```sql\nSELECT")
 	query, _, found := strings.Cut(query, ";\n```")
 	if !found {
-		t.Fatal("docs/mysql.md shows no query")
+		t.Fatal("docs/sql.md shows no query")
 	}
 	query = strings.NewReplacer("hipflask_sessions", opts.Table, "'ann'", "'änn'").Replace("SELECT" + query)
 	var principal, label, seen, data string
