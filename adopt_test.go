@@ -120,7 +120,8 @@ func TestAdoptMayAskForTheSession(t *testing.T) {
 
 func TestAdoptErrors(t *testing.T) {
 	t.Parallel()
-	for old, want := range map[string]int{"broken": http.StatusInternalServerError, "outage": http.StatusServiceUnavailable} {
+	for old, want := range map[string]int{"broken": http.StatusInternalServerError,
+		"outage": http.StatusServiceUnavailable} {
 		var calls int
 		b := adopting(t, &calls)
 		res := b.get(t, "PHPSESSID="+old, func(w http.ResponseWriter, r *http.Request) {
@@ -168,8 +169,8 @@ func TestAdoptMayPanic(t *testing.T) {
 	silent(t, "answer", w.Result())
 }
 
-// An adopted login that is older than the lifetime is over within the request that adopts it, also if Adopt saves it itself;
-// nothing that Adopt has set is left.
+// An adopted login that is older than the lifetime is over within the request that adopts it, also if Adopt saves it
+// itself; nothing that Adopt has set is left.
 func TestAdoptedLoginIsOverdue(t *testing.T) {
 	t.Parallel()
 	for kind, option := range kinds {
@@ -179,7 +180,8 @@ func TestAdoptedLoginIsOverdue(t *testing.T) {
 			want          string
 		}{
 			{59 * time.Minute, time.Hour, false, "ann: [a=1]"}, {59 * time.Minute, time.Hour, true, "ann: [a=1]"},
-			{61 * time.Minute, time.Hour, false, nothing}, {61 * time.Minute, time.Hour, true, nothing}, {1000 * time.Hour, -1, false, "ann: [a=1]"},
+			{61 * time.Minute, time.Hour, false, nothing}, {61 * time.Minute, time.Hour, true, nothing},
+			{1000 * time.Hour, -1, false, "ann: [a=1]"},
 		} {
 			var events []session.Event
 			b := newBench(t, option, func(o *session.Config) {

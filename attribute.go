@@ -43,9 +43,9 @@ func (a Attribute[T]) Update(s *Session, fn func(T) T) T {
 	return updateValue(s, document.Attribute(string(a)), s.m.serializer, s.m.checkAttribute(string(a)), fn)
 }
 
-// PublicAttribute is an [Attribute] that lists of sessions show as well: [PublicAttribute.Of] reads it from an [Info]. All
-// public attributes of a session together have at most 512 bytes ([store.MaxPublic]), as a JSON object of their names and
-// values; beyond that the save fails with [ErrTooLarge]. A
+// PublicAttribute is an [Attribute] that lists of sessions show as well: [PublicAttribute.Of] reads it from an [Info].
+// All public attributes of a session together have at most 512 bytes ([store.MaxPublic]), as a JSON object of their
+// names and values; beyond that the save fails with [ErrTooLarge]. A
 // persistent session needs 19 bytes of these itself. They are always encoded by [JSON], not by [Config.Serializer].
 type PublicAttribute[T any] string
 
@@ -55,8 +55,8 @@ func (a PublicAttribute[T]) Get(s *Session) (T, bool) {
 	return getValue[T](s, document.PublicAttribute(string(a)), JSON)
 }
 
-// Of returns the value in an [Info], as [Manager.Sessions] and [Manager.All] yield it, and whether there is one. A value of
-// another type counts as absent. It does no I/O.
+// Of returns the value in an [Info], as [Manager.Sessions] and [Manager.All] yield it, and whether there is one. A
+// value of another type counts as absent. It does no I/O.
 func (a PublicAttribute[T]) Of(i Info) (T, bool) {
 	var v, zero T
 	members, err := JSON.Split([]byte(i.public))
@@ -138,8 +138,8 @@ func updateValue[T any](s *Session, name string, with Serializer, err error, fn 
 	return result
 }
 
-// updater returns fn as a function of encoded values. It stores fn's result in *result, unless that is nil. Only the run
-// within Update has a result: the save of another goroutine may run fn again after Update has returned.
+// updater returns fn as a function of encoded values. It stores fn's result in *result, unless that is nil. Only the
+// run within Update has a result: the save of another goroutine may run fn again after Update has returned.
 func updater[T any](s *Session, name string, with Serializer, fn func(T) T, result *T) document.Updater {
 	return func(data []byte, present bool) ([]byte, bool, error) {
 		var v T

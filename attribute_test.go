@@ -67,7 +67,10 @@ func TestAttributes(t *testing.T) {
 		}{
 			{"nothing", func(*session.Session) {}, allAttributes, "color"},
 			{"Clear", (*session.Session).Clear, allAttributes, ""},
-			{"Clear before and after", func(s *session.Session) { tally.Delete(s); s.Clear() }, "device laptop;bound;level 2;", ""},
+			{"Clear before and after", func(s *session.Session) {
+				tally.Delete(s)
+				s.Clear()
+			}, "device laptop;bound;level 2;", ""},
 			{"Renew", (*session.Session).Renew, allAttributes, "color"},
 			{"SetPersistent", func(s *session.Session) { s.SetPersistent(true) }, allAttributes, "color"},
 			{"Set", func(s *session.Session) { s.Set("more", 1); s.Delete("color") }, allAttributes, "more"},
@@ -221,7 +224,8 @@ func TestPublicAttributeSize(t *testing.T) {
 	const around = len(`{"t":""}`)
 	for kind, option := range map[string]func(*session.Config){"store": withMemory, "cookie": encrypted} {
 		b := newBench(t, option)
-		for size, want := range map[int]int{store.MaxPublic: http.StatusOK, store.MaxPublic + 1: http.StatusInternalServerError} {
+		for size, want := range map[int]int{store.MaxPublic: http.StatusOK,
+			store.MaxPublic + 1: http.StatusInternalServerError} {
 			cookie := b.cookie(t, setPlain)
 			res := b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) {
 				text.Set(session.From(r), strings.Repeat("x", size-around))

@@ -11,16 +11,16 @@ import (
 	"github.com/hipflask/session/internal/protocol"
 )
 
-// Auth says how somebody was authenticated (NIST SP 800-63B-4; ASVS 5.0, 7.1.3, 7.5.1 and 7.5.3). [Session.LoginWith] and
-// [Session.Elevate] take one, [Session.Auth] and [Info.Auth] return it. The zero value is a login now, of which nothing else
-// is said. Times are kept to the millisecond.
+// Auth says how somebody was authenticated (NIST SP 800-63B-4; ASVS 5.0, 7.1.3, 7.5.1 and 7.5.3). [Session.LoginWith]
+// and [Session.Elevate] take one, [Session.Auth] and [Info.Auth] return it. The zero value is a login now, of which
+// nothing else is said. Times are kept to the millisecond.
 type Auth struct {
 	// Time is when the user was authenticated. Zero, or in the future: now.
 	Time time.Time
 
-	// Methods are what the user was authenticated by, as RFC 8176 names it: "pwd", "otp", "hwk", "swk", "fpt" and others. A
-	// method has 1 to 64 bytes of printable ASCII without spaces. With the session's other public attributes they have at
-	// most 512 bytes: see [PublicAttribute].
+	// Methods are what the user was authenticated by, as RFC 8176 names it: "pwd", "otp", "hwk", "swk", "fpt" and
+	// others. A method has 1 to 64 bytes of printable ASCII without spaces. With the session's other public attributes
+	// they have at most 512 bytes: see [PublicAttribute].
 	Methods []string
 
 	// Level is the authenticator assurance level, 1 to 3. 0: not said.
@@ -30,11 +30,11 @@ type Auth struct {
 	Until time.Time
 }
 
-// LoginWith is [Session.Login] with what is known of the authentication. [Config.Lifetime] counts from auth.Time, so that a
-// login that another system has begun ends when it would have ended there; [Info.CreatedAt] is that time.
+// LoginWith is [Session.Login] with what is known of the authentication. [Config.Lifetime] counts from auth.Time, so
+// that a login that another system has begun ends when it would have ended there; [Info.CreatedAt] is that time.
 //
-// An auth that is out of bounds, or has Until, sets [Session.Err] and fails the request. A layout that is shared with Flask
-// has a place for Flask-Login's _fresh alone; the rest of auth is dropped there.
+// An auth that is out of bounds, or has Until, sets [Session.Err] and fails the request. A layout that is shared with
+// Flask has a place for Flask-Login's _fresh alone; the rest of auth is dropped there.
 func (s *Session) LoginWith(principal string, auth Auth) {
 	err := auth.check()
 	if err == nil && !auth.Until.IsZero() {
@@ -51,22 +51,23 @@ func (s *Session) LoginWith(principal string, auth Auth) {
 	s.login(principal, auth)
 }
 
-// Elevate notes that the user who is logged in has been authenticated again, or by more ("step-up"). [Session.Auth] returns
-// auth until auth.Until, which is required; then the Auth of the login holds again. There is one elevation at a time: a
-// further one takes its place. The level never sinks: with a lower level than the session has, auth counts for no longer
-// than the elevation before it, and with that one's level.
+// Elevate notes that the user who is logged in has been authenticated again, or by more ("step-up"). [Session.Auth]
+// returns auth until auth.Until, which is required; then the Auth of the login holds again. There is one elevation at a
+// time: a further one takes its place. The level never sinks: with a lower level than the session has, auth counts for
+// no longer than the elevation before it, and with that one's level.
 //
-// When it is saved, the session gets a new ID, as by [Session.Renew], and the old one is no longer valid, so that whoever has
-// copied the cookie gets nothing of the elevation. Values, attributes, principal, handle and Lifetime stay. Call it
-// right after the user has been authenticated, before the first byte of the response: see [ErrTooLate].
+// When it is saved, the session gets a new ID, as by [Session.Renew], and the old one is no longer valid, so that
+// whoever has copied the cookie gets nothing of the elevation. Values, attributes, principal, handle and Lifetime stay.
+// Call it right after the user has been authenticated, before the first byte of the response: see [ErrTooLate].
 //
-// A request that came with the old ID before is confirmed after it, not taken over: it keeps the view that it has loaded,
-// without the elevation, and may store its changes once more. One that comes with the old ID afterwards reads an empty
-// session and gets no cookie. If the session is ended or replaced by another request, Elevate is dropped: see [ErrEnded].
+// A request that came with the old ID before is confirmed after it, not taken over: it keeps the view that it has
+// loaded, without the elevation, and may store its changes once more. One that comes with the old ID afterwards reads
+// an empty session and gets no cookie. If the session is ended or replaced by another request, Elevate is dropped: see
+// [ErrEnded].
 //
-// Errors set [Session.Err] and fail the request: nobody is logged in, Until is missing or not after Time, or auth is out of
-// bounds. With a [Config.CookieCodec] a copy of the old cookie stays valid, without the elevation. A layout that is shared
-// with Flask has a place for Flask-Login's _fresh alone: there Elevate sets that, and Auth returns nothing.
+// Errors set [Session.Err] and fail the request: nobody is logged in, Until is missing or not after Time, or auth is
+// out of bounds. With a [Config.CookieCodec] a copy of the old cookie stays valid, without the elevation. A layout that
+// is shared with Flask has a place for Flask-Login's _fresh alone: there Elevate sets that, and Auth returns nothing.
 func (s *Session) Elevate(auth Auth) {
 	now := time.Now()
 	err := auth.check()
@@ -113,9 +114,9 @@ func (s *Session) Elevate(auth Auth) {
 	}
 }
 
-// Auth returns how the user was authenticated, with the elevation that holds now, if there is one. It returns the zero Auth
-// while nobody is logged in. Where the layout is shared with Flask, which keeps no such thing, it is zero too, and so
-// is its Time.
+// Auth returns how the user was authenticated, with the elevation that holds now, if there is one. It returns the zero
+// Auth while nobody is logged in. Where the layout is shared with Flask, which keeps no such thing, it is zero too, and
+// so is its Time.
 func (s *Session) Auth() Auth {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +141,11 @@ func (a *Auth) check() error {
 		return fmt.Errorf("Auth.Level is %d, not 0 to 3", a.Level)
 	}
 	for _, m := range a.Methods {
-		if len(m) == 0 || len(m) > 64 || slices.ContainsFunc([]byte(m), func(b byte) bool { return b <= ' ' || b > '~' }) {
-			return errors.New("one of Auth.Methods is not 1 to 64 bytes of printable ASCII without spaces; RFC 8176 has the names")
+		if len(m) == 0 || len(m) > 64 || slices.ContainsFunc([]byte(m), func(b byte) bool {
+			return b <= ' ' || b > '~'
+		}) {
+			return errors.New("one of Auth.Methods is not 1 to 64 bytes of printable ASCII without spaces; " +
+				"RFC 8176 has the names")
 		}
 	}
 	return nil
@@ -155,8 +159,8 @@ func (a *Auth) time(now time.Time) time.Time {
 	return a.Time.Truncate(time.Millisecond)
 }
 
-// storedAuth is the public attribute in which a session has its Auth. A login of which nothing is said has none. The time of
-// the login is Record.CreatedAt.
+// storedAuth is the public attribute in which a session has its Auth. A login of which nothing is said has none. The
+// time of the login is Record.CreatedAt.
 type storedAuth struct {
 	Methods  []string   `json:"m,omitempty"`
 	Level    int        `json:"l,omitempty"`

@@ -91,19 +91,36 @@ func TestAuthIsChecked(t *testing.T) {
 		{"level 3", func(s *session.Session) { s.LoginWith("ann", session.Auth{Level: 3}) }, ""},
 		{"level 4", func(s *session.Session) { s.LoginWith("ann", session.Auth{Level: 4}) }, "Auth.Level"},
 		{"level -1", func(s *session.Session) { s.LoginWith("ann", session.Auth{Level: -1}) }, "Auth.Level"},
-		{"a method with a space", func(s *session.Session) { s.LoginWith("ann", session.Auth{Methods: []string{"one time"}}) }, "Auth.Methods"},
-		{"no name", func(s *session.Session) { s.LoginWith("ann", session.Auth{Methods: []string{""}}) }, "Auth.Methods"},
-		{"64 bytes", func(s *session.Session) { s.LoginWith("ann", session.Auth{Methods: []string{strings.Repeat("m", 64)}}) }, ""},
-		{"65 bytes", func(s *session.Session) { s.LoginWith("ann", session.Auth{Methods: []string{strings.Repeat("m", 65)}}) }, "Auth.Methods"},
+		{"a method with a space", func(s *session.Session) {
+			s.LoginWith("ann", session.Auth{Methods: []string{"one time"}})
+		}, "Auth.Methods"},
+		{"no name", func(s *session.Session) {
+			s.LoginWith("ann", session.Auth{Methods: []string{""}})
+		}, "Auth.Methods"},
+		{"64 bytes", func(s *session.Session) {
+			s.LoginWith("ann", session.Auth{Methods: []string{strings.Repeat("m", 64)}})
+		}, ""},
+		{"65 bytes", func(s *session.Session) {
+			s.LoginWith("ann", session.Auth{Methods: []string{strings.Repeat("m", 65)}})
+		}, "Auth.Methods"},
 		{"too many", func(s *session.Session) {
 			s.LoginWith("ann", session.Auth{Methods: slices.Repeat([]string{strings.Repeat("m", 64)}, 8)})
 		}, "public attributes"},
 		{"Until of a login", func(s *session.Session) { s.LoginWith("ann", session.Auth{Until: soon}) }, "Auth.Until"},
 		{"Elevate without Until", func(s *session.Session) { s.Login("ann"); s.Elevate(session.Auth{}) }, "Auth.Until"},
-		{"Elevate in the past", func(s *session.Session) { s.Login("ann"); s.Elevate(session.Auth{Until: time.Now()}) }, "Auth.Until"},
-		{"Elevate with a level of 4", func(s *session.Session) { s.Login("ann"); s.Elevate(session.Auth{Until: soon, Level: 4}) }, "Auth.Level"},
+		{"Elevate in the past", func(s *session.Session) {
+			s.Login("ann")
+			s.Elevate(session.Auth{Until: time.Now()})
+		}, "Auth.Until"},
+		{"Elevate with a level of 4", func(s *session.Session) {
+			s.Login("ann")
+			s.Elevate(session.Auth{Until: soon, Level: 4})
+		}, "Auth.Level"},
 		{"Elevate of nobody", func(s *session.Session) { s.Elevate(session.Auth{Until: soon}) }, "nobody is logged in"},
-		{"Elevate of a visitor", func(s *session.Session) { s.Set("a", 1); s.Elevate(session.Auth{Until: soon}) }, "nobody is logged in"},
+		{"Elevate of a visitor", func(s *session.Session) {
+			s.Set("a", 1)
+			s.Elevate(session.Auth{Until: soon})
+		}, "nobody is logged in"},
 		{"Elevate after Login", func(s *session.Session) { s.Login("ann"); s.Elevate(session.Auth{Until: soon}) }, ""},
 		{"the reserved name", func(s *session.Session) { session.PublicAttribute[int]("auth").Set(s, 1) }, "LoginWith"},
 		{"the reserved name deleted", func(s *session.Session) {
@@ -125,7 +142,8 @@ func TestAuthIsChecked(t *testing.T) {
 	}
 }
 
-// An elevation holds until its end; then the login's Auth holds again. There is one at a time, and the level never sinks.
+// An elevation holds until its end; then the login's Auth holds again. There is one at a time, and the level never
+// sinks.
 func TestElevate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -183,8 +201,8 @@ func TestElevate(t *testing.T) {
 	})
 }
 
-// Elevate and RevokeOthers retire the old ID at once: a copy of the cookie reads nothing, writes nothing and gets no cookie,
-// not even where the ID was renewed a moment ago.
+// Elevate and RevokeOthers retire the old ID at once: a copy of the cookie reads nothing, writes nothing and gets no
+// cookie, not even where the ID was renewed a moment ago.
 func TestOldCookieIsRetired(t *testing.T) {
 	t.Parallel()
 	for name, harden := range map[string]func(*session.Session){
@@ -260,7 +278,8 @@ func TestElevationIsNotTakenOver(t *testing.T) {
 	c.do(ms[0], func(s *session.Session) { check(t, "the browser", shown(s.Auth()), "[] 2 true true") })
 }
 
-// With bearer tokens, outside a Handler and after the first byte no cookie can be sent: RevokeOthers ends the others alone.
+// With bearer tokens, outside a Handler and after the first byte no cookie can be sent: RevokeOthers ends the others
+// alone.
 func TestRevokeOthersWithoutCookie(t *testing.T) {
 	t.Parallel()
 	m := server(t)
@@ -284,7 +303,8 @@ func TestRevokeOthersWithoutCookie(t *testing.T) {
 	c.want([]*session.Manager{m}, "after the first byte", "ann: []")
 }
 
-// A Login with a Clear takes nothing over from requests that were anonymous: what one of them sets meanwhile is dropped.
+// A Login with a Clear takes nothing over from requests that were anonymous: what one of them sets meanwhile is
+// dropped.
 func TestClearWithLogin(t *testing.T) {
 	t.Parallel()
 	for _, clear := range []bool{false, true} {

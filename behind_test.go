@@ -98,7 +98,8 @@ func TestWriterUsedBehindTheHandler(t *testing.T) {
 			})
 			t.Cleanup(func() { // when all protocols are through
 				events := b.events.took()
-				if late, logins := count(events, "too late"), count(events, "login"); late != 6 || logins != 3 || count(events, "read late") != 6 {
+				if late, logins := count(events, "too late"), count(events, "login"); late != 6 || logins != 3 ||
+					count(events, "read late") != 6 {
 					t.Errorf("got %d too late and %d logins (of Save) in %q, want 6 and 3", late, logins, events)
 				}
 				for _, err := range b.All(context.WithoutCancel(t.Context())) {

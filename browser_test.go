@@ -18,7 +18,8 @@ type from struct{ method, site, mode, dest string }
 
 func (f from) request(cookie string) *http.Request {
 	r := httptest.NewRequest(f.method, "https://shop.example/", nil)
-	for name, value := range map[string]string{"Sec-Fetch-Site": f.site, "Sec-Fetch-Mode": f.mode, "Sec-Fetch-Dest": f.dest, "Cookie": cookie} {
+	for name, value := range map[string]string{"Sec-Fetch-Site": f.site, "Sec-Fetch-Mode": f.mode,
+		"Sec-Fetch-Dest": f.dest, "Cookie": cookie} {
 		if value != "" {
 			r.Header.Set(name, value)
 		}
@@ -34,7 +35,8 @@ var (
 	crossSocket = from{"GET", "cross-site", "websocket", "empty"}
 )
 
-// A request of another site, without our cookie, begins no session: its cookie would replace one that the browser kept back.
+// A request of another site, without our cookie, begins no session: its cookie would replace one that the browser kept
+// back.
 func TestRequestsOfOtherSites(t *testing.T) {
 	t.Parallel()
 	strict := func(c *session.Config) { c.Cookie.SameSite = http.SameSiteStrictMode }
@@ -123,12 +125,15 @@ func TestOtherSitesWithCookie(t *testing.T) {
 
 	// A cookie that gives no session was sent by somebody else: Lax would have kept ours back.
 	b.events.took()
-	res := b.serve(t, crossPost.request(b.name+"=forged"), func(_ http.ResponseWriter, r *http.Request) { setPlain(session.From(r)) })
+	res := b.serve(t, crossPost.request(b.name+"=forged"), func(_ http.ResponseWriter, r *http.Request) {
+		setPlain(session.From(r))
+	})
 	silent(t, "with a cookie of somebody else", res)
 	equal(t, "events", b.events.took(), []string{"rejected malformed", "dropped cross-site"})
 
 	// Two live ones are not deleted: that would delete the third one too, which was kept back.
-	res = b.serve(t, crossPost.request(cookie+"; "+b.cookie(t, setPlain)), func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
+	res = b.serve(t, crossPost.request(cookie+"; "+b.cookie(t, setPlain)),
+		func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
 	silent(t, "with two cookies", res)
 }
 
@@ -138,7 +143,8 @@ func TestEventOfSeveralCookies(t *testing.T) {
 	cookies := b.cookie(t, setPlain) + "; " + b.cookie(t, setPlain)
 	b.get(t, cookies, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
 	e := b.events.events[0]
-	if e.Reason != session.ReasonSeveral || e.Err == nil || !strings.Contains(e.Err.Error(), "another Domain or Path") || !strings.Contains(e.Err.Error(), b.name) {
+	if e.Reason != session.ReasonSeveral || e.Err == nil ||
+		!strings.Contains(e.Err.Error(), "another Domain or Path") || !strings.Contains(e.Err.Error(), b.name) {
 		t.Errorf("got %v, want an error that names the cookie, Domain and Path", e)
 	}
 }
@@ -146,7 +152,8 @@ func TestEventOfSeveralCookies(t *testing.T) {
 // SAML and OpenID Connect post the browser back: a login may always begin a session, with what the request has set.
 func TestLoginFromOtherSites(t *testing.T) {
 	t.Parallel()
-	for name, option := range map[string]func(*session.Config){"store": func(*session.Config) {}, "encrypted": encrypted} {
+	for name, option := range map[string]func(*session.Config){"store": func(*session.Config) {},
+		"encrypted": encrypted} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, option)
@@ -209,29 +216,44 @@ func TestCookiesThatBrowsersDrop(t *testing.T) {
 		header http.Header
 		want   string // in the log; "": nothing
 	}{
-		"https":                                {domain(""), "https://shop.example/", nil, ""},
-		"plain http":                           {domain(""), "http://shop.example/", nil, "looks like plain http"},
-		"plain http, says the proxy":           {domain(""), "http://shop.example/", http.Header{"X-Forwarded-Proto": {"http"}}, "looks like plain http"},
-		"https, says the proxy":                {domain(""), "http://shop.example/", http.Header{"X-Forwarded-Proto": {"https"}}, ""},
-		"loopback":                             {domain(""), "http://localhost:8080/", nil, ""},
-		"InsecureHTTP":                         {insecure, "http://shop.example/", nil, ""},
-		"InsecureHTTP, TLS":                    {insecure, "https://shop.example/", nil, "InsecureHTTP is set"},
-		"InsecureHTTP, X-Forwarded-Proto":      {insecure, "http://127.0.0.1:8080/", http.Header{"X-Forwarded-Proto": {"https"}}, "InsecureHTTP is set"},
-		"InsecureHTTP, two proxies":            {insecure, "http://127.0.0.1:8080/", http.Header{"X-Forwarded-Proto": {"HTTPS, http"}}, "InsecureHTTP is set"},
-		"InsecureHTTP, Forwarded":              {insecure, "http://127.0.0.1:8080/", http.Header{"Forwarded": {`for=192.0.2.1;Proto="https", proto=http`}}, "InsecureHTTP is set"},
-		"InsecureHTTP, a proxy with http":      {insecure, "http://127.0.0.1:8080/", http.Header{"X-Forwarded-Proto": {"http"}}, ""},
-		"Domain":                               {domain("shop.example"), "https://shop.example:8443/", nil, ""},
-		"Domain, with a point":                 {domain(".shop.example"), "https://WWW.Shop.Example/", nil, ""},
-		"Domain of another host":               {domain("shop.example"), "https://shop.test/", nil, "another host than Cookie.Domain covers"},
-		"Domain, host ends alike":              {domain("shop.example"), "https://myshop.example/", nil, "another host than Cookie.Domain covers"},
-		"Domain below the host":                {domain("www.shop.example"), "https://shop.example/", nil, "another host than Cookie.Domain covers"},
-		"Domain, by address":                   {domain("shop.example"), "https://127.0.0.1/", nil, "another host than Cookie.Domain covers"},
-		"Domain, host with a point at the end": {domain("shop.example"), "https://shop.example./", nil, "another host than Cookie.Domain covers"},
-		"Domain, behind a proxy":               {domain("shop.example"), "https://backend:8080/", http.Header{"X-Forwarded-Host": {"www.shop.example"}}, ""},
-		"Domain, behind another proxy":         {domain("shop.example"), "https://backend/", http.Header{"Forwarded": {"host=shop.example;proto=https"}}, ""},
-		"Domain, another site's proxy":         {domain("shop.example"), "https://backend/", http.Header{"X-Forwarded-Host": {"shop.test"}}, "another host than Cookie.Domain covers"},
-		"Domain localhost":                     {domain("localhost"), "https://localhost:8443/", nil, ""},
-		"Domain localhost, below it":           {domain("localhost"), "https://app.localhost/", nil, "another host than Cookie.Domain covers"},
+		"https":      {domain(""), "https://shop.example/", nil, ""},
+		"plain http": {domain(""), "http://shop.example/", nil, "looks like plain http"},
+		"plain http, says the proxy": {domain(""), "http://shop.example/",
+			http.Header{"X-Forwarded-Proto": {"http"}}, "looks like plain http"},
+		"https, says the proxy": {domain(""), "http://shop.example/",
+			http.Header{"X-Forwarded-Proto": {"https"}}, ""},
+		"loopback":          {domain(""), "http://localhost:8080/", nil, ""},
+		"InsecureHTTP":      {insecure, "http://shop.example/", nil, ""},
+		"InsecureHTTP, TLS": {insecure, "https://shop.example/", nil, "InsecureHTTP is set"},
+		"InsecureHTTP, X-Forwarded-Proto": {insecure, "http://127.0.0.1:8080/",
+			http.Header{"X-Forwarded-Proto": {"https"}}, "InsecureHTTP is set"},
+		"InsecureHTTP, two proxies": {insecure, "http://127.0.0.1:8080/",
+			http.Header{"X-Forwarded-Proto": {"HTTPS, http"}}, "InsecureHTTP is set"},
+		"InsecureHTTP, Forwarded": {insecure, "http://127.0.0.1:8080/",
+			http.Header{"Forwarded": {`for=192.0.2.1;Proto="https", proto=http`}}, "InsecureHTTP is set"},
+		"InsecureHTTP, a proxy with http": {insecure, "http://127.0.0.1:8080/",
+			http.Header{"X-Forwarded-Proto": {"http"}}, ""},
+		"Domain":               {domain("shop.example"), "https://shop.example:8443/", nil, ""},
+		"Domain, with a point": {domain(".shop.example"), "https://WWW.Shop.Example/", nil, ""},
+		"Domain of another host": {domain("shop.example"), "https://shop.test/",
+			nil, "another host than Cookie.Domain covers"},
+		"Domain, host ends alike": {domain("shop.example"), "https://myshop.example/", nil,
+			"another host than Cookie.Domain covers"},
+		"Domain below the host": {domain("www.shop.example"), "https://shop.example/",
+			nil, "another host than Cookie.Domain covers"},
+		"Domain, by address": {domain("shop.example"), "https://127.0.0.1/",
+			nil, "another host than Cookie.Domain covers"},
+		"Domain, host with a point at the end": {domain("shop.example"), "https://shop.example./", nil,
+			"another host than Cookie.Domain covers"},
+		"Domain, behind a proxy": {domain("shop.example"), "https://backend:8080/",
+			http.Header{"X-Forwarded-Host": {"www.shop.example"}}, ""},
+		"Domain, behind another proxy": {domain("shop.example"), "https://backend/",
+			http.Header{"Forwarded": {"host=shop.example;proto=https"}}, ""},
+		"Domain, another site's proxy": {domain("shop.example"), "https://backend/",
+			http.Header{"X-Forwarded-Host": {"shop.test"}}, "another host than Cookie.Domain covers"},
+		"Domain localhost": {domain("localhost"), "https://localhost:8443/", nil, ""},
+		"Domain localhost, below it": {domain("localhost"), "https://app.localhost/",
+			nil, "another host than Cookie.Domain covers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -247,7 +269,9 @@ func TestCookiesThatBrowsersDrop(t *testing.T) {
 			b.serve(t, r.Clone(t.Context()), func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
 			check(t, "log of a request without a cookie", log.String(), "")
 			for range 3 {
-				if res := b.serve(t, r.Clone(t.Context()), func(_ http.ResponseWriter, r *http.Request) { setPlain(session.From(r)) }); len(sets(res)) != 1 {
+				if res := b.serve(t, r.Clone(t.Context()), func(_ http.ResponseWriter, r *http.Request) {
+					setPlain(session.From(r))
+				}); len(sets(res)) != 1 {
 					t.Fatalf("got cookies %q, want one", sets(res))
 				}
 			}
@@ -263,11 +287,15 @@ func TestCookiesThatBrowsersDrop(t *testing.T) {
 func TestDomainsThatBrowsersRefuse(t *testing.T) {
 	t.Parallel()
 	for domain, want := range map[string]string{
-		"com": "public suffix", "COM": "public suffix", ".com": "public suffix", "co.uk": "public suffix", ".Co.Uk": "public suffix", "com.": "public suffix",
-		"github.io": "public suffix", "foo.ck": "public suffix", "shop.example.": "ends with a dot", "shop.co.uk.": "ends with a dot",
-		"shop.com": "", "shop.co.uk": "", ".shop.co.uk": "", "www.ck": "", "localhost": "", "intranet": "", "shop.internal": "", "127.0.0.1": "", "ann.github.io": "",
+		"com": "public suffix", "COM": "public suffix", ".com": "public suffix", "co.uk": "public suffix",
+		".Co.Uk": "public suffix", "com.": "public suffix",
+		"github.io": "public suffix", "foo.ck": "public suffix", "shop.example.": "ends with a dot",
+		"shop.co.uk.": "ends with a dot",
+		"shop.com":    "", "shop.co.uk": "", ".shop.co.uk": "", "www.ck": "", "localhost": "", "intranet": "",
+		"shop.internal": "", "127.0.0.1": "", "ann.github.io": "",
 	} {
-		m, err := session.New(session.Config{SecretKey: secret, Store: memstore.New(nil), Cookie: session.Cookie{Domain: domain}})
+		m, err := session.New(session.Config{SecretKey: secret, Store: memstore.New(nil),
+			Cookie: session.Cookie{Domain: domain}})
 		switch {
 		case err == nil:
 			m.Close()
@@ -304,14 +332,17 @@ func TestRollingDeploymentOfAKey(t *testing.T) {
 		ann.do(waiting, flash)
 		events.mu.Lock()
 		for _, e := range events.events {
-			if e.Reason != session.ReasonSignature || e.Err == nil || !strings.Contains(e.Err.Error(), "SecretKeyFallbacks") ||
+			if e.Reason != session.ReasonSignature || e.Err == nil ||
+				!strings.Contains(e.Err.Error(), "SecretKeyFallbacks") ||
 				!strings.Contains(e.Err.Error(), "on any port") || !strings.Contains(e.Err.Error(), "Cookie.Name") {
-				t.Errorf("got %v, want the reason, and an error that names SecretKeyFallbacks, ports and Cookie.Name", e)
+				t.Errorf("got %v, want the reason, and an error that names SecretKeyFallbacks, ports "+
+					"and Cookie.Name", e)
 			}
 		}
 		events.mu.Unlock()
 		equal(t, "events", events.took(), []string{"rejected signature", "created signature"})
-		ann.want([]*session.Manager{deployed}, "after it", ": [_flashes=[[message hello]]]") // so it goes: she is logged out
+		// so it goes: she is logged out
+		ann.want([]*session.Manager{deployed}, "after it", ": [_flashes=[[message hello]]]")
 	})
 	t.Run("two steps", func(t *testing.T) {
 		t.Parallel()

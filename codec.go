@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// cookieKeeper keeps sessions in the cookie itself. It can't merge the changes of overlapping requests: the last response
-// wins.
+// cookieKeeper keeps sessions in the cookie itself. It can't merge the changes of overlapping requests: the last
+// response wins.
 type cookieKeeper struct {
 	m       *Manager
 	codec   Codec
@@ -126,8 +126,8 @@ type refresher interface {
 	Refresh(value string) (string, error)
 }
 
-// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts them. If
-// r has not changed, old is the value that it was decoded from.
+// seal returns the cookie's value for r. With a Policy it first sets the times of r as the policy's framework counts
+// them. If r has not changed, old is the value that it was decoded from.
 func (k *cookieKeeper) seal(r *store.Record, d document.Document, old string) (value string, err error) {
 	m := k.m
 	if m.policy != nil {
@@ -144,10 +144,12 @@ func (k *cookieKeeper) seal(r *store.Record, d document.Document, old string) (v
 		return "", err
 	}
 	if size := len(m.config.Cookie.Name) + len(value); size > maxCookie {
-		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge, size, maxCookie)
+		return "", fmt.Errorf("%w: the cookie's name and value have %d bytes, browsers take %d", ErrTooLarge,
+			size, maxCookie)
 	}
 	if m.policy != nil {
-		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d), m.deadline(r, m.persistentIn(d)), true}))
+		err = m.policy.CheckCookie(m.cookie(&cookieChange{value, m.persistentIn(d),
+			m.deadline(r, m.persistentIn(d)), true}))
 	}
 	return value, err
 }

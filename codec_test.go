@@ -74,7 +74,8 @@ func TestChangeWhileSaving(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for where, s := range map[string]*session.Session{"here": s, "as a client has it": mustLoad(t, b, s.Token())} {
+			for where, s := range map[string]*session.Session{"here": s,
+				"as a client has it": mustLoad(t, b, s.Token())} {
 				if n := count.Or(s, 0); n != 11 {
 					t.Errorf("%s: got a count of %d, want 1 and 10 added once each", where, n)
 				}

@@ -10,34 +10,36 @@ import (
 	"github.com/hipflask/session/internal/document"
 )
 
-// Cookie has the name and the attributes of the session's cookie. The zero value is the safe default. The cookie is always
-// HttpOnly, and Secure unless [Config.InsecureHTTP] is set. [New] refuses combinations that browsers reject (RFC 6265bis,
-// sections 4.1 and 5.6).
+// Cookie has the name and the attributes of the session's cookie. The zero value is the safe default. The cookie is
+// always HttpOnly, and Secure unless [Config.InsecureHTTP] is set. [New] refuses combinations that browsers reject (RFC
+// 6265bis, sections 4.1 and 5.6).
 type Cookie struct {
-	// Name is the cookie's name, of at most 256 bytes. Empty: "__Host-session"; "__Secure-session" with a Domain or another
-	// Path than "/"; "session" with [Config.InsecureHTTP]. Two Managers that meet in one request need different names, and so
-	// do two applications on one host: a browser sends its cookies to every port (RFC 6265, section 8.5).
+	// Name is the cookie's name, of at most 256 bytes. Empty: "__Host-session"; "__Secure-session" with a Domain or
+	// another Path than "/"; "session" with [Config.InsecureHTTP]. Two Managers that meet in one request need different
+	// names, and so do two applications on one host: a browser sends its cookies to every port (RFC 6265, section 8.5).
 	Name string
 
-	// Domain sends the cookie to subdomains of this host too. At most 1024 bytes. Empty: to this host only, the safe choice.
-	// New refuses a public suffix, such as "com" or "co.uk". A Domain that doesn't cover the host of a request is logged once.
+	// Domain sends the cookie to subdomains of this host too. At most 1024 bytes. Empty: to this host only, the safe
+	// choice. New refuses a public suffix, such as "com" or "co.uk". A Domain that doesn't cover the host of a request
+	// is logged once.
 	Domain string
 
-	// Path limits the cookie to a part of the host. It doesn't protect the cookie from other paths (RFC 6265, section 8.5).
-	// At most 1024 bytes. Empty: "/".
+	// Path limits the cookie to a part of the host. It doesn't protect the cookie from other paths (RFC 6265, section
+	// 8.5). At most 1024 bytes. Empty: "/".
 	Path string
 
-	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https. Browsers withhold
-	// a Lax cookie from requests that another site causes, but for links; a Strict one from links too. Without the cookie, such
-	// a request of another site stores nothing but a Login: see [ErrCrossSite].
+	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https.
+	// Browsers withhold a Lax cookie from requests that another site causes, but for links; a Strict one from links
+	// too. Without the cookie, such a request of another site stores nothing but a Login: see [ErrCrossSite].
 	SameSite http.SameSite
 
-	// Partitioned gives each top-level site around a frame a cookie of its own (CHIPS), for applications in frames of other
-	// sites. It needs https.
+	// Partitioned gives each top-level site around a frame a cookie of its own (CHIPS), for applications in frames of
+	// other sites. It needs https.
 	Partitioned bool
 
-	// Persistent makes new sessions outlive the browser, for at most [Config.PersistentLifetime], unless SetPersistent(false)
-	// is called. False: they end with the browser, unless [Session.SetPersistent] is called ("remember me").
+	// Persistent makes new sessions outlive the browser, for at most [Config.PersistentLifetime], unless
+	// SetPersistent(false) is called. False: they end with the browser, unless [Session.SetPersistent] is called
+	// ("remember me").
 	Persistent bool
 }
 
@@ -45,8 +47,9 @@ const (
 	maxCookie    = 4096                 // name and value together (RFC 6265bis, section 5.6); browsers drop more
 	maxAttribute = 1024                 // Domain and Path; browsers ignore longer ones
 	maxMaxAge    = 400 * 24 * time.Hour // RFC 6265bis, section 5.5: browsers cut it to this
-	maxVerify    = 32                   // cookies of the session's name that are looked at; nobody honest has more than two
-	maxLoads     = 3                    // of those that verify
+	// cookies of the session's name that are looked at; nobody honest has more than two
+	maxVerify = 32
+	maxLoads  = 3 // of those that verify
 )
 
 func (c *Cookie) check(insecure bool) (problems []error) {
@@ -90,7 +93,8 @@ func (c *Cookie) check(insecure bool) (problems []error) {
 	if !isToken(c.Name) || len(c.Name) > 256 {
 		problem("Name is not a cookie's name: 1 to 256 letters, digits and !#$%%&'*+-.^_`|~")
 	}
-	if len(c.Domain) > maxAttribute || strings.ContainsFunc(c.Domain, notInAttribute) || strings.ContainsAny(c.Domain, ":/ *") {
+	if len(c.Domain) > maxAttribute || strings.ContainsFunc(c.Domain, notInAttribute) ||
+		strings.ContainsAny(c.Domain, ":/ *") {
 		problem("Domain is not a host's name of at most %d bytes, without a scheme, port or path", maxAttribute)
 	} else if c.Domain != "" && (&http.Cookie{Name: "x", Domain: c.Domain}).Valid() != nil {
 		problem("Domain %q is not a valid domain", c.Domain)
@@ -98,7 +102,8 @@ func (c *Cookie) check(insecure bool) (problems []error) {
 		problem("Domain %q %w", c.Domain, err)
 	}
 	if !strings.HasPrefix(c.Path, "/") || len(c.Path) > maxAttribute || strings.ContainsFunc(c.Path, notInAttribute) {
-		problem("Path does not begin with \"/\", is longer than %d bytes, or holds a character that a cookie can't", maxAttribute)
+		problem("Path does not begin with \"/\", is longer than %d bytes, or holds a character that a cookie can't",
+			maxAttribute)
 	}
 	switch c.SameSite {
 	case http.SameSiteLaxMode, http.SameSiteStrictMode:
@@ -150,8 +155,8 @@ func (m *Manager) setCookie(value string, maxAge time.Duration) *http.Cookie {
 	return c
 }
 
-// line returns the Set-Cookie line for a change. net/http looks three times at each byte of a value, and the value is long
-// if it is the whole session: so a value without special characters is put between name and attributes here.
+// line returns the Set-Cookie line for a change. net/http looks three times at each byte of a value, and the value is
+// long if it is the whole session: so a value without special characters is put between name and attributes here.
 func (m *Manager) line(c *cookieChange) string {
 	if c.persistent || c.value == "" || document.Plain([]byte(c.value)) < len(c.value) {
 		return m.cookie(c).String()
@@ -173,8 +178,8 @@ func (m *Manager) deleteCookie() *http.Cookie {
 
 // credentials appends to found the values of the request's cookies of our name, or its bearer token; at most maxVerify.
 //
-// The cookie header is read here and not by net/http, which gives up on a request with more than 3000 cookies and copies
-// each of them. Only the exact name counts: browsers' prefixes are case-sensitive on the way back.
+// The cookie header is read here and not by net/http, which gives up on a request with more than 3000 cookies and
+// copies each of them. Only the exact name counts: browsers' prefixes are case-sensitive on the way back.
 func (m *Manager) credentials(r *http.Request, found []string) []string {
 	if m.config.BearerToken {
 		return bearer(r, found)
@@ -203,8 +208,8 @@ func (m *Manager) credentials(r *http.Request, found []string) []string {
 	return found
 }
 
-// bearer appends the request's bearer token to found (RFC 6750, section 2.1). Two Authorization headers are ambiguous, so
-// neither counts.
+// bearer appends the request's bearer token to found (RFC 6750, section 2.1). Two Authorization headers are ambiguous,
+// so neither counts.
 func bearer(r *http.Request, found []string) []string {
 	lines := r.Header["Authorization"]
 	if len(lines) != 1 {
@@ -214,5 +219,6 @@ func bearer(r *http.Request, found []string) []string {
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return found
 	}
-	return append(found, strings.Clone(textproto.TrimString(token))) // fasthttp uses a header's memory again; it copies cookies
+	// fasthttp uses a header's memory again; it copies cookies
+	return append(found, strings.Clone(textproto.TrimString(token)))
 }

@@ -131,13 +131,19 @@ func TestCookieNames(t *testing.T) {
 	good := value(b.cookie(t, setPlain))
 	none := dump(t, b.get(t, "", look))
 	for _, header := range []string{
-		"__HOST-session=" + good, "__host-session=" + good, "__Host-Session=" + good, "session=" + good, "x__Host-session=" + good,
-		"__Host-session2=" + good, "=__Host-session=" + good, "=" + good, "__Host-session", good, "__Host-session:" + good,
+		"__HOST-session=" + good, "__host-session=" + good, "__Host-Session=" + good, "session=" + good,
+		"x__Host-session=" + good,
+		"__Host-session2=" + good, "=__Host-session=" + good, "=" + good, "__Host-session",
+		good, "__Host-session:" + good,
 		"__Host-session%3D" + good, "__Host%2Dsession=" + good, "__Host-session =" + good, "__Host-session\t=" + good,
-		"\u2000__Host-session=" + good, "\u0085__Host-session=" + good, "\u00a0__Host-session=" + good, "\u3000__Host-session=" + good,
-		"\x85__Host-session=" + good, "\xa0__Host-session=" + good, "\x00__Host-session=" + good, "\x0b__Host-session=" + good, "\x0c__Host-session=" + good,
-		`"__Host-session"=` + good, `"__Host-session=` + good + `"`, "a=b, __Host-session=" + good, "a=b __Host-session=" + good,
-		"$Version=1, __Host-session=" + good, "$__Host-session=" + good, "a=__Host-session=" + good, "__Host-session[]=" + good,
+		"\u2000__Host-session=" + good, "\u0085__Host-session=" + good, "\u00a0__Host-session=" + good,
+		"\u3000__Host-session=" + good,
+		"\x85__Host-session=" + good, "\xa0__Host-session=" + good, "\x00__Host-session=" + good,
+		"\x0b__Host-session=" + good, "\x0c__Host-session=" + good,
+		`"__Host-session"=` + good, `"__Host-session=` + good + `"`, "a=b, __Host-session=" + good,
+		"a=b __Host-session=" + good,
+		"$Version=1, __Host-session=" + good, "$__Host-session=" + good, "a=__Host-session=" + good,
+		"__Host-session[]=" + good,
 		strings.Repeat("__Host-session", 1000) + "=" + good, strings.Repeat(";", 10000), strings.Repeat("=", 10000),
 	} {
 		if got := dump(t, b.get(t, header, look)); got != none {
@@ -149,7 +155,8 @@ func TestCookieNames(t *testing.T) {
 
 	// RFC 6265bis, section 5.8.3, and RFC 2109's quotes, which net/http takes too.
 	for _, header := range []string{
-		"__Host-session=" + good, "__Host-session=" + good + " ", "\t __Host-session=" + good + "\t;", ";;; ; __Host-session=" + good,
+		"__Host-session=" + good, "__Host-session=" + good + " ", "\t __Host-session=" + good + "\t;",
+		";;; ; __Host-session=" + good,
 		`__Host-session="` + good + `"`, "a;__Host-session=" + good, `a="; __Host-session=` + good + `; b="`,
 		"$Version=1; __Host-session=" + good, "__Host-session=; __Host-session=" + good,
 	} {
@@ -159,8 +166,8 @@ func TestCookieNames(t *testing.T) {
 	}
 }
 
-// net/http gives none of more than 3000 cookies (CVE-2025-58186). A visitor with many cookies keeps the session, and who
-// sends thousands of ours costs little.
+// net/http gives none of more than 3000 cookies (CVE-2025-58186). A visitor with many cookies keeps the session, and
+// who sends thousands of ours costs little.
 func TestManyCookies(t *testing.T) {
 	t.Parallel()
 	for kind, option := range kinds {
@@ -171,7 +178,8 @@ func TestManyCookies(t *testing.T) {
 			none := dump(t, b.get(t, "", look))
 			others := strings.Repeat("a=b; ", 3500)
 			ours := strings.Repeat(b.name+"="+strings.Repeat("A", 43)+"; ", 3000)
-			for header, found := range map[string]bool{others + good: true, good + "; " + others: true, good + "; " + ours: true, ours: false, ours + good: false} {
+			for header, found := range map[string]bool{others + good: true, good + "; " + others: true,
+				good + "; " + ours: true, ours: false, ours + good: false} {
 				got := dump(t, b.get(t, header, look))
 				if strings.Contains(got, "[color]") != found || !found && got != none {
 					t.Errorf("%d bytes: got\n%s\nwant the session: %t", len(header), got, found)
@@ -284,11 +292,14 @@ func TestSeveralCookies(t *testing.T) {
 		{"live, ended and unknown", []string{live, ended, dead[0]}, true, 3, []string{}, nil},
 		{"two live", []string{live, live2}, false, 2, []string{"rejected several"}, []string{expire}},
 		{"two live, other order", []string{live2, live}, false, 2, []string{"rejected several"}, []string{expire}},
-		{"two live among junk", []string{junk, live, junk, live2, junk}, false, 2, []string{"rejected several"}, []string{expire}},
+		{"two live among junk", []string{junk, live, junk, live2, junk}, false, 2, []string{"rejected several"},
+			[]string{expire}},
 		{"three that are gone", dead[:3], false, 3, []string{"rejected unknown"}, nil},
 		{"more that verify than are looked at", dead, false, 3, []string{"rejected several"}, []string{expire}},
-		{"a live one behind three that are gone", append(dead[:3:3], live), false, 3, []string{"rejected several"}, []string{expire}},
-		{"a live one before three that are gone", append([]string{live}, dead[:3]...), false, 3, []string{"rejected several"}, []string{expire}},
+		{"a live one behind three that are gone", append(dead[:3:3], live), false, 3, []string{"rejected several"},
+			[]string{expire}},
+		{"a live one before three that are gone", append([]string{live}, dead[:3]...),
+			false, 3, []string{"rejected several"}, []string{expire}},
 	} {
 		b.store.took()
 		b.events.took()
@@ -313,7 +324,8 @@ func TestSeveralCookiesWithDomain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *session.Config) { c.Cookie.Domain, c.Cookie.Name = "example.com", "__Secure-session" })
 	both := b.cookie(t, setPlain) + "; " + b.cookie(t, setPlain)
-	const expire = "__Secure-session=; Path=/; %sExpires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
+	const expire = "__Secure-session=; Path=/; %sExpires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; " +
+		"Secure; SameSite=Lax"
 	host, domain := fmt.Sprintf(expire, ""), fmt.Sprintf(expire, "Domain=example.com; ")
 	equal(t, "cookies", sets(b.get(t, both, look)), []string{host, domain})
 	equal(t, "cookies after a change",

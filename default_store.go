@@ -36,8 +36,9 @@ func openFolder(dir string) (*filestore.Store, error) {
 }
 
 // The name of a folder in the temporary directory has the fingerprint of the key for which it was made. When the
-// application's keys change, the folder must stay, also when the key of its name is gone. So the folder has an empty file
-// for each key that was ever used with it. While a program has the folder open, cleaners leave those files alone as well.
+// application's keys change, the folder must stay, also when the key of its name is gone. So the folder has an empty
+// file for each key that was ever used with it. While a program has the folder open, cleaners leave those files alone
+// as well.
 const keyFile = "key-"
 
 // findFolder returns the folder of the first key that has one, or else the one to be made for the first key.

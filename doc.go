@@ -62,10 +62,11 @@
 //   - Changes of different keys are all kept. If two requests Set the same key, the later save wins.
 //   - [Key.Update] is atomic also on the same key. Its function may run several times.
 //   - [Key.Take] gives a one-time value to exactly one of all requests.
-//   - [Session.Logout], [Manager.Revoke] and [Manager.RevokeAll] are final: no request in flight brings the session back.
-//   - When [Session.Login] or [Session.Renew] changes the session ID, requests in flight keep their changes, for the time
-//     of [Config.Grace], and don't overwrite the new cookie. Changes made under one principal never reach a session of
-//     another one.
+//   - [Session.Logout], [Manager.Revoke] and [Manager.RevokeAll] are final: no request in flight brings the session
+//     back.
+//   - When [Session.Login] or [Session.Renew] changes the session ID, requests in flight keep their changes, for the
+//     time of [Config.Grace], and don't overwrite the new cookie. Changes made under one principal never reach a
+//     session of another one.
 //
 // [Manager.Load] has the same guarantees for WebSockets, gRPC calls and jobs.
 //
@@ -76,11 +77,11 @@
 // default 503 with Retry-After in an outage, else 500. The client's cookie stays as it was. [Session.Err] returns what
 // went wrong. Two errors leave the response as it is, since the changes alone are lost: [ErrEnded] and [ErrTooLate].
 //
-// The side effects of the handler itself can't be taken back. [Manager.Preload] runs a handler only if its session could
-// be loaded, and [Open] returns the error instead. [Session.Save] and [Key.Take] save at once and return theirs.
+// The side effects of the handler itself can't be taken back. [Manager.Preload] runs a handler only if its session
+// could be loaded, and [Open] returns the error instead. [Session.Save] and [Key.Take] save at once and return theirs.
 //
-// A new cookie can be sent only before the first byte of the response. So log in, renew, or make the first change of a new
-// session before you write; other changes may come later, and cost a second save.
+// A new cookie can be sent only before the first byte of the response. So log in, renew, or make the first change of a
+// new session before you write; other changes may come later, and cost a second save.
 //
 // [Config.OnEvent] gets an [Event] for everything that an operator may want to know, such as a rejected cookie and the
 // [Reason] for it.
@@ -118,6 +119,6 @@
 //
 // # Testing
 //
-// Package [github.com/hipflask/session/sessiontest] makes a Manager for a test, requests that come with a session, and a
-// store that can be made to fail. Timeouts can be tested with [testing/synctest] and sessions in memory.
+// Package [github.com/hipflask/session/sessiontest] makes a Manager for a test, requests that come with a session, and
+// a store that can be made to fail. Timeouts can be tested with [testing/synctest] and sessions in memory.
 package session

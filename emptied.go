@@ -14,8 +14,8 @@ import (
 // missing notices a store that has none of the sessions that clients ask for: emptied, or another one than before. To
 // clients that looks like a logout, so nobody complains that the store is down.
 //
-// Single sessions are missing all the time, since clients keep cookies of sessions that were removed after their end. So
-// it takes many, of different clients, with none in between that is there. Sessions that are younger than the first
+// Single sessions are missing all the time, since clients keep cookies of sessions that were removed after their end.
+// So it takes many, of different clients, with none in between that is there. Sessions that are younger than the first
 // missing one don't count: those are made by the clients that were logged out.
 type missing struct {
 	count atomic.Int32 // of keys: 0 almost always, which costs a request nothing but a look
@@ -32,8 +32,8 @@ const (
 	missingPause = 10 * time.Minute // between two alarms
 )
 
-// miss notes that a rightly signed key is not in the store. It returns whether to raise the alarm: not if no session was there
-// for idle, since then all may have expired.
+// miss notes that a rightly signed key is not in the store. It returns whether to raise the alarm: not if no session
+// was there for idle, since then all may have expired.
 func (m *missing) miss(key string, at time.Time, idle time.Duration) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,11 +72,11 @@ func (m *missing) there(v *protocol.View) {
 	}
 }
 
-var errEmptied = fmt.Errorf("session: %d sessions in a row, rightly signed, are not in the store: was it emptied, or is it another "+
-	"database, prefix, table, folder or Config.Realm than before?", manyMissing)
+var errEmptied = fmt.Errorf("session: %d sessions in a row, rightly signed, are not in the store: was "+
+	"it emptied, or is it another database, prefix, table, folder or Config.Realm than before?", manyMissing)
 
-// noteMissing takes the result of a load, and raises the alarm if the store seems to have lost its sessions. Where IDs belong
-// to another framework they may have no signature, and anybody could raise it.
+// noteMissing takes the result of a load, and raises the alarm if the store seems to have lost its sessions. Where IDs
+// belong to another framework they may have no signature, and anybody could raise it.
 func (m *Manager) noteMissing(ctx context.Context, token string, reason protocol.Reason, v *protocol.View) {
 	switch {
 	case m.engine == nil || m.policy != nil:

@@ -10,9 +10,9 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// A store that suddenly has none of the sessions of its clients is one event and one line in the log. What happens all the
-// time is none: single cookies of sessions that have ended long ago, one client that sends such a cookie again and again,
-// or all sessions that have expired.
+// A store that suddenly has none of the sessions of its clients is one event and one line in the log. What happens all
+// the time is none: single cookies of sessions that have ended long ago, one client that sends such a cookie again and
+// again, or all sessions that have expired.
 func TestEmptiedStore(t *testing.T) {
 	t.Parallel()
 	const clients = 100
@@ -45,7 +45,10 @@ func TestEmptiedStore(t *testing.T) {
 					alive.do(b.Manager, read)
 				}
 			}, 0},
-		"all have expired": {hour, func(_ *testing.T, b *bench, forget func()) { forget(); time.Sleep(61 * minute) }, nil, 0},
+		"all have expired": {hour, func(_ *testing.T, b *bench, forget func()) {
+			forget()
+			time.Sleep(61 * minute)
+		}, nil, 0},
 		"a session that has ended is there": {hour, func(_ *testing.T, _ *bench, forget func()) { forget() },
 			func(i int, c, old, alive *visitor, b *bench) {
 				c.do(b.Manager, read)
@@ -60,7 +63,10 @@ func TestEmptiedStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
-			bubble(t, func(cfg *session.Config) { cfg.IdleTimeout = c.idle; logTo(&log)(cfg) }, func(t *testing.T, b *bench, _ *visitor) {
+			bubble(t, func(cfg *session.Config) {
+				cfg.IdleTimeout = c.idle
+				logTo(&log)(cfg)
+			}, func(t *testing.T, b *bench, _ *visitor) {
 				var all []*visitor
 				for range clients {
 					v, _ := device(t, b.Manager, "ann", "")

@@ -13,18 +13,18 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// EncryptedCookie is a [CookieCodec] that keeps the session in the cookie, encrypted and authenticated with AES-256-GCM. Set
-// [Config.CookieCodec] to it. About 2800 bytes of values fit: name and value of a cookie together have at most 4096 bytes
-// (RFC 6265bis, section 5.6), and a longer one is [ErrTooLarge].
+// EncryptedCookie is a [CookieCodec] that keeps the session in the cookie, encrypted and authenticated with
+// AES-256-GCM. Set [Config.CookieCodec] to it. About 2800 bytes of values fit: name and value of a cookie together have
+// at most 4096 bytes (RFC 6265bis, section 5.6), and a longer one is [ErrTooLarge].
 //
-// There is no server to merge or end such a session on. The last response of overlapping requests wins. Logout makes this
-// browser forget the cookie, but a copy of it is valid until it expires: keep [Config.IdleTimeout] short, or use a
+// There is no server to merge or end such a session on. The last response of overlapping requests wins. Logout makes
+// this browser forget the cookie, but a copy of it is valid until it expires: keep [Config.IdleTimeout] short, or use a
 // [Config.Store] where that matters. [Key.Take], lists and revocation don't work.
 //
-// Each message has a key of its own, from HKDF-Expand-SHA256 (RFC 5869) with a random salt, so a secret key can encrypt any
-// number of messages. The first of keys encrypts, all decrypt. The cookie's name is authenticated too, so a cookie is
-// refused under another name. A key of less than 16 bytes, or a well-known sample, is an error. EncryptedCookie runs with
-// GODEBUG=fips140=only.
+// Each message has a key of its own, from HKDF-Expand-SHA256 (RFC 5869) with a random salt, so a secret key can encrypt
+// any number of messages. The first of keys encrypts, all decrypt. The cookie's name is authenticated too, so a cookie
+// is refused under another name. A key of less than 16 bytes, or a well-known sample, is an error. EncryptedCookie runs
+// with GODEBUG=fips140=only.
 func EncryptedCookie(keys []string, cookieName string) (Codec, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -58,8 +58,9 @@ type encryptionKey struct {
 
 func (c *encryptedCookie) Serializer() Serializer { return JSON }
 
-// aead returns the cipher of one message. Its key is HKDF-Expand (RFC 5869, section 2.3) of the secret, with the salt in the
-// info. The secret itself comes from HKDF, so there is nothing to extract; and one block of HKDF-Expand is one HMAC.
+// aead returns the cipher of one message. Its key is HKDF-Expand (RFC 5869, section 2.3) of the secret, with the salt
+// in the info. The secret itself comes from HKDF, so there is nothing to extract; and one block of HKDF-Expand is one
+// HMAC.
 func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	var space [64]byte
 	info := append(append(space[:0], salt...), "hipflask v1 message"...)
@@ -75,8 +76,8 @@ func (k *encryptionKey) aead(salt []byte) cipher.AEAD {
 	return aead
 }
 
-// cookieBuffers holds the buffers of one Encode or Decode. They are pooled because the standard library's interfaces make
-// them escape.
+// cookieBuffers holds the buffers of one Encode or Decode. They are pooled because the standard library's interfaces
+// make them escape.
 type cookieBuffers struct{ plain, message, text []byte }
 
 var cookiePool = sync.Pool{New: func() any { return new(cookieBuffers) }}

@@ -42,8 +42,9 @@ func cookieRecord() store.Record {
 }
 
 // A cookie made by testdata/oracle.py: the format stays readable, and is not just what our two halves agree on.
-const encryptedVector = "AW8yMJgAAQIDBAUGBwgJCgsMDQ4PZGVmZ2hpamtsbW5v72ivCnpqZfEygtUii7EVBt-VLSH7UG4HPvVb6mvG9ldEp45XTKrx2-F52ZFs1AePzUQ63hXO0CLSkML" +
-	"y4gp2vVTeMVLfnXIPHBZg9wvg0qBE1Poks4FjqgYrDexnISgjx9BNJZibql71xtYbOF1ZpqnpJHgjUQ"
+const encryptedVector = "AW8yMJgAAQIDBAUGBwgJCgsMDQ4PZGVmZ2hpamtsbW5v72ivCnpqZfEygtUii7EVBt-VLSH7UG4" +
+	"HPvVb6mvG9ldEp45XTKrx2-F52ZFs1AePzUQ63hXO0CLSkMLy4gp2vVTeMVLfnXIPHBZg9wvg0qBE1Poks4FjqgYrDexnIS" +
+	"gjx9BNJZibql71xtYbOF1ZpqnpJHgjUQ"
 
 func TestEncryptedCookieVector(t *testing.T) {
 	t.Parallel()
@@ -58,11 +59,15 @@ func TestEncryptedCookieRoundTrip(t *testing.T) {
 	codec := newCodec(t, hostCookie, secret)
 	for name, change := range map[string]func(*store.Record){
 		"everything": func(*store.Record) {},
-		"empty":      func(r *store.Record) { r.Principal, r.Label, r.Handle, r.Public, r.Data = "", "", "", nil, []byte{} },
-		"longest":    func(r *store.Record) { r.Principal, r.Label = strings.Repeat("p", 256), strings.Repeat("l", 256) },
-		"any bytes":  func(r *store.Record) { r.Data = []byte("\x00\xff\n\r\"") },
-		"early":      func(r *store.Record) { r.CreatedAt = time.UnixMilli(-62135596800000) },
-		"late":       func(r *store.Record) { r.ExpiresAt = time.UnixMilli(1 << 52) },
+		"empty": func(r *store.Record) {
+			r.Principal, r.Label, r.Handle, r.Public, r.Data = "", "", "", nil, []byte{}
+		},
+		"longest": func(r *store.Record) {
+			r.Principal, r.Label = strings.Repeat("p", 256), strings.Repeat("l", 256)
+		},
+		"any bytes": func(r *store.Record) { r.Data = []byte("\x00\xff\n\r\"") },
+		"early":     func(r *store.Record) { r.CreatedAt = time.UnixMilli(-62135596800000) },
+		"late":      func(r *store.Record) { r.ExpiresAt = time.UnixMilli(1 << 52) },
 	} {
 		want := cookieRecord()
 		change(&want)
@@ -94,7 +99,8 @@ func TestEncryptedCookieBits(t *testing.T) {
 	refused := func(what string, b []byte) {
 		t.Helper()
 		r, err := codec.Decode(base64.RawURLEncoding.EncodeToString(b))
-		if reason := session.Reason(""); !errors.As(err, &reason) || reason != session.ReasonSignature && reason != session.ReasonMalformed {
+		if reason := session.Reason(""); !errors.As(err, &reason) ||
+			reason != session.ReasonSignature && reason != session.ReasonMalformed {
 			t.Errorf("%s: got %v, want a refusal for form or signature", what, err)
 		}
 		if !reflect.DeepEqual(r, store.Record{}) {
@@ -141,7 +147,8 @@ func TestEncryptedCookieRotation(t *testing.T) {
 		seal, open session.Codec
 		ok         bool
 	}{
-		{"old cookie meanwhile", before, during, true}, {"new cookie meanwhile", during, during, true}, {"new cookie afterwards", during, after, true},
+		{"old cookie meanwhile", before, during, true}, {"new cookie meanwhile", during, during, true},
+		{"new cookie afterwards", during, after, true},
 		{"new cookie by the old key alone", during, before, false}, {"old cookie afterwards", before, after, false},
 	} {
 		if _, err := c.open.Decode(encode(c.seal)); (err == nil) != c.ok {
@@ -192,13 +199,16 @@ func TestEncryptedCookieSize(t *testing.T) {
 			failure = session.From(r).Err()
 		})
 		if total <= 4096 {
-			if c := res.Cookies(); res.StatusCode != http.StatusFound || len(c) != 1 || len(c[0].Name)+len(c[0].Value) != total {
+			if c := res.Cookies(); res.StatusCode != http.StatusFound || len(c) != 1 ||
+				len(c[0].Name)+len(c[0].Value) != total {
 				t.Errorf("%d: got %d with %d cookies, want it sent", total, res.StatusCode, len(c))
 			}
 			continue
 		}
-		if res.StatusCode != http.StatusInternalServerError || len(res.Cookies()) != 0 || res.Header.Get("Location") != "" || !errors.Is(failure, session.ErrTooLarge) {
-			t.Errorf("%d: got %d, %d cookies, %v, want 500, none, ErrTooLarge", total, res.StatusCode, len(res.Cookies()), failure)
+		if res.StatusCode != http.StatusInternalServerError || len(res.Cookies()) != 0 ||
+			res.Header.Get("Location") != "" || !errors.Is(failure, session.ErrTooLarge) {
+			t.Errorf("%d: got %d, %d cookies, %v, want 500, none, ErrTooLarge", total, res.StatusCode,
+				len(res.Cookies()), failure)
 		}
 		equal(t, "events", b.events.took(), []string{"failed"})
 		if got := body(t, b.get(t, old, look)); !strings.Contains(got, "[color]") {
@@ -273,19 +283,34 @@ func TestEncryptedCookieLife(t *testing.T) {
 		})
 	}
 	step("set", setPlain, `"" [color] ""`, "created")
-	step("login", func(s *session.Session) { s.Login("ann"); s.SetLabel("Firefox") }, `"ann" [color] "Firefox"`, "login")
+	step("login", func(s *session.Session) {
+		s.Login("ann")
+		s.SetLabel("Firefox")
+	}, `"ann" [color] "Firefox"`, "login")
 	step("the same login", func(s *session.Session) { s.Login("ann") }, `"ann" [color] "Firefox"`, "login")
 	step("renew", func(s *session.Session) { s.Renew() }, `"ann" [color] "Firefox"`, "renewed")
-	step("update", func(s *session.Session) { session.Key[int]("n").Update(s, func(n int) int { return n + 1 }) }, `"ann" [color n] "Firefox"`)
+	step("update", func(s *session.Session) {
+		session.Key[int]("n").Update(s, func(n int) int { return n + 1 })
+	}, `"ann" [color n] "Firefox"`)
 	step("another login", func(s *session.Session) { s.Login("bob") }, `"bob" [] ""`, "login")
 	step("logout", func(s *session.Session) { s.Logout() }, `"" [] ""`, "logout")
 	step("logout again", func(s *session.Session) { s.Logout() }, `"" [] ""`)
-	step("login and flash", func(s *session.Session) { s.Login("ann"); s.Flash("hello") }, `"ann" [_flashes] ""`, "login")
-	step("logout and flash", func(s *session.Session) { s.Logout(); s.Flash("bye") }, `"" [_flashes] ""`, "logout", "created")
+	step("login and flash", func(s *session.Session) {
+		s.Login("ann")
+		s.Flash("hello")
+	}, `"ann" [_flashes] ""`, "login")
+	step("logout and flash", func(s *session.Session) {
+		s.Logout()
+		s.Flash("bye")
+	}, `"" [_flashes] ""`, "logout", "created")
 	step("login", func(s *session.Session) { s.Login("ann") }, `"ann" [_flashes] ""`, "login")
-	step("logout and another login", func(s *session.Session) { s.Logout(); s.Login("bob") }, `"bob" [] ""`, "logout", "login")
+	step("logout and another login", func(s *session.Session) {
+		s.Logout()
+		s.Login("bob")
+	}, `"bob" [] ""`, "logout", "login")
 	step("logout and set", func(s *session.Session) { s.Logout(); setPlain(s) }, `"" [color] ""`, "logout", "created")
-	if _, _, err := session.Key[string]("color").Take(t.Context(), mustLoad(t, b, value(cookie))); !errors.Is(err, errors.ErrUnsupported) {
+	if _, _, err := session.Key[string]("color").Take(t.Context(), mustLoad(t, b, value(cookie))); !errors.Is(err,
+		errors.ErrUnsupported) {
 		t.Errorf("Take: got %v, want %v", err, errors.ErrUnsupported)
 	}
 	if _, err := b.RevokeAll(t.Context(), "ann"); !errors.Is(err, errors.ErrUnsupported) {
@@ -334,8 +359,8 @@ func (c countingCodec) Decode(value string) (store.Record, error) {
 	return c.Codec.Decode(value)
 }
 
-// TestEqualCookiesAreDecodedOnce: a cookie that a request repeats is decoded as if it were there once or twice, however often
-// it is there and however it is quoted; and of different ones at most maxVerify are looked at.
+// TestEqualCookiesAreDecodedOnce: a cookie that a request repeats is decoded as if it were there once or twice, however
+// often it is there and however it is quoted; and of different ones at most maxVerify are looked at.
 func TestEqualCookiesAreDecodedOnce(t *testing.T) {
 	t.Parallel()
 	decoded := 0
@@ -379,7 +404,9 @@ func TestEqualCookiesAreDecodedOnce(t *testing.T) {
 		decoded = 0
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Cookie", strings.Join(c.cookies, "; "))
-		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Keys() })).ServeHTTP(httptest.NewRecorder(), r)
+		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			session.From(r).Keys()
+		})).ServeHTTP(httptest.NewRecorder(), r)
 		if decoded == 0 || decoded > c.most {
 			t.Errorf("%s: %d cookies were decoded, want 1 to %d", c.what, decoded, c.most)
 		}

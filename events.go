@@ -17,48 +17,62 @@ type EventKind string
 
 // The kinds of events. The last eight are logged as well: see [Config.Logger].
 const (
-	EventCreated     EventKind = "created"     // an anonymous session was stored for the first time
-	EventLogin       EventKind = "login"       // a Login was stored: the session has a new ID and a principal
-	EventRenewed     EventKind = "renewed"     // a Renew, or that of a RevokeOthers, was stored: the session has a new ID
-	EventElevated    EventKind = "elevated"    // an Elevate was stored: the session has a new ID
-	EventLogout      EventKind = "logout"      // a Logout was stored
-	EventRevoked     EventKind = "revoked"     // Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session, or a login did: see ReasonMaxSessions
-	EventEvicted     EventKind = "evicted"     // the store removed a live session to stay within its bounds
-	EventRejected    EventKind = "rejected"    // the cookie or token of a request gives no session: see Event.Reason
-	EventReadLate    EventKind = "read late"   // a session was first read after the header had been sent: without Vary, a cache may give the response to others
-	EventDropped     EventKind = "dropped"     // changes were dropped because the session had ended meanwhile, or for Event.Reason
-	EventTooLate     EventKind = "too late"    // changes were dropped because they needed a cookie after the header had been sent
-	EventUndecodable EventKind = "undecodable" // a stored session, or the value of Event.Key, can't be decoded; it counts as absent
+	EventCreated EventKind = "created" // an anonymous session was stored for the first time
+	EventLogin   EventKind = "login"   // a Login was stored: the session has a new ID and a principal
+	// a Renew, or that of a RevokeOthers, was stored: the session has a new ID
+	EventRenewed  EventKind = "renewed"
+	EventElevated EventKind = "elevated" // an Elevate was stored: the session has a new ID
+	EventLogout   EventKind = "logout"   // a Logout was stored
+	// Revoke, RevokeAll, RevokeOthers or RevokeFunc ended a session, or a login did: see ReasonMaxSessions
+	EventRevoked  EventKind = "revoked"
+	EventEvicted  EventKind = "evicted"  // the store removed a live session to stay within its bounds
+	EventRejected EventKind = "rejected" // the cookie or token of a request gives no session: see Event.Reason
+	// a session was first read after the header had been sent: without Vary, a cache may give the response to others
+	EventReadLate EventKind = "read late"
+	// changes were dropped because the session had ended meanwhile, or for Event.Reason
+	EventDropped EventKind = "dropped"
+	// changes were dropped because they needed a cookie after the header had been sent
+	EventTooLate EventKind = "too late"
+	// a stored session, or the value of Event.Key, can't be decoded; it counts as absent
+	EventUndecodable EventKind = "undecodable"
 	EventUnavailable EventKind = "unavailable" // the store failed, and nothing was changed: see ErrUnavailable
-	EventContention  EventKind = "contention"  // too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
-	EventUncertain   EventKind = "uncertain"   // the store failed during a change: see ErrUncertain
-	EventFailed      EventKind = "failed"      // a session was not loaded or stored for another reason: see Event.Err
-	EventEmptied     EventKind = "emptied"     // many rightly signed sessions in a row are not in the store: emptied, or the wrong one? At most once in 10 minutes
-	EventClock       EventKind = "clock"       // a stored session has times in the future: the servers' clocks differ. It counts as first seen now
+	// too many concurrent requests changed one session, and nothing was changed: see ErrUnavailable
+	EventContention EventKind = "contention"
+	EventUncertain  EventKind = "uncertain" // the store failed during a change: see ErrUncertain
+	EventFailed     EventKind = "failed"    // a session was not loaded or stored for another reason: see Event.Err
+	// many rightly signed sessions in a row are not in the store: emptied, or the wrong one? At most once in 10 minutes
+	EventEmptied EventKind = "emptied"
+	// a stored session has times in the future: the servers' clocks differ. It counts as first seen now
+	EventClock EventKind = "clock"
 )
 
-// Reason says why a cookie or token gives no session. It is an error, so that a [Codec] and an [IDFormat] can return it.
-// Clients never see it: to them all refusals look alike.
+// Reason says why a cookie or token gives no session. It is an error, so that a [Codec] and an [IDFormat] can return
+// it. Clients never see it: to them all refusals look alike.
 type Reason string
 
 // The reasons of [EventRejected]; the last two are of [EventDropped] and [EventRevoked].
 const (
-	ReasonMalformed   Reason = "malformed"    // not in the format of our cookies or tokens
-	ReasonSignature   Reason = "signature"    // signed or encrypted with none of our keys, made for another cookie, or changed
-	ReasonIdle        Reason = "idle"         // expired: no request for IdleTimeout
-	ReasonLifetime    Reason = "lifetime"     // expired: older than Lifetime
-	ReasonFuture      Reason = "future"       // a cookie codec's session from a clock that is ahead of ours, by more than a minute unless the codec says so
-	ReasonUnknown     Reason = "unknown"      // correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
-	ReasonEnded       Reason = "ended"        // logged out or revoked
-	ReasonReplaced    Reason = "replaced"     // a login has replaced it, under another ID
-	ReasonSeveral     Reason = "several"      // the request's cookies name more than one live session
-	ReasonUndecodable Reason = "undecodable"  // correctly signed, or found in the store, but unreadable
-	ReasonCrossSite   Reason = "cross-site"   // the request came from another site, and its cookie may have been withheld: see ErrCrossSite
-	ReasonMaxSessions Reason = "max sessions" // a login ended it, since the principal had more sessions than Config.MaxSessions
+	ReasonMalformed Reason = "malformed" // not in the format of our cookies or tokens
+	// signed or encrypted with none of our keys, made for another cookie, or changed
+	ReasonSignature Reason = "signature"
+	ReasonIdle      Reason = "idle"     // expired: no request for IdleTimeout
+	ReasonLifetime  Reason = "lifetime" // expired: older than Lifetime
+	// a cookie codec's session from a clock that is ahead of ours, by more than a minute unless the codec says so
+	ReasonFuture Reason = "future"
+	// correctly signed, but not in the store: expired, evicted, or ended longer ago than Grace
+	ReasonUnknown     Reason = "unknown"
+	ReasonEnded       Reason = "ended"       // logged out or revoked
+	ReasonReplaced    Reason = "replaced"    // a login has replaced it, under another ID
+	ReasonSeveral     Reason = "several"     // the request's cookies name more than one live session
+	ReasonUndecodable Reason = "undecodable" // correctly signed, or found in the store, but unreadable
+	// the request came from another site, and its cookie may have been withheld: see ErrCrossSite
+	ReasonCrossSite Reason = "cross-site"
+	// a login ended it, since the principal had more sessions than Config.MaxSessions
+	ReasonMaxSessions Reason = "max sessions"
 )
 
-// Error implements error. The text holds the reason and nothing of the cookie. It is empty for the empty reason, so that the
-// log of an event without a reason tells of no refusal.
+// Error implements error. The text holds the reason and nothing of the cookie. It is empty for the empty reason, so
+// that the log of an event without a reason tells of no refusal.
 func (r Reason) Error() string {
 	if r == "" {
 		return ""
@@ -66,22 +80,27 @@ func (r Reason) Error() string {
 	return "session: cookie refused: " + string(r)
 }
 
-// Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It never
-// holds an ID, a cookie, a secret key or a value, so all of it may be logged. Who did it, and from where, is in the context
-// that [Config.OnEvent] gets with it.
+// Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It
+// never holds an ID, a cookie, a secret key or a value, so all of it may be logged. Who did it, and from where, is in
+// the context that [Config.OnEvent] gets with it.
 type Event struct {
-	Kind      EventKind
-	Reason    Reason // why, for EventRejected, EventDropped and EventRevoked; for EventCreated and EventLogin why the request's cookie, which is replaced, gave no session; else ""
+	Kind EventKind
+	// why, for EventRejected, EventDropped and EventRevoked; for EventCreated and EventLogin why the request's cookie,
+	// which is replaced, gave no session; else ""
+	Reason    Reason
 	Handle    string // the session's handle, as in [Info]; "" if it is not known
 	Principal string // who is logged in; "" for nobody, or if it is not known
 	Label     string // the session's label, as in [Info]; "" if it has none, or if it is not known
 	Actor     string // who ended the session, for EventRevoked: see WithActor; else ""
-	Key       string // the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped; "" if there is none
-	Err       error  // what went wrong, for failures; what to look at, for some reasons; else nil
+	// the value or attribute that caused EventUndecodable, EventTooLate or ReasonCrossSite, or that alone was dropped;
+	// "" if there is none
+	Key string
+	Err error // what went wrong, for failures; what to look at, for some reasons; else nil
 }
 
-// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, label, actor, key and
-// error those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every event.
+// LogValue implements [slog.LogValuer]: a group with event, which is the kind, and of reason, handle, principal, label,
+// actor, key and error those that are not empty. So slog.InfoContext(ctx, "session event", "session", e) logs every
+// event.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("event", string(e.Kind))}
 	add := func(name, value string) {
@@ -109,8 +128,8 @@ func about(kind EventKind, r *store.Record, err error) Event {
 // actor is the key of WithActor's value in a context.
 type actor struct{}
 
-// WithActor returns a context that names who acts by it, such as an administrator: [Manager.Revoke], [Manager.RevokeAll] and
-// [Manager.RevokeFunc] put the name into [Event].Actor of the sessions that they end.
+// WithActor returns a context that names who acts by it, such as an administrator: [Manager.Revoke],
+// [Manager.RevokeAll] and [Manager.RevokeFunc] put the name into [Event].Actor of the sessions that they end.
 func WithActor(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, actor{}, strings.Clone(name))
 }
@@ -118,7 +137,8 @@ func WithActor(ctx context.Context, name string) context.Context {
 // emit calls Config.OnEvent, and logs the kinds that an operator has to see in any case.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
-	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate, EventClock, EventEmptied:
+	case EventUnavailable, EventContention, EventUncertain, EventFailed, EventUndecodable, EventTooLate,
+		EventClock, EventEmptied:
 		m.log.report(ctx, e)
 	}
 	if m.config.OnEvent != nil {
@@ -147,7 +167,8 @@ func (m *Manager) failed(ctx context.Context, handle string, err error) {
 	}
 }
 
-// failureLog writes failures to the log, at most one of each kind per second, so that an outage doesn't fill the disk too.
+// failureLog writes failures to the log, at most one of each kind per second, so that an outage doesn't fill the disk
+// too.
 type failureLog struct {
 	logger *slog.Logger // nil: slog.Default() at the time of the failure
 

@@ -41,7 +41,8 @@ func TestEventIsLogged(t *testing.T) {
 			`session.event="too late" session.handle=h session.key=cart session.error="header sent"`,
 			`{"session":{"event":"too late","handle":"h","key":"cart","error":"header sent"}}`},
 	} {
-		for want, handler := range map[string]slog.Handler{c.text: slog.NewTextHandler(&out, noTime), c.json: slog.NewJSONHandler(&out, noTime)} {
+		for want, handler := range map[string]slog.Handler{c.text: slog.NewTextHandler(&out, noTime),
+			c.json: slog.NewJSONHandler(&out, noTime)} {
 			out.Reset()
 			slog.New(handler).Info("", "session", c.event)
 			if got := strings.TrimSpace(out.String()); got != want {

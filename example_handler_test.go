@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// The Handler is outside the router, and inside the middleware that logs, recovers and compresses. CrossOriginProtection
-// stops forged requests from other sites.
+// The Handler is outside the router, and inside the middleware that logs, recovers and compresses.
+// CrossOriginProtection stops forged requests from other sites.
 func ExampleManager_Handler() {
 	m := newExample(session.Config{})
 	defer m.Close()
@@ -74,8 +74,8 @@ func ExampleFrom() {
 	// /: Ann true
 }
 
-// Customers and staff have sessions of their own, with different cookies. Where both Handlers are around a request, each
-// Manager gives its own.
+// Customers and staff have sessions of their own, with different cookies. Where both Handlers are around a request,
+// each Manager gives its own.
 func ExampleManager_From() {
 	customers := newExample(session.Config{Cookie: session.Cookie{Name: "customer"}})
 	defer customers.Close()

@@ -122,8 +122,8 @@ func ExampleConfig_maxSessions() {
 	// <nil>
 }
 
-// To refuse the newest login instead, leave MaxSessions zero and count before Login. Two logins at the same time may both be
-// let in, since each counts before the other is stored. A login over an own session counts that one as well.
+// To refuse the newest login instead, leave MaxSessions zero and count before Login. Two logins at the same time may
+// both be let in, since each counts before the other is stored. A login over an own session counts that one as well.
 func ExampleManager_Sessions_refuse() {
 	m := newExample(session.Config{})
 	defer m.Close()

@@ -11,9 +11,9 @@ import (
 
 // This file is what the Config's timeouts mean for a session.
 
-// setTimes sets how old the stored time of the last request may become. Storing it costs a write, so not every request does.
-// Lists of sessions need it to the minute, and a short IdleTimeout to a quarter of it. lifetime is Config.Lifetime as it was
-// given.
+// setTimes sets how old the stored time of the last request may become. Storing it costs a write, so not every request
+// does. Lists of sessions need it to the minute, and a short IdleTimeout to a quarter of it. lifetime is
+// Config.Lifetime as it was given.
 func (m *Manager) setTimes(lifetime time.Duration) {
 	if m.policy != nil {
 		m.config.Lifetime, m.touchInterval = m.policy.Lifetime(lifetime)
@@ -30,14 +30,15 @@ func (m *Manager) setTimes(lifetime time.Duration) {
 	}
 }
 
-// minRenewAge is the least time between two renewals for the sake of the cookie's Max-Age, and the least time that is left
-// of it at such a renewal.
+// minRenewAge is the least time between two renewals for the sake of the cookie's Max-Age, and the least time that is
+// left of it at such a renewal.
 const minRenewAge = 35 * 24 * time.Hour
 
-// outlives reports whether the session of v needs a new ID, because it may live for longer than the browser keeps the cookie
-// of this one: nothing else sends a cookie with another Max-Age.
+// outlives reports whether the session of v needs a new ID, because it may live for longer than the browser keeps the
+// cookie of this one: nothing else sends a cookie with another Max-Age.
 func (m *Manager) outlives(v *protocol.View) bool {
-	if m.renewAge == 0 || v.State != protocol.Live || v.At.Sub(v.Record.CreatedAt) < m.renewAge || !m.persistentIn(v.Document) {
+	if m.renewAge == 0 || v.State != protocol.Live || v.At.Sub(v.Record.CreatedAt) < m.renewAge ||
+		!m.persistentIn(v.Document) {
 		return false
 	}
 	issued := v.Record.CreatedAt
@@ -83,8 +84,8 @@ func (m *Manager) lifetime(persistent bool) time.Duration {
 	return m.config.Lifetime
 }
 
-// persistent reports whether a session with that encoded value of the name document.Permanent is persistent. there is false
-// if it has none.
+// persistent reports whether a session with that encoded value of the name document.Permanent is persistent. there is
+// false if it has none.
 func (m *Manager) persistent(data []byte, there bool) bool {
 	if !there {
 		return m.config.Cookie.Persistent && m.policy == nil

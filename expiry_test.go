@@ -17,8 +17,8 @@ import (
 
 const year = 365 * day
 
-// onStoreAndCookie runs a test in a bubble for each place where sessions are kept. start makes Managers of one application
-// that differ in their settings.
+// onStoreAndCookie runs a test in a bubble for each place where sessions are kept. start makes Managers of one
+// application that differ in their settings.
 func onStoreAndCookie(t *testing.T, test func(t *testing.T, start func(func(*session.Config)) *bench)) {
 	t.Helper()
 	for name, option := range map[string]func(*session.Config){"store": nil, "cookie": encrypted} {
@@ -47,8 +47,8 @@ func exists(t *testing.T, what string, c *visitor, b *bench, want bool) {
 	check(t, what, err == nil, want)
 }
 
-// A timeout that is shortened binds the sessions that exist, whatever they were stored with; one that is made longer gives
-// them no more time than they had.
+// A timeout that is shortened binds the sessions that exist, whatever they were stored with; one that is made longer
+// gives them no more time than they had.
 func TestShortenedTimeouts(t *testing.T) {
 	t.Parallel()
 	onStoreAndCookie(t, func(t *testing.T, start func(func(*session.Config)) *bench) {
@@ -109,8 +109,8 @@ func TestShortenedTimeoutsAreStored(t *testing.T) {
 	})
 }
 
-// What no request gets is in no list and no count, and is ended all the same: a server that hasn't got the new settings yet
-// would still serve it. A tool without timeouts, such as the command, judges by the record alone.
+// What no request gets is in no list and no count, and is ended all the same: a server that hasn't got the new settings
+// yet would still serve it. A tool without timeouts, such as the command, judges by the record alone.
 func TestShortenedTimeoutsInLists(t *testing.T) {
 	t.Parallel()
 	onStore := func(test func(t *testing.T, start func(idle, life time.Duration) *bench)) {
@@ -157,8 +157,8 @@ func TestShortenedTimeoutsInLists(t *testing.T) {
 	})
 }
 
-// A record that says it was made in the future counts as made now, and is stored so: its timeouts would begin when a wrong
-// clock says.
+// A record that says it was made in the future counts as made now, and is stored so: its timeouts would begin when a
+// wrong clock says.
 func TestClockAhead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -174,7 +174,9 @@ func TestClockAhead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, hour }, func(t *testing.T, b *bench, v *visitor) {
+			bubble(t, func(c *session.Config) {
+				c.Lifetime, c.IdleTimeout = 10*hour, hour
+			}, func(t *testing.T, b *bench, v *visitor) {
 				v.do(b.Manager, fill)
 				now := time.Now()
 				for r, err := range b.store.Store.(*memstore.Store).All(t.Context()) {
@@ -220,7 +222,8 @@ func TestCookieOfTheFuture(t *testing.T) {
 			want          []string
 		}{
 			{0, 0, []string{}}, {minute, minute, []string{}},
-			{minute + time.Millisecond, 0, []string{"rejected future"}}, {0, minute + time.Millisecond, []string{"rejected future"}},
+			{minute + time.Millisecond, 0, []string{"rejected future"}},
+			{0, minute + time.Millisecond, []string{"rejected future"}},
 			{year, year, []string{"rejected future"}},
 		} {
 			now := time.Now()
@@ -261,8 +264,8 @@ func (k *keeper) isThere(t *testing.T, what string, want bool) {
 
 func remember(s *session.Session) { s.Login("ann"); s.SetPersistent(true) }
 
-// "Remember me" that slides: a login lasts for as long as it is used, in the browser too. The server alone judges how long
-// it was not used.
+// "Remember me" that slides: a login lasts for as long as it is used, in the browser too. The server alone judges how
+// long it was not used.
 func TestSlidingLogin(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -330,8 +333,8 @@ func TestPersistentLifetime(t *testing.T) {
 	})
 }
 
-// What nobody asked for fails nobody: where no cookie can be sent, the session keeps its ID, and the changes are stored. Of
-// concurrent requests one renews it.
+// What nobody asked for fails nobody: where no cookie can be sent, the session keeps its ID, and the changes are
+// stored. Of concurrent requests one renews it.
 func TestAgingIDs(t *testing.T) {
 	t.Parallel()
 	sliding := func(c *session.Config) { c.PersistentLifetime = -1 }
@@ -378,12 +381,16 @@ func TestAgingIDs(t *testing.T) {
 		silent(t, "a response that has begun", late)
 		equal(t, "events", b.events.took(), []string{"read late"})
 		cookies := 0
-		for _, res := range v.overlap([]*session.Manager{b.Manager}, 10, func(i int, s *session.Session) { total.Update(s, plus(1)) }) {
+		for _, res := range v.overlap([]*session.Manager{b.Manager}, 10, func(i int, s *session.Session) {
+			total.Update(s, plus(1))
+		}) {
 			cookies += len(res.Cookies())
 		}
 		check(t, "cookies", cookies, 1)
 		equal(t, "events", b.events.took(), []string{"renewed"})
-		v.do(b.Manager, func(s *session.Session) { check(t, "contents", contents(s), "ann: [b=1 "+string(total)+"=10]") })
+		v.do(b.Manager, func(s *session.Session) {
+			check(t, "contents", contents(s), "ann: [b=1 "+string(total)+"=10]")
+		})
 	})
 }
 
@@ -393,7 +400,9 @@ func TestHardRenewalIsNew(t *testing.T) {
 	bubble(t, func(c *session.Config) { c.PersistentLifetime = -1 }, func(t *testing.T, b *bench, v *visitor) {
 		v.do(b.Manager, remember)
 		for name, do := range map[string]func(s *session.Session){
-			"Elevate":      func(s *session.Session) { s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(time.Hour)}) },
+			"Elevate": func(s *session.Session) {
+				s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(time.Hour)})
+			},
 			"RevokeOthers": func(s *session.Session) { s.RevokeOthers(t.Context()) },
 		} {
 			time.Sleep(2 * year)

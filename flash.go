@@ -17,8 +17,8 @@ type FlashMessage struct {
 	Message  string // plain text: a template has to escape it, as html/template does
 }
 
-// MarshalJSON implements [json.Marshaler]. It returns the form in which Flask-Session stores a message: an array of category
-// and message.
+// MarshalJSON implements [json.Marshaler]. It returns the form in which Flask-Session stores a message: an array of
+// category and message.
 func (f FlashMessage) MarshalJSON() ([]byte, error) {
 	return json.Marshal([2]string{f.Category, f.Message})
 }
@@ -33,20 +33,23 @@ func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Flash keeps a message until [Session.Flashes] is called, normally by the next page. The category is "message" if none is
-// given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all kept.
-// They are a value under the key "_flashes".
+// Flash keeps a message until [Session.Flashes] is called, normally by the next page. The category is "message" if none
+// is given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all
+// kept. They are a value under the key "_flashes".
 func (s *Session) Flash(message string, category ...string) {
-	f := document.Flash{Category: "message", Message: strings.Clone(message)} // the save may run the function again, when the caller's memory has changed
+	// the save may run the function again, when the caller's memory has changed
+	f := document.Flash{Category: "message", Message: strings.Clone(message)}
 	if len(category) > 0 {
 		f.Category = strings.Clone(category[0])
 	}
-	updateValue(s, flashesKey, s.m.serializer, nil, func(list []document.Flash) []document.Flash { return append(list, f) })
+	updateValue(s, flashesKey, s.m.serializer, nil, func(list []document.Flash) []document.Flash {
+		return append(list, f)
+	})
 }
 
-// Flashes returns the messages, oldest first, and removes them; nil if there are none. Call it before the first byte of the
-// response: a template that calls it further down costs a second save. A message that an overlapping request adds stays
-// for the next call. What Flask flashes and is no text, such as a form's errors, is shown as Python's str of it.
+// Flashes returns the messages, oldest first, and removes them; nil if there are none. Call it before the first byte of
+// the response: a template that calls it further down costs a second save. A message that an overlapping request adds
+// stays for the next call. What Flask flashes and is no text, such as a form's errors, is shown as Python's str of it.
 func (s *Session) Flashes() []FlashMessage {
 	list, _ := getValue[[]document.Flash](s, flashesKey, s.m.serializer)
 	if len(list) == 0 {

@@ -27,7 +27,8 @@ func TestFlashes(t *testing.T) {
 		s.Flash("", "")
 	})
 	c.do(m, func(s *session.Session) {
-		check(t, "messages", fmt.Sprintf("%q", s.Flashes()), `[{"message" "saved"} {"error" "full"} {"a" "<b>"} {"" ""}]`)
+		check(t, "messages", fmt.Sprintf("%q", s.Flashes()),
+			`[{"message" "saved"} {"error" "full"} {"a" "<b>"} {"" ""}]`)
 		check(t, "messages, asked again", len(s.Flashes()), 0)
 	})
 	check(t, "next request", c.flashed(m), "[]")
@@ -129,7 +130,8 @@ func TestFlashesAfterTheFirstByte(t *testing.T) {
 
 func TestFlashesThatAreNone(t *testing.T) {
 	t.Parallel()
-	for _, value := range []any{"text", 7, []any{}, []any{"a"}, []any{[]any{"a"}}, []any{[]any{"a", "b", "c"}}, map[string]any{}, nil} {
+	for _, value := range []any{"text", 7, []any{}, []any{"a"}, []any{[]any{"a"}}, []any{[]any{"a", "b", "c"}},
+		map[string]any{}, nil} {
 		m, c := server(t), newVisitor(t)
 		c.do(m, func(s *session.Session) { s.Set("_flashes", value) })
 		check(t, fmt.Sprintf("messages of %v", value), c.flashed(m), "[]")

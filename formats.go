@@ -11,27 +11,30 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Member is one entry of a session's document. It has two fields: Name, a string, and Value, the encoded value as a []byte.
+// Member is one entry of a session's document. It has two fields: Name, a string, and Value, the encoded value as a
+// []byte.
 type Member = document.Member
 
-// Serializer encodes values and whole sessions, called documents. Values are encoded when they are set and decoded when they
-// are read. A document is split without decoding its values, so a request pays only for what it uses. [JSON] is the
-// default; package flask has those of Flask.
+// Serializer encodes values and whole sessions, called documents. Values are encoded when they are set and decoded when
+// they are read. A document is split without decoding its values, so a request pays only for what it uses. [JSON] is
+// the default; package flask has those of Flask.
 //
-// One that splits documents of several formats may have a method Rejoin(members []Member, before []byte) ([]byte, error),
-// which is called in place of Join where the session had a document before, to write it in the format that it has.
+// One that splits documents of several formats may have a method Rejoin(members []Member, before []byte) ([]byte,
+// error), which is called in place of Join where the session had a document before, to write it in the format that it
+// has.
 //
 // Implementations must be safe for concurrent use, and must not panic, whatever the bytes.
 type Serializer interface {
-	// Marshal encodes one value. Equal values have equal encodings. If the value can't be represented, the error names its
-	// type, never the value.
+	// Marshal encodes one value. Equal values have equal encodings. If the value can't be represented, the error names
+	// its type, never the value.
 	Marshal(value any) ([]byte, error)
 
-	// Unmarshal decodes one value into what pointer points to. If that is an any, Marshal encodes the result to the same
-	// bytes again, apart from the order of members.
+	// Unmarshal decodes one value into what pointer points to. If that is an any, Marshal encodes the result to the
+	// same bytes again, apart from the order of members.
 	Unmarshal(data []byte, pointer any) error
 
-	// Split splits a document into its members. Without any bytes it is empty. The result may share memory with document.
+	// Split splits a document into its members. Without any bytes it is empty. The result may share memory with
+	// document.
 	Split(document []byte) ([]Member, error)
 
 	// Join makes a document of members: the reverse of Split.
@@ -40,9 +43,10 @@ type Serializer interface {
 
 // JSON is the default [Serializer]. It encodes values as [encoding/json] does, and a document as one JSON object.
 //
-// [Session.Get] gives nil, bool, string, int64 (uint64 or [json.Number] for integers that don't fit), float64, []any and
-// map[string]any. So that a float stays a float, it is written with a point or an exponent (2.0), also within slices and
-// maps; within a struct it is written as encoding/json does. NaN, infinities and text that is not UTF-8 are refused.
+// [Session.Get] gives nil, bool, string, int64 (uint64 or [json.Number] for integers that don't fit), float64, []any
+// and map[string]any. So that a float stays a float, it is written with a point or an exponent (2.0), also within
+// slices and maps; within a struct it is written as encoding/json does. NaN, infinities and text that is not UTF-8 are
+// refused.
 var JSON Serializer = document.JSON{}
 
 // IDFormat makes session IDs, checks them, and derives the store's keys from them. [SignedID] is the default.
@@ -51,18 +55,18 @@ type IDFormat interface {
 	// New makes a random ID. It returns the token for the client, and the key under which the store keeps the session.
 	New() (token, key string)
 
-	// Parse returns the key that belongs to a token. If it refuses the token, the error is a [Reason]. Parse does no I/O; a
-	// token that it accepts causes an access to the store.
+	// Parse returns the key that belongs to a token. If it refuses the token, the error is a [Reason]. Parse does no
+	// I/O; a token that it accepts causes an access to the store.
 	Parse(token string) (key string, err error)
 }
 
-// SignedID makes the default [IDFormat]. A token has 16 random bytes (ASVS 5.0, 7.2.3: at least 128 bits) and half of their
-// HMAC-SHA256 (RFC 2104, section 5, allows the truncation), as 43 characters of base64url.
+// SignedID makes the default [IDFormat]. A token has 16 random bytes (ASVS 5.0, 7.2.3: at least 128 bits) and half of
+// their HMAC-SHA256 (RFC 2104, section 5, allows the truncation), as 43 characters of base64url.
 //
-// The store's key is the SHA-256 of the random bytes, so nobody can make a cookie from a copy of the store. A token without
-// a valid signature never reaches the store. The first of keys signs, all verify. The name is part of what is signed, so a
-// token that was made for one cookie is refused as another. A key of less than 16 bytes, or a well-known sample, is an
-// error.
+// The store's key is the SHA-256 of the random bytes, so nobody can make a cookie from a copy of the store. A token
+// without a valid signature never reaches the store. The first of keys signs, all verify. The name is part of what is
+// signed, so a token that was made for one cookie is refused as another. A key of less than 16 bytes, or a well-known
+// sample, is an error.
 func SignedID(keys []string, name string) (IDFormat, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -108,14 +112,14 @@ func (f *signedID) Parse(text string) (string, error) {
 	return "", ReasonSignature
 }
 
-// CookieCodec makes a [Codec]. It gets SecretKey, followed by its fallbacks, and the cookie's name. It returns an error for
-// keys that are too weak for it. [EncryptedCookie] is one; see [Config.CookieCodec].
+// CookieCodec makes a [Codec]. It gets SecretKey, followed by its fallbacks, and the cookie's name. It returns an error
+// for keys that are too weak for it. [EncryptedCookie] is one; see [Config.CookieCodec].
 type CookieCodec func(keys []string, cookieName string) (Codec, error)
 
-// Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic, whatever
-// the text. A Codec that is a [Policy] too follows the rules of another framework. One that has a method
-// Refresh(value string) (string, error) is called by that in place of Encode when a session is renewed but unchanged, with
-// the value that was decoded.
+// Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic,
+// whatever the text. A Codec that is a [Policy] too follows the rules of another framework. One that has a method
+// Refresh(value string) (string, error) is called by that in place of Encode when a session is renewed but unchanged,
+// with the value that was decoded.
 type Codec interface {
 	// Serializer returns the Serializer of the session's values.
 	Serializer() Serializer
@@ -124,36 +128,38 @@ type Codec interface {
 	// characters that a cookie may have (RFC 6265, section 4.1.1).
 	Encode(rec store.Record) (string, error)
 
-	// Decode is the reverse of Encode. If a value gives no session, the error is a [Reason]. The Manager checks the expiry.
+	// Decode is the reverse of Encode. If a value gives no session, the error is a [Reason]. The Manager checks the
+	// expiry.
 	Decode(value string) (store.Record, error)
 }
 
-// Policy is an optional interface of a [Codec] or an [IDFormat] that shares cookies, or a store, with another framework, and
-// follows its rules. A session then lives for a time from its last change or refresh; [Config.IdleTimeout] doesn't apply.
-// Implementations must be safe for concurrent use.
+// Policy is an optional interface of a [Codec] or an [IDFormat] that shares cookies, or a store, with another
+// framework, and follows its rules. A session then lives for a time from its last change or refresh;
+// [Config.IdleTimeout] doesn't apply. Implementations must be safe for concurrent use.
 type Policy interface {
-	// Lifetime is called once, by [New], with [Config.Lifetime] as it was given; zero if it was not. It returns how long a
-	// session lives from its last change, and after which time a request that looks at the session refreshes that. With a
-	// Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the store.
+	// Lifetime is called once, by [New], with [Config.Lifetime] as it was given; zero if it was not. It returns how
+	// long a session lives from its last change, and after which time a request that looks at the session refreshes
+	// that. With a Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the
+	// store.
 	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
 
-	// UserKey is the key whose value names the user. [Session.Set] and [Session.Delete] of it are a Login and the end of
-	// one. It never changes.
+	// UserKey is the key whose value names the user. [Session.Set] and [Session.Delete] of it are a Login and the end
+	// of one. It never changes.
 	UserKey() string
 
-	// LoginKeys are the keys that belong to a login, UserKey among them. [Session.Clear] keeps them; they go when the login
-	// ends. It never changes.
+	// LoginKeys are the keys that belong to a login, UserKey among them. [Session.Clear] keeps them; they go when the
+	// login ends. It never changes.
 	LoginKeys() []string
 
-	// Login returns the values that a [Session.Login] of principal sets. get reads the session's values as they are before,
-	// as in Principal.
+	// Login returns the values that a [Session.Login] of principal sets. get reads the session's values as they are
+	// before, as in Principal.
 	Login(principal string, get func(key string, pointer any) bool) map[string]any
 
 	// Logout returns the values of the new, anonymous session that follows a [Session.Logout] in r; nil for none.
 	Logout(r *http.Request) map[string]any
 
-	// Principal is the reverse of Login: it returns who is logged in according to the session's values; "" for nobody. get
-	// decodes the value of key into what pointer points to, and returns false if it is absent or has another type.
+	// Principal is the reverse of Login: it returns who is logged in according to the session's values; "" for nobody.
+	// get decodes the value of key into what pointer points to, and returns false if it is absent or has another type.
 	Principal(get func(key string, pointer any) bool) string
 
 	// CheckCookie returns an error for a cookie that must not be sent. It fails the request.

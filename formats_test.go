@@ -69,7 +69,8 @@ var jsonValues = []struct {
 	{"", `""`, ""},
 	{"plain", `"plain"`, "plain"},
 	{text("named"), `"named"`, "named"},
-	{"quote \" slash \\ / line\nNUL\x00 del\x7f", "\"quote \\\" slash \\\\ / line\\nNUL\\u0000 del\x7f\"", "quote \" slash \\ / line\nNUL\x00 del\x7f"},
+	{"quote \" slash \\ / line\nNUL\x00 del\x7f", "\"quote \\\" slash \\\\ / line\\nNUL\\u0000 del\x7f\"",
+		"quote \" slash \\ / line\nNUL\x00 del\x7f"},
 	{"<b>&amp;", `"<b>&amp;"`, "<b>&amp;"},
 	{"<ä>", `"<ä>"`, "<ä>"},
 	{"ä€😀\u2028", "\"ä€😀\\u2028\"", "ä€😀\u2028"},
@@ -82,14 +83,16 @@ var jsonValues = []struct {
 	{map[string]any(nil), `null`, nil},
 	{map[string]any{"id": int64(1<<53 + 1)}, `{"id":9007199254740993}`, map[string]any{"id": int64(1<<53 + 1)}},
 	{map[string]any{}, `{}`, map[string]any{}},
-	{map[string]float64{"b": 2, "a": 1, "": 0}, `{"":0.0,"a":1.0,"b":2.0}`, map[string]any{"": 0.0, "a": 1.0, "b": 2.0}},
+	{map[string]float64{"b": 2, "a": 1, "": 0}, `{"":0.0,"a":1.0,"b":2.0}`,
+		map[string]any{"": 0.0, "a": 1.0, "b": 2.0}},
 	{map[text]any{"a": map[string]any{"b": 1.0}}, `{"a":{"b":1.0}}`, map[string]any{"a": map[string]any{"b": 1.0}}},
 	{map[int]string{2: "b", 1: "a"}, `{"1":"a","2":"b"}`, map[string]any{"1": "a", "2": "b"}},
 	{time.Unix(0, 0).UTC(), `"1970-01-01T00:00:00Z"`, "1970-01-01T00:00:00Z"},
 	{[]time.Time{time.Unix(0, 0).UTC()}, `["1970-01-01T00:00:00Z"]`, []any{"1970-01-01T00:00:00Z"}},
 	{marshaler{"x"}, `{"s":"x"}`, map[string]any{"s": "x"}},
 	{json.RawMessage(`[ 1 , 2.0 ]`), `[1,2.0]`, []any{int64(1), 2.0}},
-	{point{X: 0.5, N: &point{X: 1.5}}, `{"x":0.5,"n":{"x":1.5}}`, map[string]any{"x": 0.5, "n": map[string]any{"x": 1.5}}},
+	{point{X: 0.5, N: &point{X: 1.5}}, `{"x":0.5,"n":{"x":1.5}}`,
+		map[string]any{"x": 0.5, "n": map[string]any{"x": 1.5}}},
 }
 
 func TestJSONValues(t *testing.T) {
@@ -146,20 +149,31 @@ func TestJSONRefuses(t *testing.T) {
 		deep = []any{deep}
 	}
 	for name, v := range map[string]any{
-		"NaN": math.NaN(), "infinity": math.Inf(1), "minus infinity": math.Inf(-1), "NaN within": map[string]any{"planted-value": []float64{math.NaN()}},
+		"NaN": math.NaN(), "infinity": math.Inf(1), "minus infinity": math.Inf(-1),
+		"NaN within":      map[string]any{"planted-value": []float64{math.NaN()}},
 		"NaN in a struct": point{X: math.NaN()}, "float32 NaN": float32(math.NaN()),
-		"channel": make(chan int), "function": func() {}, "complex": complex(1, 1), "channel within": []any{make(chan int)},
-		"map by struct": map[point]string{{X: 1}: "planted-value"}, "map by float": map[float64]string{1: "planted-value"},
-		"not UTF-8": "planted-value\xff", "not UTF-8 within": []string{"planted-value\xff"}, "not UTF-8 in a name": map[string]int{"planted-value\xff": 1},
-		"not UTF-8 in a struct": labelled{Label: "planted-value\xff"}, "not UTF-8 in a pointer": &labelled{Inner: &labelled{Label: "planted-value\xff"}},
-		"not UTF-8 in a list of structs": []any{labelled{List: []string{"\ufffd", "planted-value\xff"}}},
-		"not UTF-8 in a struct's map":    labelled{Map: map[text]any{"planted-value\xff": 1}}, "not UTF-8 in an any": labelled{Any: map[string]any{"a": []any{text("planted-value\xff")}}},
-		"not UTF-8 in an embedded struct": struct{ labelled }{labelled{Label: "planted-value\xff"}}, "not UTF-8 by MarshalText": []any{badText{}},
-		"not UTF-8 as a map's key by MarshalText": map[badText]int{{}: 1}, "not UTF-8 by MarshalJSON": labelled{Any: json.RawMessage("\"planted-value\xff\"")},
-		"not UTF-8 by an alias": aliased{Label: "planted-value\xff"}, "not UTF-8 in a flash": session.FlashMessage{Category: "a", Message: "planted-value\xff"},
-		"half a surrogate": "\xed\xa0\x80", "named text": text("planted-value\xff"),
-		"map in itself": cyclicMap, "slice in itself": cyclicSlice, "pointer to itself": cyclicPointer, "pointer and map": both, "pointer to itself in an interface": itself,
-		"deep": deep, "complaining": complaining{}, "raw": json.RawMessage(`{"planted-value":`), "number": json.Number("planted-value"),
+		"channel": make(chan int), "function": func() {}, "complex": complex(1, 1),
+		"channel within": []any{make(chan int)},
+		"map by struct":  map[point]string{{X: 1}: "planted-value"},
+		"map by float":   map[float64]string{1: "planted-value"},
+		"not UTF-8":      "planted-value\xff", "not UTF-8 within": []string{"planted-value\xff"},
+		"not UTF-8 in a name":                     map[string]int{"planted-value\xff": 1},
+		"not UTF-8 in a struct":                   labelled{Label: "planted-value\xff"},
+		"not UTF-8 in a pointer":                  &labelled{Inner: &labelled{Label: "planted-value\xff"}},
+		"not UTF-8 in a list of structs":          []any{labelled{List: []string{"\ufffd", "planted-value\xff"}}},
+		"not UTF-8 in a struct's map":             labelled{Map: map[text]any{"planted-value\xff": 1}},
+		"not UTF-8 in an any":                     labelled{Any: map[string]any{"a": []any{text("planted-value\xff")}}},
+		"not UTF-8 in an embedded struct":         struct{ labelled }{labelled{Label: "planted-value\xff"}},
+		"not UTF-8 by MarshalText":                []any{badText{}},
+		"not UTF-8 as a map's key by MarshalText": map[badText]int{{}: 1},
+		"not UTF-8 by MarshalJSON":                labelled{Any: json.RawMessage("\"planted-value\xff\"")},
+		"not UTF-8 by an alias":                   aliased{Label: "planted-value\xff"},
+		"not UTF-8 in a flash":                    session.FlashMessage{Category: "a", Message: "planted-value\xff"},
+		"half a surrogate":                        "\xed\xa0\x80", "named text": text("planted-value\xff"),
+		"map in itself": cyclicMap, "slice in itself": cyclicSlice, "pointer to itself": cyclicPointer,
+		"pointer and map": both, "pointer to itself in an interface": itself,
+		"deep": deep, "complaining": complaining{}, "raw": json.RawMessage(`{"planted-value":`),
+		"number": json.Number("planted-value"),
 	} {
 		data, err := session.JSON.Marshal(v)
 		if err == nil {
@@ -203,8 +217,10 @@ func TestJSONReplacementCharacter(t *testing.T) {
 	t.Parallel()
 	loop := &labelled{Label: "\ufffd"}
 	for _, v := range []any{
-		"\ufffd", []string{"\ufffd"}, labelled{Label: "\ufffd", Bytes: []byte("\xff"), Not: "\xff", Inner: loop, Any: []any{loop, aliased{Label: `\ufffd`}}},
-		aliased{Label: "\ufffd"}, map[string]labelled{"\ufffd": {List: []string{"\ufffd"}}}, session.FlashMessage{Message: "\ufffd"},
+		"\ufffd", []string{"\ufffd"}, labelled{Label: "\ufffd", Bytes: []byte("\xff"), Not: "\xff", Inner: loop,
+			Any: []any{loop, aliased{Label: `\ufffd`}}},
+		aliased{Label: "\ufffd"}, map[string]labelled{"\ufffd": {List: []string{"\ufffd"}}},
+		session.FlashMessage{Message: "\ufffd"},
 	} {
 		data, err := session.JSON.Marshal(v)
 		if err != nil {
@@ -212,7 +228,8 @@ func TestJSONReplacementCharacter(t *testing.T) {
 			continue
 		}
 		got := reflect.New(reflect.TypeOf(v))
-		if err := session.JSON.Unmarshal(data, got.Interface()); err != nil || !strings.Contains(fmt.Sprintf("%+v", got.Elem()), "\ufffd") {
+		if err := session.JSON.Unmarshal(data, got.Interface()); err != nil ||
+			!strings.Contains(fmt.Sprintf("%+v", got.Elem()), "\ufffd") {
 			t.Errorf("%T: got %+v, %v, want U+FFFD kept", v, got.Elem(), err)
 		}
 	}
@@ -222,14 +239,23 @@ func TestJSONReplacementCharacter(t *testing.T) {
 func TestJSONUnmarshalOtherTypes(t *testing.T) {
 	t.Parallel()
 	targets := []func() any{
-		func() any { return new(string) }, func() any { return new(int) }, func() any { return new(uint8) }, func() any { return new(bool) },
-		func() any { return new(float64) }, func() any { return new([]int) }, func() any { return new(map[string]int) }, func() any { return new(point) },
-		func() any { return new(any) }, func() any { return new(session.FlashMessage) }, func() any { return new(time.Time) },
+		func() any { return new(string) }, func() any { return new(int) }, func() any {
+			return new(uint8)
+		}, func() any { return new(bool) },
+		func() any { return new(float64) }, func() any { return new([]int) }, func() any {
+			return new(map[string]int)
+		}, func() any { return new(point) },
+		func() any { return new(any) }, func() any { return new(session.FlashMessage) }, func() any {
+			return new(time.Time)
+		},
 	}
 	for _, data := range []string{
-		"", " ", "x", "tru", "nul", "truee", "nullx", "01", "1.", ".5", "+1", "1e", "0x10", "1_000", "1 2", "1,2", "-", "--1", "NaN", "Infinity",
-		`"`, `"a`, `a"`, `"a"b`, `"\x"`, `"\u12"`, "\"\x01\"", "\"line\n\"", `'a'`, `""""`, "[", "]", "[1", "[1,]", "[,1]", "[1 2]", "[1}", "{", "}", "{]", `{"a"}`, `{"a":}`,
-		`{"a":1,}`, `{a:1}`, `{"a":1]`, `{"a":1}}`, "\xff", "\x00", "1\x00", "/**/1", strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 100_000),
+		"", " ", "x", "tru", "nul", "truee", "nullx", "01", "1.", ".5", "+1", "1e", "0x10", "1_000",
+		"1 2", "1,2", "-", "--1", "NaN", "Infinity",
+		`"`, `"a`, `a"`, `"a"b`, `"\x"`, `"\u12"`, "\"\x01\"", "\"line\n\"", `'a'`, `""""`, "[", "]",
+		"[1", "[1,]", "[,1]", "[1 2]", "[1}", "{", "}", "{]", `{"a"}`, `{"a":}`,
+		`{"a":1,}`, `{a:1}`, `{"a":1]`, `{"a":1}}`, "\xff", "\x00", "1\x00", "/**/1", strings.Repeat("[", 100_000),
+		strings.Repeat(`{"a":`, 100_000),
 	} {
 		for _, target := range targets {
 			p := target()
@@ -239,7 +265,8 @@ func TestJSONUnmarshalOtherTypes(t *testing.T) {
 		}
 	}
 	for data, p := range map[string]any{
-		"999999999": new(int8), "-1": new(uint), "1.5": new(int), "1000000000000000000000": new(int), `"1"`: new(int), "1": new(string), "0": new(bool), "[]": new(string),
+		"999999999": new(int8), "-1": new(uint), "1.5": new(int), "1000000000000000000000": new(int),
+		`"1"`: new(int), "1": new(string), "0": new(bool), "[]": new(string),
 		"1e400": new(float64), `{"x":"y"}`: new(point), `["only one"]`: new(session.FlashMessage),
 	} {
 		if err := session.JSON.Unmarshal([]byte(data), p); err == nil {
@@ -278,9 +305,12 @@ func TestJSONSplitAndJoin(t *testing.T) {
 		}
 	}
 	for _, document := range []string{
-		" ", "{", "}", "{}{}", "{}x", "[]", "null", "1", `"a"`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`, `{"a":1 "b":2}`, `{"a" 1}`, `{a:1}`, `{'a':1}`,
-		`{"a:1}`, `{"a":"}`, `{"a":[}`, `{"a":[1}`, `{"a":1]`, `{"a":1`, `{"a":1,"b"`, `{"a":"\`, "{\"a\n\":1}", `{"\x":1}`, `{"\u12":1}`, "\ufeff{}", "{\x00}", "\x00", "{}\x00",
-		"\x80\x04\x95", "\x1f\x8b", strings.Repeat("{", 1000), strings.Repeat(`{"a":`, 100_000), `{"a":` + strings.Repeat("[", 100_000) + "}",
+		" ", "{", "}", "{}{}", "{}x", "[]", "null", "1", `"a"`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,"a":1}`,
+		`{"a":1 "b":2}`, `{"a" 1}`, `{a:1}`, `{'a':1}`,
+		`{"a:1}`, `{"a":"}`, `{"a":[}`, `{"a":[1}`, `{"a":1]`, `{"a":1`, `{"a":1,"b"`, `{"a":"\`, "{\"a\n\":1}",
+		`{"\x":1}`, `{"\u12":1}`, "\ufeff{}", "{\x00}", "\x00", "{}\x00",
+		"\x80\x04\x95", "\x1f\x8b", strings.Repeat("{", 1000), strings.Repeat(`{"a":`, 100_000),
+		`{"a":` + strings.Repeat("[", 100_000) + "}",
 	} {
 		if members, err := session.JSON.Split([]byte(document)); err == nil {
 			t.Errorf("%.40q: got %d members, want an error", document, len(members))

@@ -15,7 +15,8 @@ import (
 // same members; and what is split is an object, if each of its values is one of JSON's.
 func FuzzJSONSplit(f *testing.F) {
 	for _, document := range []string{
-		"", "{}", `{"a":1}`, " { \"a\\u0062\" : [1, {\"x\":\"]\"}] ,\n\"\\\"\":\"\\\\\" } ", `{"a":1,"a":2}`, `{"ä":"😀","":null}`, `{"a":[}`, `{"a":tru"e"}`,
+		"", "{}", `{"a":1}`, " { \"a\\u0062\" : [1, {\"x\":\"]\"}] ,\n\"\\\"\":\"\\\\\" } ", `{"a":1,"a":2}`,
+		`{"ä":"😀","":null}`, `{"a":[}`, `{"a":tru"e"}`,
 		"{\"\xff\":\"\xff\"}", `{"a":1,}`, `{"_flashes":[["message","hello"]],"_permanent":true,"n":2.0}`,
 	} {
 		f.Add([]byte(document))
@@ -45,7 +46,8 @@ func FuzzJSONSplit(f *testing.F) {
 			got[m.Name] = m.Value
 			wellFormed = wellFormed && json.Valid(m.Value)
 		}
-		if wellFormed && wantErr != nil && !bytes.Contains(document, bytes.Repeat([]byte("["), 100)) && !bytes.Contains(document, bytes.Repeat([]byte(`{"`), 100)) {
+		if wellFormed && wantErr != nil && !bytes.Contains(document, bytes.Repeat([]byte("["), 100)) &&
+			!bytes.Contains(document, bytes.Repeat([]byte(`{"`), 100)) {
 			t.Fatalf("got %d members, but encoding/json says %v", len(members), wantErr)
 		}
 		if wantErr == nil && len(got) != len(want) {
@@ -78,9 +80,12 @@ func FuzzJSONSplit(f *testing.F) {
 // cookie too. VALID in the input stands for its value.
 func FuzzCookieHeader(f *testing.F) {
 	for _, header := range []string{
-		"", "__Host-session=VALID", "a=b; __Host-session=VALID; c=d", `__Host-session="VALID"`, "__Host-session=VALID; __Host-session=VALID",
-		"__HOST-session=VALID", "=__Host-session=VALID", "__Host-session =VALID", "\u2000__Host-session=VALID", "__Host-session=VALI", "__Host-session=VALID=",
-		`$Version=1; __Host-session="VALID; x="`, "__Host-session=A;__Host-session=VALID;", ";;;=;=;", "__Host-session=VALID\x00", "__Host-session=\tVALID ",
+		"", "__Host-session=VALID", "a=b; __Host-session=VALID; c=d", `__Host-session="VALID"`,
+		"__Host-session=VALID; __Host-session=VALID",
+		"__HOST-session=VALID", "=__Host-session=VALID", "__Host-session =VALID", "\u2000__Host-session=VALID",
+		"__Host-session=VALI", "__Host-session=VALID=",
+		`$Version=1; __Host-session="VALID; x="`, "__Host-session=A;__Host-session=VALID;", ";;;=;=;",
+		"__Host-session=VALID\x00", "__Host-session=\tVALID ",
 	} {
 		f.Add(header)
 	}
@@ -114,7 +119,8 @@ func FuzzCookieHeader(f *testing.F) {
 
 // FuzzSignedID: nobody who does not have the key makes a token, not even another spelling of a token.
 func FuzzSignedID(f *testing.F) {
-	for _, token := range []string{"", idVector, idVector[:42], idVector + "=", idVector[:42] + "h", strings.Repeat("A", 43), idVector[:20] + "\n" + idVector[21:]} {
+	for _, token := range []string{"", idVector, idVector[:42], idVector + "=", idVector[:42] + "h",
+		strings.Repeat("A", 43), idVector[:20] + "\n" + idVector[21:]} {
 		f.Add(token)
 	}
 	ids := newIDs(f, hostCookie, secret)
@@ -128,7 +134,8 @@ func FuzzSignedID(f *testing.F) {
 
 // FuzzEncryptedCookie: the same for cookies.
 func FuzzEncryptedCookie(f *testing.F) {
-	for _, text := range []string{"", encryptedVector, encryptedVector[:len(encryptedVector)-1], encryptedVector + "=", encryptedVector[:28], strings.Repeat("A", 100), "\n" + encryptedVector} {
+	for _, text := range []string{"", encryptedVector, encryptedVector[:len(encryptedVector)-1], encryptedVector + "=",
+		encryptedVector[:28], strings.Repeat("A", 100), "\n" + encryptedVector} {
 		f.Add(text)
 	}
 	codec := newCodec(f, hostCookie, secret)

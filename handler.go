@@ -29,15 +29,15 @@ type exchange struct {
 
 	completed bool // the header, once; it may be completed again after the handler has returned
 
-	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed, then
-	// Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
+	// A session that is opened after the header was committed can have no cookie. The boundary is marked as committed,
+	// then Commit reads opened; open sets opened, then reads Committed. So at least one of the two sees the other.
 	opened    atomic.Bool
 	peeked    atomic.Bool             // Peek loads the session; nobody has called From yet
 	ambiguous bool                    // several cookies were live; guarded by mu
 	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	// mu is held while the session is loaded. It guards interceptors, and err, refused and ambiguous, which don't change once
-	// the session is loaded.
+	// mu is held while the session is loaded. It guards interceptors, and err, refused and ambiguous, which don't
+	// change once the session is loaded.
 	mu           sync.Mutex
 	err          error  // why the session could not be loaded
 	refused      Reason // why the cookie gives no session
@@ -53,22 +53,22 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// Handler returns a handler that gives next, and every handler inside it, a session: see [From]. It saves changes before
-// the first byte of the response is sent, and sets the cookie if one is needed. A request that doesn't look at its session
-// costs nothing.
+// Handler returns a handler that gives next, and every handler inside it, a session: see [From]. It saves changes
+// before the first byte of the response is sent, and sets the cookie if one is needed. A request that doesn't look at
+// its session costs nothing.
 //
-// If the session can't be loaded or saved, the response of next is discarded and [Config.ErrorHandler] sends another; no
-// write of next reaches the client then. Changes made after the first byte are saved when next returns. If that fails, the
-// Handler cuts the connection by panicking with [http.ErrAbortHandler], so that nobody takes the response for complete. If
-// next panics before the first byte, nothing is saved.
+// If the session can't be loaded or saved, the response of next is discarded and [Config.ErrorHandler] sends another;
+// no write of next reaches the client then. Changes made after the first byte are saved when next returns. If that
+// fails, the Handler cuts the connection by panicking with [http.ErrAbortHandler], so that nobody takes the response
+// for complete. If next panics before the first byte, nothing is saved.
 //
-// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization). One that sets a cookie
-// has Cache-Control: no-store (ASVS 5.0, 14.2.2), whatever next has set there and in the fields of CDNs. If the first look
-// comes after the first byte, Vary can't be sent any more, and [EventReadLate] reports it.
+// A response for which a handler looked at its session has the header Vary: Cookie (or Authorization). One that sets a
+// cookie has Cache-Control: no-store (ASVS 5.0, 14.2.2), whatever next has set there and in the fields of CDNs. If the
+// first look comes after the first byte, Vary can't be sent any more, and [EventReadLate] reports it.
 //
-// Put it inside the middleware that logs, recovers and compresses, and outside the router. Inside another Handler of the
-// same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else the first
-// request panics.
+// Put it inside the middleware that logs, recovers and compresses, and outside the router. Inside another Handler of
+// the same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else
+// the first request panics.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
@@ -79,7 +79,8 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 				return
 			}
 			if o.m.config.Cookie.Name == m.config.Cookie.Name {
-				panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q (or both BearerToken); give one of them another", m.config.Cookie.Name))
+				panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q "+
+					"(or both BearerToken); give one of them another", m.config.Cookie.Name))
 			}
 		}
 		x := &exchange{Context: ctx, m: m, outer: outer}
@@ -106,9 +107,9 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler] sends
-// the response. It is for routes with side effects that must not happen while it is unknown who the client is. It has to be
-// inside [Manager.Handler], else it panics.
+// Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler]
+// sends the response. It is for routes with side effects that must not happen while it is unknown who the client is. It
+// has to be inside [Manager.Handler], else it panics.
 func (m *Manager) Preload(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := m.exchange(r).open(); err != nil {
@@ -119,9 +120,9 @@ func (m *Manager) Preload(next http.Handler) http.Handler {
 	})
 }
 
-// Error sends the response of [Config.ErrorHandler] for err, or the default one: 503 with Retry-After for [ErrUnavailable]
-// and [ErrUncertain], and for a request whose context has ended; 401 for [ErrEnded]; else 500. Handlers call it for an
-// error of [Open], [Key.Take] or [Session.Save].
+// Error sends the response of [Config.ErrorHandler] for err, or the default one: 503 with Retry-After for
+// [ErrUnavailable] and [ErrUncertain], and for a request whose context has ended; 401 for [ErrEnded]; else 500.
+// Handlers call it for an error of [Open], [Key.Take] or [Session.Save].
 //
 // A failed save is over then: what the session holds and was not saved before is never stored.
 func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
@@ -137,7 +138,8 @@ func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrUncertain), r.Context().Err() != nil:
 		// Between 3 and 7 seconds, so that not all clients of an outage come back at once.
 		w.Header().Set("Retry-After", strconv.Itoa(3+int(store.NewVersion()%5)))
-		http.Error(w, "Your session can't be reached at the moment. Please try again in a few seconds.", http.StatusServiceUnavailable)
+		http.Error(w, "Your session can't be reached at the moment. Please try again in a few seconds.",
+			http.StatusServiceUnavailable)
 	case errors.Is(err, ErrEnded):
 		http.Error(w, "Your session has ended.", http.StatusUnauthorized)
 	default:
@@ -166,21 +168,21 @@ func (x *exchange) giveUp() {
 	}
 }
 
-// From returns the session of a request inside a [Manager.Handler], of the innermost one if several are nested. The first
-// call of a request loads the session; later calls return the same one. From panics if there is no Handler.
+// From returns the session of a request inside a [Manager.Handler], of the innermost one if several are nested. The
+// first call of a request loads the session; later calls return the same one. From panics if there is no Handler.
 //
-// If the session can't be loaded, [Session.Err] says why, the session reads empty and ignores changes, and the response is
-// replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. Its side effects happen,
-// however: use [Manager.Preload] to keep it from running, or [Open] to get the error.
+// If the session can't be loaded, [Session.Err] says why, the session reads empty and ignores changes, and the response
+// is replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. Its side effects
+// happen, however: use [Manager.Preload] to keep it from running, or [Open] to get the error.
 func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
 // From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
 func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
 
 // Peek returns what a list of sessions shows of the request's session, and whether there is one. It doesn't count as
-// activity for [Config.IdleTimeout], unless the request calls [From] as well: so a page can ask every minute how much time is
-// left, and show "you will be logged out in two minutes", without prolonging the session. If the session can't be loaded, the
-// response is replaced, as From says. Peek panics if there is no [Manager.Handler].
+// activity for [Config.IdleTimeout], unless the request calls [From] as well: so a page can ask every minute how much
+// time is left, and show "you will be logged out in two minutes", without prolonging the session. If the session can't
+// be loaded, the response is replaced, as From says. Peek panics if there is no [Manager.Handler].
 func Peek(r *http.Request) (Info, bool) { return peek(r.Context(), nearest{}) }
 
 // Peek is the function [Peek] for the session of this Manager, if several are nested.
@@ -215,8 +217,8 @@ func from(ctx context.Context, key any) *Session {
 	panic("session: From without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// Open returns the request's session as [From] does, or the error if it can't be loaded. The caller then has to send the
-// response: [Manager.Error] sends the usual one. Open panics if there is no [Manager.Handler].
+// Open returns the request's session as [From] does, or the error if it can't be loaded. The caller then has to send
+// the response: [Manager.Error] sends the usual one. Open panics if there is no [Manager.Handler].
 //
 // Errors:
 //   - [ErrUnavailable]: the store can't be reached within [Config.StoreTimeout].
@@ -237,12 +239,12 @@ func open(ctx context.Context, key any) (*Session, error) {
 	panic("session: Open without a Handler: wrap the router with (*Manager).Handler")
 }
 
-// carried is the key under which module ginsession keeps the request's context in a gin.Context, which by default passes on no
-// keys but texts.
+// carried is the key under which module ginsession keeps the request's context in a gin.Context, which by default
+// passes on no keys but texts.
 const carried = "github.com/hipflask/session"
 
-// FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from [NewContext];
-// false if there is none. It loads the session, and fails, as [From] does.
+// FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from
+// [NewContext]; false if there is none. It loads the session, and fails, as [From] does.
 func FromContext(ctx context.Context) (*Session, bool) {
 	found := ctx.Value(nearest{})
 	if found == nil {
@@ -259,8 +261,8 @@ func FromContext(ctx context.Context) (*Session, bool) {
 	return nil, false
 }
 
-// NewContext returns a context in which [From], [Open] and [FromContext] return s. It is for gRPC calls, jobs and tests,
-// with a session of [Manager.Load]. The caller has to save s: no Handler does.
+// NewContext returns a context in which [From], [Open] and [FromContext] return s. It is for gRPC calls, jobs and
+// tests, with a session of [Manager.Load]. The caller has to save s: no Handler does.
 func NewContext(ctx context.Context, s *Session) context.Context {
 	return context.WithValue(context.WithValue(ctx, nearest{}, s), s.m, s)
 }
@@ -397,9 +399,9 @@ func (x *exchange) load(s *Session) error {
 	return nil
 }
 
-// find loads the one live session among the request's cookies of our name into best, or else one that was replaced or has
-// ended. A cookie that we didn't sign costs no access to the store. It must not hide one that we did sign: whoever can set
-// cookies for a neighbouring host can add cookies.
+// find loads the one live session among the request's cookies of our name into best, or else one that was replaced or
+// has ended. A cookie that we didn't sign costs no access to the store. It must not hide one that we did sign: whoever
+// can set cookies for a neighbouring host can add cookies.
 func (x *exchange) find(ctx context.Context, best *protocol.View) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
@@ -461,8 +463,8 @@ func strongest(a, b Reason) Reason {
 	return a
 }
 
-// Commit implements [respond.Request]. It saves the session before the response's first byte and puts its cookie into the
-// header.
+// Commit implements [respond.Request]. It saves the session before the response's first byte and puts its cookie into
+// the header.
 func (x *exchange) Commit(h http.Header, hijack bool) error {
 	if !x.opened.Load() {
 		return nil
@@ -523,7 +525,8 @@ func (x *exchange) Fail(w http.ResponseWriter, err error) {
 }
 
 // Vary returns the name of the request's header that has the cookie or the bearer token: "Cookie" or "Authorization".
-// [Manager.Handler] sets Vary by itself. It is for adapters to frameworks whose caches look before the response is complete.
+// [Manager.Handler] sets Vary by itself. It is for adapters to frameworks whose caches look before the response is
+// complete.
 func (m *Manager) Vary() string {
 	if m.config.BearerToken {
 		return "Authorization"
@@ -560,7 +563,9 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 	}
 	prefix := m.config.Cookie.Name + "="
 	if lines := h["Set-Cookie"]; lines != nil {
-		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, prefix) })
+		h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
+			return strings.HasPrefix(l, prefix)
+		})
 	}
 	if x.ambiguous && m.config.Cookie.Domain != "" {
 		// The configuration may have had no Domain earlier: delete the cookie for the host alone too.
@@ -573,15 +578,16 @@ func (x *exchange) sendCookie(h http.Header, change *cookieChange) {
 	m.warnOfBrowser(x.req)
 }
 
-// keepPrivate keeps a response with our cookie out of caches, whatever the handler's header says: a shared cache must not
-// hand the cookie on (ASVS 5.0, 14.2.2).
+// keepPrivate keeps a response with our cookie out of caches, whatever the handler's header says: a shared cache must
+// not hand the cookie on (ASVS 5.0, 14.2.2).
 func keepPrivate(h http.Header) {
 	if !noStore(h["Cache-Control"]) {
 		h.Set("Cache-Control", "no-store")
 	}
 	for name, lines := range h {
 		switch {
-		case strings.EqualFold(name, "Surrogate-Control"), strings.EqualFold(name, "Edge-Control"), isCDNCacheControl(name), name == "cache-control":
+		case strings.EqualFold(name, "Surrogate-Control"), strings.EqualFold(name, "Edge-Control"),
+			isCDNCacheControl(name), name == "cache-control":
 			if !noStore(lines) {
 				h[name] = []string{"no-store"}
 			}
@@ -591,15 +597,15 @@ func keepPrivate(h http.Header) {
 	}
 }
 
-// isCDNCacheControl reports whether shared caches follow that field in place of Cache-Control: CDN-Cache-Control, or the one of
-// a single CDN (RFC 9213, section 2).
+// isCDNCacheControl reports whether shared caches follow that field in place of Cache-Control: CDN-Cache-Control, or
+// the one of a single CDN (RFC 9213, section 2).
 func isCDNCacheControl(name string) bool {
 	const suffix = "-Cache-Control"
 	return len(name) > len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix)
 }
 
-// noStore reports whether the lines have the directive no-store, and none that lets a shared cache store the response. Some
-// caches obey the latter if there are both.
+// noStore reports whether the lines have the directive no-store, and none that lets a shared cache store the response.
+// Some caches obey the latter if there are both.
 func noStore(lines []string) (found bool) {
 	for _, line := range lines {
 		for line != "" {

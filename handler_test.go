@@ -98,9 +98,12 @@ func TestManagerWithinItself(t *testing.T) {
 func TestNestedManagersOfOneName(t *testing.T) {
 	t.Parallel()
 	bearer := func(c *session.Config) { c.BearerToken = true }
-	for _, pair := range [][2]*bench{{newBench(t), newBench(t)}, {newBench(t), newBench(t, encrypted)}, {newBench(t, bearer), newBench(t, bearer)}} {
+	for _, pair := range [][2]*bench{{newBench(t), newBench(t)}, {newBench(t), newBench(t, encrypted)},
+		{newBench(t, bearer), newBench(t, bearer)}} {
 		served := false
-		h := pair[0].Handler(pair[1].Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served = true })))
+		h := pair[0].Handler(pair[1].Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			served = true
+		})))
 		v := recovered(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) })
 		if text := fmt.Sprint(v); !strings.Contains(text, "Cookie.Name") || strings.Contains(text, secret) || served {
 			t.Errorf("got panic %v, served: %t, want one that names Cookie.Name", v, served)
@@ -143,7 +146,8 @@ func TestRequestCopies(t *testing.T) {
 	}
 	s := mustLoad(t, b, "")
 	ctx := session.NewContext(t.Context(), s)
-	if got, ok := session.FromContext(ctx); !ok || got != s || session.From(r.WithContext(ctx)) != s || b.From(r.WithContext(ctx)) != s {
+	if got, ok := session.FromContext(ctx); !ok || got != s || session.From(r.WithContext(ctx)) != s ||
+		b.From(r.WithContext(ctx)) != s {
 		t.Error("NewContext: got another session")
 	}
 }
@@ -200,7 +204,8 @@ func TestFailingLoad(t *testing.T) {
 		n := session.Key[int]("n").Update(s, func(n int) int { t.Error("an update ran"); return n })
 		_, ok, takeErr := session.Key[int]("n").Take(r.Context(), s)
 		s.Logout()
-		if s.Len() != 0 || s.Principal() != "" || s.Token() != "" || n != 0 || ok || takeErr == nil || s.Save(r.Context()) == nil {
+		if s.Len() != 0 || s.Principal() != "" || s.Token() != "" || n != 0 || ok || takeErr == nil ||
+			s.Save(r.Context()) == nil {
 			t.Errorf("the session does not read empty: %v, %q", s.Keys(), s.Principal())
 		}
 		w.Write([]byte("page"))
@@ -222,12 +227,16 @@ func TestFailingLoad(t *testing.T) {
 		b.Error(w, r, err)
 	})
 	answer("Preload", 503, unreachable, func(w http.ResponseWriter, r *http.Request) {
-		b.Preload(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler ran") })).ServeHTTP(w, r)
+		b.Preload(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			t.Error("the handler ran")
+		})).ServeHTTP(w, r)
 	})
 	b.store.fail(nil, nil)
 	ran := false
 	b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
-		b.Preload(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ran = session.From(r).Principal() == "ann" })).ServeHTTP(w, r)
+		b.Preload(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ran = session.From(r).Principal() == "ann"
+		})).ServeHTTP(w, r)
 	})
 	if !ran {
 		t.Error("Preload: the handler did not run with the session")
@@ -243,12 +252,20 @@ func TestErrorHandler(t *testing.T) {
 		body    string
 		header  string
 	}{
-		"nothing":         {func(http.ResponseWriter, *http.Request) {}, 500, "", ""},
-		"a header":        {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Own", "1") }, 500, "", "1"},
-		"early hints":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) }, 500, "", ""},
-		"a status":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, 502, "", ""},
-		"a body":          {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("down")) }, 200, "down", ""},
-		"its own session": {func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, session.From(r).Err() != nil) }, 200, "true", ""},
+		"nothing": {func(http.ResponseWriter, *http.Request) {}, 500, "", ""},
+		"a header": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Own", "1")
+		}, 500, "", "1"},
+		"early hints": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+		}, 500, "", ""},
+		"a status": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+		}, 502, "", ""},
+		"a body": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("down")) }, 200, "down", ""},
+		"its own session": {func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, session.From(r).Err() != nil)
+		}, 200, "true", ""},
 	} {
 		var got error
 		b := newBench(t, func(config *session.Config) {
@@ -267,7 +284,8 @@ func TestErrorHandler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := body(t, res); res.StatusCode != c.code || text != c.body || res.Header.Get("X-Own") != c.header || res.Header.Get("Location") != "" {
+		if text := body(t, res); res.StatusCode != c.code || text != c.body || res.Header.Get("X-Own") != c.header ||
+			res.Header.Get("Location") != "" {
 			t.Errorf("%s: got %d %q %v, want %d %q", name, res.StatusCode, text, res.Header, c.code, c.body)
 		}
 		if !errors.Is(got, session.ErrUnavailable) {
@@ -284,16 +302,20 @@ func TestErrorHandler(t *testing.T) {
 		text  string
 		retry string
 	}{
-		{session.ErrUnavailable, 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "soon"},
-		{fmt.Errorf("x: %w", session.ErrUncertain), 503, "Your session can't be reached at the moment. Please try again in a few seconds.\n", "soon"},
+		{session.ErrUnavailable, 503, "Your session can't be reached at the moment. Please try again " +
+			"in a few seconds.\n", "soon"},
+		{fmt.Errorf("x: %w", session.ErrUncertain), 503,
+			"Your session can't be reached at the moment. Please try again in a few seconds.\n", "soon"},
 		{fmt.Errorf("x: %w", session.ErrEnded), 401, "Your session has ended.\n", ""},
 		{session.ErrTooLarge, 500, "Your session could not be saved.\n", ""},
 		{errors.New("planted-secret"), 500, "Your session could not be saved.\n", ""},
 	} {
 		w := httptest.NewRecorder()
 		m.Error(w, httptest.NewRequest("GET", "/", nil), c.err)
-		if w.Code != c.code || w.Body.String() != c.text || soon(w.Header()) != c.retry || w.Header().Get("Cache-Control") != "no-store" {
-			t.Errorf("%v: got %d %q %v, want %d %q, Retry-After %q", c.err, w.Code, w.Body, w.Header(), c.code, c.text, c.retry)
+		if w.Code != c.code || w.Body.String() != c.text || soon(w.Header()) != c.retry ||
+			w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%v: got %d %q %v, want %d %q, Retry-After %q", c.err, w.Code, w.Body, w.Header(),
+				c.code, c.text, c.retry)
 		}
 	}
 }

@@ -127,7 +127,8 @@ func TestSignedIDIsStrict(t *testing.T) {
 			refused("a strange character", token[:i]+string(c)+token[i+1:], session.ReasonMalformed)
 		}
 	}
-	for _, text := range []string{"", "A", token[:42], token + "=", token + "A", token + "\n", "\n" + token, token + token, strings.Repeat("é", 21) + "A"} {
+	for _, text := range []string{"", "A", token[:42], token + "=", token + "A", token + "\n", "\n" + token,
+		token + token, strings.Repeat("é", 21) + "A"} {
 		refused("another length", text, session.ReasonMalformed)
 	}
 	refused("no signature", token[:21]+strings.Repeat("A", 22), session.ReasonSignature)
@@ -144,9 +145,11 @@ func TestSignedIDKeys(t *testing.T) {
 		signs, reads session.IDFormat
 		ok           bool
 	}{
-		{"old token meanwhile", old, during, true}, {"new token meanwhile", during, during, true}, {"new token afterwards", during, next, true},
+		{"old token meanwhile", old, during, true}, {"new token meanwhile", during, during, true},
+		{"new token afterwards", during, next, true},
 		{"new token by the old key alone", during, old, false}, {"old token afterwards", old, next, false},
-		{"token of another cookie", newIDs(t, "__Host-other", secret), old, false}, {"token for bearers", newIDs(t, "bearer token", secret), old, false},
+		{"token of another cookie", newIDs(t, "__Host-other", secret), old, false},
+		{"token for bearers", newIDs(t, "bearer token", secret), old, false},
 	} {
 		token, key := c.signs.New()
 		got, err := c.reads.Parse(token)

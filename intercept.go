@@ -14,34 +14,36 @@ const (
 	// Pass leaves the session as it is.
 	Pass Verdict = iota
 
-	// PassIdle lets the request have the session, but the request doesn't count as activity for [Config.IdleTimeout]: it is
-	// one that a browser sends by itself.
+	// PassIdle lets the request have the session, but the request doesn't count as activity for [Config.IdleTimeout]:
+	// it is one that a browser sends by itself.
 	PassIdle
 
-	// Withhold gives the request no session: it reads empty and anonymous, and it takes no changes (as after [ErrEnded])
-	// until Login or Logout. What is stored stays as it is.
+	// Withhold gives the request no session: it reads empty and anonymous, and it takes no changes (as after
+	// [ErrEnded]) until Login or Logout. What is stored stays as it is.
 	Withhold
 )
 
 // Interceptor watches the session of one request, for modules that add a check or a header to every session, such as
 // module dbsc. [Manager.Intercept] installs it. A request that doesn't look at its session calls neither method.
 //
-// The methods run while the session is loaded or sent. They must not call [From], [Open] or [FromContext] for this request.
+// The methods run while the session is loaded or sent. They must not call [From], [Open] or [FromContext] for this
+// request.
 type Interceptor interface {
 	// Loaded is called once, after the session has been loaded and before the handler sees it. refused says why the
-	// request's cookie or token gives no session; it is "" if there was none, or if the session is live. Loaded is not called
-	// if the session could not be loaded.
+	// request's cookie or token gives no session; it is "" if there was none, or if the session is live. Loaded is not
+	// called if the session could not be loaded.
 	Loaded(s *Session, refused Reason) Verdict
 
-	// Sending is called before the response's header is sent, after the session has been saved and its cookie has been put
-	// into the header h. It may change h. If something writes after the handler has returned, such as a router's error handler,
-	// and the session got another ID in between, Sending is called again. It is not called if the session could not be loaded or saved.
+	// Sending is called before the response's header is sent, after the session has been saved and its cookie has been
+	// put into the header h. It may change h. If something writes after the handler has returned, such as a router's
+	// error handler, and the session got another ID in between, Sending is called again. It is not called if the
+	// session could not be loaded or saved.
 	Sending(s *Session, h http.Header)
 }
 
-// Intercept makes i watch the session of a request inside [Manager.Handler]. Call it in a middleware, before the session is
-// used; if the session is loaded already, Intercept calls Loaded at once. Several Interceptors are called in the order in
-// which they came. It panics if there is no Handler of this Manager.
+// Intercept makes i watch the session of a request inside [Manager.Handler]. Call it in a middleware, before the
+// session is used; if the session is loaded already, Intercept calls Loaded at once. Several Interceptors are called in
+// the order in which they came. It panics if there is no Handler of this Manager.
 func (m *Manager) Intercept(r *http.Request, i Interceptor) {
 	x, ok := r.Context().Value(m).(*exchange)
 	if !ok {

@@ -27,7 +27,8 @@ func (i *interceptor) Sending(s *session.Session, h http.Header) {
 }
 
 // intercept serves a request with the interceptors around the handler.
-func (b *bench) intercept(t *testing.T, cookie string, handler http.HandlerFunc, interceptors ...session.Interceptor) *http.Response {
+func (b *bench) intercept(t *testing.T, cookie string, handler http.HandlerFunc,
+	interceptors ...session.Interceptor) *http.Response {
 	t.Helper()
 	return b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
 		for _, i := range interceptors {
@@ -107,8 +108,10 @@ func TestWithhold(t *testing.T) {
 					b.Intercept(r, no)
 					s := session.From(r)
 					_, there := s.Get("color")
-					if i := s.Info(); there || s.Len() > 0 || i.Principal != "" || i.Handle != "" || s.Token() != "" || !s.IsNew() {
-						t.Errorf("got %+v with %v, token %q; want nothing of a session that is withheld", i, s.Keys(), s.Token())
+					if i := s.Info(); there || s.Len() > 0 || i.Principal != "" || i.Handle != "" ||
+						s.Token() != "" || !s.IsNew() {
+						t.Errorf("got %+v with %v, token %q; want nothing of a session that is withheld",
+							i, s.Keys(), s.Token())
 					}
 					s.Set("color", "red")
 					s.SetLabel("thief")
@@ -129,11 +132,14 @@ func TestWithhold(t *testing.T) {
 			})
 
 			// A Login makes a session of its own, beside the one that is withheld.
-			res := b.intercept(t, cookie, func(w http.ResponseWriter, r *http.Request) { session.From(r).Login("bob") }, no)
+			res := b.intercept(t, cookie, func(w http.ResponseWriter, r *http.Request) {
+				session.From(r).Login("bob")
+			}, no)
 			if len(res.Cookies()) != 1 {
 				t.Fatalf("after Login: got cookies %q, want one", sets(res))
 			}
-			for cookie, want := range map[string]string{cookie: "ann", hostCookie + "=" + res.Cookies()[0].Value: "bob"} {
+			for cookie, want := range map[string]string{cookie: "ann",
+				hostCookie + "=" + res.Cookies()[0].Value: "bob"} {
 				b.get(t, cookie, func(w http.ResponseWriter, r *http.Request) {
 					if got := session.From(r).Principal(); got != want {
 						t.Errorf("after Login beside a session that is withheld: got %q, want %q", got, want)

@@ -77,9 +77,16 @@ func TestUpdateIsFolded(t *testing.T) {
 		change func(s *session.Session)
 		want   string
 	}{
-		"after Set":    {func(s *session.Session) { total.Set(s, 1000); total.Update(s, plus(1)) }, ": [other=1 total=1001]"},
+		"after Set": {func(s *session.Session) {
+			total.Set(s, 1000)
+			total.Update(s, plus(1))
+		}, ": [other=1 total=1001]"},
 		"after Delete": {func(s *session.Session) { total.Delete(s); total.Update(s, plus(7)) }, ": [other=1 total=7]"},
-		"after Pop":    {func(s *session.Session) { total.Pop(s); total.Update(s, plus(1)); total.Update(s, plus(1)) }, ": [other=1 total=2]"},
+		"after Pop": {func(s *session.Session) {
+			total.Pop(s)
+			total.Update(s, plus(1))
+			total.Update(s, plus(1))
+		}, ": [other=1 total=2]"},
 		"after Clear":  {func(s *session.Session) { s.Clear(); total.Update(s, plus(7)) }, ": [total=7]"},
 		"before Set":   {func(s *session.Session) { total.Update(s, plus(1)); total.Set(s, 5) }, ": [other=1 total=5]"},
 		"before Clear": {func(s *session.Session) { total.Update(s, plus(1)); s.Clear(); s.Set("x", 1) }, ": [x=1]"},
@@ -212,8 +219,10 @@ func TestTakeOfPendingValues(t *testing.T) {
 		change    func(s *session.Session)
 		got, left string
 	}{
-		"set":              {func(s *session.Session) { code.Set(s, "new") }, "new true", ": [other=1]"},
-		"updated":          {func(s *session.Session) { code.Update(s, func(v string) string { return v + "+" }) }, "old+ true", ": [other=1]"},
+		"set": {func(s *session.Session) { code.Set(s, "new") }, "new true", ": [other=1]"},
+		"updated": {func(s *session.Session) {
+			code.Update(s, func(v string) string { return v + "+" })
+		}, "old+ true", ": [other=1]"},
 		"deleted":          {func(s *session.Session) { code.Delete(s) }, " false", ": [other=1]"},
 		"cleared":          {func(s *session.Session) { s.Clear() }, " false", nothing},
 		"cleared and set":  {func(s *session.Session) { s.Clear(); code.Set(s, "new") }, "new true", nothing},
@@ -338,7 +347,8 @@ func TestTakeFromAMovedSession(t *testing.T) {
 				v.pause()
 				got, ok, err := code.Take(t.Context(), s)
 				is(t, "Take", err, test.err)
-				check(t, "Take", fmt.Sprint(got, ok), map[bool]string{true: "oncetrue", false: "false"}[test.err == nil])
+				check(t, "Take", fmt.Sprint(got, ok),
+					map[bool]string{true: "oncetrue", false: "false"}[test.err == nil])
 			})
 			c.do(ms[1], test.move)
 			slow.finish()
@@ -369,8 +379,8 @@ func TestTakeIsDetached(t *testing.T) {
 	c.want([]*session.Manager{m}, "afterwards", nothing)
 }
 
-// A Take of what this request has set after a Login over somebody else leaves that one's session alone, also if it has to
-// wait for another save.
+// A Take of what this request has set after a Login over somebody else leaves that one's session alone, also if it has
+// to wait for another save.
 func TestTakeAfterLoginOverAnother(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -44,7 +44,8 @@ func TestEventsHaveTheLabel(t *testing.T) {
 	do((*session.Session).Logout)
 
 	want := map[session.EventKind]int{
-		session.EventLogin: 3, session.EventRenewed: 1, session.EventElevated: 1, session.EventRevoked: 2, session.EventLogout: 1,
+		session.EventLogin: 3, session.EventRenewed: 1, session.EventElevated: 1, session.EventRevoked: 2,
+		session.EventLogout: 1,
 	}
 	for _, e := range b.events.events {
 		if want[e.Kind]--; e.Label != "phone" && e.Kind != session.EventRejected {

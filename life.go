@@ -12,16 +12,16 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL, less with
-// a [Config.Realm], and not beginning with U+241F. Call it after the user has been authenticated. It takes effect in this
-// request at once, and for others when the session is saved.
+// Login makes the session belong to a principal: the ID or name of a user, 1 to 256 bytes of UTF-8 without NUL, less
+// with a [Config.Realm], and not beginning with U+241F. Call it after the user has been authenticated. It takes effect
+// in this request at once, and for others when the session is saved.
 //
 // The session gets a new ID, a new handle (ASVS 5.0, 7.2.4), and its [Config.Lifetime] starts again; the old ID is no
-// longer valid. The values are kept, such as a basket that was filled before; but if another principal was logged in, they
-// are cleared first. Attributes are dropped. Login works even if the session has ended meanwhile.
+// longer valid. The values are kept, such as a basket that was filled before; but if another principal was logged in,
+// they are cleared first. Attributes are dropped. Login works even if the session has ended meanwhile.
 //
-// An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late for
-// the new cookie: see [ErrTooLate].
+// An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late
+// for the new cookie: see [ErrTooLate].
 //
 // [Session.LoginWith] says more of the authentication.
 func (s *Session) Login(principal string) { s.LoginWith(principal, Auth{}) }
@@ -32,8 +32,10 @@ func (s *Session) login(principal string, auth Auth) {
 		return
 	}
 	most := store.MaxPrincipal - len(s.m.realm)
-	if principal == "" || len(principal) > most || strings.HasPrefix(principal, realmMark) || !utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
-		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL and %q at its beginning", most, realmMark))
+	if principal == "" || len(principal) > most || strings.HasPrefix(principal, realmMark) ||
+		!utf8.ValidString(principal) || strings.ContainsRune(principal, 0) {
+		s.refuse(fmt.Errorf("session: Login: the principal is not 1 to %d bytes of UTF-8 without NUL "+
+			"and %q at its beginning", most, realmMark))
 		return
 	}
 	var values map[string]any
@@ -82,7 +84,8 @@ func (s *Session) decoded(key string, pointer any) bool {
 	return ok && s.m.serializer.Unmarshal(data, pointer) == nil
 }
 
-// setUser is a Login of the user that data, a value for the Policy's UserKey, names. The value is stored as it was given.
+// setUser is a Login of the user that data, a value for the Policy's UserKey, names. The value is stored as it was
+// given.
 func (s *Session) setUser(data []byte) {
 	key := s.m.policy.UserKey()
 	principal := s.m.principal([]Member{{Name: key, Value: data}})
@@ -99,8 +102,8 @@ func (s *Session) setUser(data []byte) {
 	}
 }
 
-// endLogin is a Logout that keeps the values, less those that belong to the login: what Flask applications do that take the
-// user out of the session.
+// endLogin is a Logout that keeps the values, less those that belong to the login: what Flask applications do that take
+// the user out of the session.
 func (s *Session) endLogin() {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -124,8 +127,8 @@ func (s *Session) endLogin() {
 // Logout ends the session: in the store, so that no request in flight can bring it back (ASVS 5.0, 7.4.1), and in the
 // browser, which is told to forget the cookie. It takes effect when the session is saved.
 //
-// Afterwards the Session is a new, empty and anonymous one. What is set after Logout, such as a flash message, is stored
-// under a new ID, and the response has that cookie instead. Unsaved changes from before Logout are dropped.
+// Afterwards the Session is a new, empty and anonymous one. What is set after Logout, such as a flash message, is
+// stored under a new ID, and the response has that cookie instead. Unsaved changes from before Logout are dropped.
 //
 // With a [Config.CookieCodec] only the browser forgets: a copy of the cookie is valid until it expires.
 func (s *Session) Logout() {
@@ -154,7 +157,8 @@ func (s *Session) logout() {
 // reset makes the session a new one. The caller holds mu.
 func (s *Session) reset() {
 	s.view, s.token, s.label = protocol.View{}, "", nil
-	s.changes = document.Changes{Seq: s.changes.Seq + 1} // so that a save in flight does not take what follows for its own
+	// so that a save in flight does not take what follows for its own
+	s.changes = document.Changes{Seq: s.changes.Seq + 1}
 	s.move, s.auth, s.next = protocol.Stay, nil, nil
 	if s.err == ErrEnded || s.err == ErrCrossSite || s.unsure {
 		s.err = nil
@@ -162,8 +166,8 @@ func (s *Session) reset() {
 	s.unsure = false
 }
 
-// dropOverdue empties a session whose Adopt has logged somebody in at a time that is longer ago than the lifetime: such a
-// login is over at once, not with the next request.
+// dropOverdue empties a session whose Adopt has logged somebody in at a time that is longer ago than the lifetime: such
+// a login is over at once, not with the next request.
 func (s *Session) dropOverdue() {
 	s.mu.Lock()
 	who := s.currentPrincipal()
@@ -178,14 +182,14 @@ func (s *Session) dropOverdue() {
 	}
 }
 
-// Renew gives the session a new ID when it is saved, so that an ID is not in use for long. Values, attributes, principal,
-// handle and Lifetime stay; requests in flight keep their changes.
+// Renew gives the session a new ID when it is saved, so that an ID is not in use for long. Values, attributes,
+// principal, handle and Lifetime stay; requests in flight keep their changes.
 //
-// The old ID is accepted for the time of [Config.Grace] and [Config.StoreTimeout] together, for reads and writes, so a copy of
-// the old cookie is served as long. When the rights of the session grow, call [Session.Elevate], and to put out whoever may
-// have copied the cookie, [Session.RevokeOthers]: after these the old ID is not accepted. Renew does nothing to a session that is not stored yet, nor if
-// this request came with an ID that another request has renewed already. After the first byte of the response it is too
-// late for the new cookie: see [ErrTooLate].
+// The old ID is accepted for the time of [Config.Grace] and [Config.StoreTimeout] together, for reads and writes, so a
+// copy of the old cookie is served as long. When the rights of the session grow, call [Session.Elevate], and to put out
+// whoever may have copied the cookie, [Session.RevokeOthers]: after these the old ID is not accepted. Renew does
+// nothing to a session that is not stored yet, nor if this request came with an ID that another request has renewed
+// already. After the first byte of the response it is too late for the new cookie: see [ErrTooLate].
 func (s *Session) Renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,8 +218,8 @@ func (s *Session) harden() {
 	}
 }
 
-// choose makes the ID of the session that the next save creates. It reports whether the save is going to create one. The
-// caller holds mu.
+// choose makes the ID of the session that the next save creates. It reports whether the save is going to create one.
+// The caller holds mu.
 func (s *Session) choose() bool {
 	creates := s.pendingMove() != protocol.Stay || s.view.State == protocol.Fresh && s.changes.Begin()
 	if !creates || s.sealed || s.lost() {
@@ -274,12 +278,12 @@ func (s *Session) currentLabel() string {
 
 // SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent does. The
 // default is [Cookie.Persistent]. A persistent session has the timeouts [Config.PersistentIdleTimeout] and
-// [Config.PersistentLifetime], and its cookie a Max-Age: the rest of the latter, but at most 400 days (RFC 6265bis, section
-// 5.5). Call it with the value of the login form's checkbox, whichever that is: SetPersistent(false) ends what an earlier
-// login has chosen.
+// [Config.PersistentLifetime], and its cookie a Max-Age: the rest of the latter, but at most 400 days (RFC 6265bis,
+// section 5.5). Call it with the value of the login form's checkbox, whichever that is: SetPersistent(false) ends what
+// an earlier login has chosen.
 //
-// If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a cookie
-// is sent only with a new ID.
+// If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a
+// cookie is sent only with a new ID.
 func (s *Session) SetPersistent(persistent bool) {
 	data, err := s.m.serializer.Marshal(persistent)
 	s.mu.Lock()

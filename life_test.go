@@ -65,7 +65,8 @@ var lifeCalls = []lifeCall{
 }
 
 // lifeStarts are the sessions that a client may have before.
-var lifeStarts = map[string][]lifeCall{"nothing": nil, "values": {setCall("old")}, "a login": {loginCall("ann"), setCall("old")}}
+var lifeStarts = map[string][]lifeCall{"nothing": nil, "values": {setCall("old")},
+	"a login": {loginCall("ann"), setCall("old")}}
 
 // apply runs calls in one request and checks the answer. It returns what the client has then.
 func (l lifeModel) apply(t *testing.T, c *visitor, m *session.Manager, what string, calls []lifeCall) lifeModel {
@@ -208,7 +209,8 @@ func TestLifeWithSaves(t *testing.T) {
 // A principal is 1 to 256 bytes of text. Anything else fails the request and changes nothing.
 func TestLoginRefusesPrincipals(t *testing.T) {
 	t.Parallel()
-	for _, principal := range []string{"", strings.Repeat("x", 257), strings.Repeat("é", 128) + "x", "a\x00b", "a\xff"} {
+	for _, principal := range []string{"", strings.Repeat("x", 257), strings.Repeat("é", 128) + "x",
+		"a\x00b", "a\xff"} {
 		m, c := server(t), newVisitor(t)
 		c.do(m, func(s *session.Session) { s.Set("a", 1) })
 		res := c.try(m, func(s *session.Session) {
@@ -290,7 +292,10 @@ func TestSaveOfALoginAfterALostTake(t *testing.T) {
 func TestLabelAfterLoginOverAnother(t *testing.T) {
 	t.Parallel()
 	m := sessiontest.New(t)
-	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("bob"); s.SetLabel("Firefox") })
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+		s.Login("bob")
+		s.SetLabel("Firefox")
+	})
 	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
 		s.Login("ann")
@@ -311,7 +316,9 @@ func TestLabelAfterLoginOverAnother(t *testing.T) {
 func crossing(t *testing.T, f func(s, parallel *session.Session)) (m *session.Manager, parallel *session.Session) {
 	t.Helper()
 	m = sessiontest.New(t)
-	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Set("cart", "book") })
+	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+		s.Set("cart", "book")
+	})
 	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
 		var err error
@@ -425,7 +432,9 @@ func TestLifetime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, hour }, func(t *testing.T, b *bench, c *visitor) {
+			bubble(t, func(c *session.Config) {
+				c.Lifetime, c.IdleTimeout = 10*hour, hour
+			}, func(t *testing.T, b *bench, c *visitor) {
 				c.do(b.Manager, fill)
 				for range 19 {
 					time.Sleep(30 * minute)
@@ -443,17 +452,18 @@ func TestLifetime(t *testing.T) {
 // Login restarts it, also one of the same principal.
 func TestLoginRestartsLifetime(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, -1 }, func(t *testing.T, b *bench, c *visitor) {
-		c.do(b.Manager, fill)
-		for range 3 {
-			time.Sleep(9 * hour)
-			c.do(b.Manager, func(s *session.Session) { s.Login("ann") })
-		}
-		time.Sleep(10*hour - time.Millisecond)
-		alive(t, "a millisecond before the end", c, b, true)
-		time.Sleep(time.Millisecond)
-		alive(t, "at the end", c, b, false)
-	})
+	bubble(t, func(c *session.Config) { c.Lifetime, c.IdleTimeout = 10*hour, -1 },
+		func(t *testing.T, b *bench, c *visitor) {
+			c.do(b.Manager, fill)
+			for range 3 {
+				time.Sleep(9 * hour)
+				c.do(b.Manager, func(s *session.Session) { s.Login("ann") })
+			}
+			time.Sleep(10*hour - time.Millisecond)
+			alive(t, "a millisecond before the end", c, b, true)
+			time.Sleep(time.Millisecond)
+			alive(t, "at the end", c, b, false)
+		})
 }
 
 // Persistent sessions have no other idle timeout than Lifetime.
@@ -502,12 +512,13 @@ func TestNoTimeouts(t *testing.T) {
 	})
 }
 
-// Activity is written at most once in a twentieth of IdleTimeout, and at most once in a minute unless that is too coarse;
-// a request that changes the session moves it for free.
+// Activity is written at most once in a twentieth of IdleTimeout, and at most once in a minute unless that is too
+// coarse; a request that changes the session moves it for free.
 func TestTouches(t *testing.T) {
 	t.Parallel()
 	for idle, interval := range map[time.Duration]time.Duration{
-		24 * hour: 72 * minute, hour: 3 * minute, 10 * minute: minute, 2 * minute: 30 * time.Second, 8 * time.Second: 2 * time.Second,
+		24 * hour: 72 * minute, hour: 3 * minute, 10 * minute: minute, 2 * minute: 30 * time.Second,
+		8 * time.Second: 2 * time.Second,
 	} {
 		t.Run(idle.String(), func(t *testing.T) {
 			t.Parallel()
@@ -609,7 +620,9 @@ func TestExpiryDuringARequest(t *testing.T) {
 	for after, want := range map[time.Duration]int{minute: http.StatusOK, 3 * minute: http.StatusServiceUnavailable} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			t.Parallel()
-			bubble(t, func(c *session.Config) { c.IdleTimeout, c.Lifetime = minute, minute }, func(t *testing.T, b *bench, c *visitor) {
+			bubble(t, func(c *session.Config) {
+				c.IdleTimeout, c.Lifetime = minute, minute
+			}, func(t *testing.T, b *bench, c *visitor) {
 				c.do(b.Manager, fill)
 				res := c.try(b.Manager, func(s *session.Session) {
 					time.Sleep(after)

@@ -71,7 +71,8 @@ func TestMaxSessions(t *testing.T) {
 		check(t, "after a third one", stays(ms[1], devices), "desk laptop")
 		check(t, "revoked then", len(ended), 1)
 		check(t, "event", ended[0], session.Event{
-			Kind: session.EventRevoked, Reason: session.ReasonMaxSessions, Handle: phoneHandle, Principal: "ann", Label: "phone",
+			Kind: session.EventRevoked, Reason: session.ReasonMaxSessions, Handle: phoneHandle, Principal: "ann",
+			Label: "phone",
 		})
 		if !strings.HasPrefix(ben.sees(ms[0]), "ben") {
 			t.Error("another principal's session was ended")
@@ -112,7 +113,8 @@ func (s *skewed) Replace(ctx context.Context, r store.Record, version uint64) er
 }
 
 // clocks returns Managers whose servers' clocks differ.
-func clocks(t *testing.T, n int, on store.Store, index store.Lister, options ...func(*session.Config)) (ms []*session.Manager) {
+func clocks(t *testing.T, n int, on store.Store, index store.Lister,
+	options ...func(*session.Config)) (ms []*session.Manager) {
 	for _, by := range []time.Duration{0, 5 * time.Second, -7 * time.Second, 3 * time.Minute}[:n] {
 		ms = append(ms, server(t, append(options, func(c *session.Config) {
 			c.Store, c.SecretKey = &skewed{Store: on, Lister: index, by: by}, secret
@@ -188,7 +190,8 @@ func (b *brokenIndex) Principal(ctx context.Context, principal string) iter.Seq2
 	return b.Lister.Principal(ctx, principal)
 }
 
-// If the others can't be ended, the response is 503, but has the cookie: the old ID is retired. The next login ends them.
+// If the others can't be ended, the response is 503, but has the cookie: the old ID is retired. The next login ends
+// them.
 func TestMaxSessionsOutage(t *testing.T) {
 	t.Parallel()
 	spy := newSpy()

@@ -14,7 +14,8 @@ import (
 // Info describes a session to its owner, for a page of devices, or to an administrator. It holds no secret.
 // [PublicAttribute.Of] reads the public attributes from it.
 type Info struct {
-	Handle     string    // names the session for [Manager.Revoke]; random, safe to show, kept by Renew, changed by Login
+	// names the session for [Manager.Revoke]; random, safe to show, kept by Renew, changed by Login
+	Handle     string
 	Principal  string    // who is logged in; "" for nobody
 	Label      string    // the text of [Session.SetLabel]
 	CreatedAt  time.Time // when the session was created, or of its last login
@@ -36,8 +37,8 @@ func info(r *store.Record) Info {
 }
 
 // Sessions yields the live sessions of a principal, in no particular order, for a page of devices (ASVS 5.0, 7.5.2).
-// Sessions that begin or end during the loop may be missing. It reads the store as the loop goes on: a loop that ends early
-// reads no further. The body of the loop may call [Manager.Revoke].
+// Sessions that begin or end during the loop may be missing. It reads the store as the loop goes on: a loop that ends
+// early reads no further. The body of the loop may call [Manager.Revoke].
 //
 // The last item may be an error, with a zero Info:
 //   - [errors.ErrUnsupported]: the store is no [store.Lister], or there is a [Config.CookieCodec].
@@ -47,8 +48,8 @@ func (m *Manager) Sessions(ctx context.Context, principal string) iter.Seq2[Info
 }
 
 // All yields every live session, anonymous ones included, for administration: with a [Config.Realm] those of its own
-// principals and all anonymous ones of the store, without one all of the store. It reads the store as the loop goes on, and
-// has the same errors as [Manager.Sessions].
+// principals and all anonymous ones of the store, without one all of the store. It reads the store as the loop goes on,
+// and has the same errors as [Manager.Sessions].
 func (m *Manager) All(ctx context.Context) iter.Seq2[Info, error] {
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
@@ -78,7 +79,8 @@ func (m *Manager) lister() (store.Lister, error) {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("session: this store does not list sessions; if the store wraps another one, give it Unwrap: %w", errors.ErrUnsupported)
+	return nil, fmt.Errorf("session: this store does not list sessions; if the store wraps another one, "+
+		"give it Unwrap: %w", errors.ErrUnsupported)
 }
 
 // index returns what lists the sessions of the Manager's realm.
@@ -109,8 +111,8 @@ func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 // whole call takes at most [Config.StoreTimeout].
 //
 // Errors:
-//   - [ErrUncertain]: the store failed, or StoreTimeout was over, after that many sessions had been ended; the error's text
-//     tells the number as well. Others may have ended too. Call it again for the rest.
+//   - [ErrUncertain]: the store failed, or StoreTimeout was over, after that many sessions had been ended; the error's
+//     text tells the number as well. Others may have ended too. Call it again for the rest.
 //   - [ErrUnavailable]: the store failed, and none was ended. Call it again.
 //   - [errors.ErrUnsupported]: as for [Manager.Sessions].
 func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) {
@@ -118,16 +120,17 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 }
 
 // RevokeOthers saves s under a new ID, and then ends all other sessions of its principal, as after a change of password
-// (ASVS 5.0, 7.4.3). It returns how many it ended; none if nobody is logged in. Afterwards no copy of any earlier cookie
-// works, not even one of this browser's own.
+// (ASVS 5.0, 7.4.3). It returns how many it ended; none if nobody is logged in. Afterwards no copy of any earlier
+// cookie works, not even one of this browser's own.
 //
-// Call it after the user has been authenticated: whoever holds a copy of the cookie could call it as well, and would keep the
-// session. A request in flight with the old ID may store its changes once more. Two devices that call it at the same time
-// may end each other, and a login that is under way may come after it. The new cookie is sent even if an error says that not
-// all others were ended.
+// Call it after the user has been authenticated: whoever holds a copy of the cookie could call it as well, and would
+// keep the session. A request in flight with the old ID may store its changes once more. Two devices that call it at
+// the same time may end each other, and a login that is under way may come after it. The new cookie is sent even if an
+// error says that not all others were ended.
 //
-// The ID is changed only where a cookie can be sent: with [Config.BearerToken], outside a [Manager.Handler] or after the first
-// byte of the response RevokeOthers ends the others alone, and a copy of this session's own token stays valid.
+// The ID is changed only where a cookie can be sent: with [Config.BearerToken], outside a [Manager.Handler] or after
+// the first byte of the response RevokeOthers ends the others alone, and a copy of this session's own token stays
+// valid.
 //
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
@@ -165,10 +168,10 @@ func (m *Manager) revoke(ctx context.Context, principal string, wanted func(hand
 	return m.engine.EndPrincipal(ctx, l, principal, wanted, m.onEnd(ctx))
 }
 
-// RevokeFunc ends every session for which del returns true, of any principal and anonymous ones, and returns how many it
-// ended. It is for administration: it reads the list of all sessions, which ctx alone bounds, and may call del twice for
-// one, but never twice at a time. Sessions that begin meanwhile may be missed. So may sessions that are renewed meanwhile, if
-// reading the list takes longer than [Config.Grace]: then call it again.
+// RevokeFunc ends every session for which del returns true, of any principal and anonymous ones, and returns how many
+// it ended. It is for administration: it reads the list of all sessions, which ctx alone bounds, and may call del twice
+// for one, but never twice at a time. Sessions that begin meanwhile may be missed. So may sessions that are renewed
+// meanwhile, if reading the list takes longer than [Config.Grace]: then call it again.
 //
 // Errors: those of [Manager.RevokeAll].
 func (m *Manager) RevokeFunc(ctx context.Context, del func(Info) bool) (int, error) {

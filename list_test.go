@@ -489,7 +489,9 @@ func TestRevokeFunc(t *testing.T) {
 	laptop.do(ms[0], (*session.Session).Renew)
 	events.took()
 
-	n, err := ms[1].RevokeFunc(t.Context(), func(i session.Info) bool { return i.Label == "phone" && i.Principal != "ben" })
+	n, err := ms[1].RevokeFunc(t.Context(), func(i session.Info) bool {
+		return i.Label == "phone" && i.Principal != "ben"
+	})
 	check(t, "RevokeFunc", fmt.Sprint(n, err), "2 <nil>")
 	equal(t, "events", events.took(), []string{"revoked", "revoked"})
 	phone.want(ms, "a user's session", nothing)

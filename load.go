@@ -12,7 +12,8 @@ import (
 
 var (
 	errNotSplit = errors.New("session: the record can't be split into its values by Config.Serializer")
-	errAhead    = errors.New("session: the record was written by a server whose clock is more than a minute ahead, or this one's is behind")
+	errAhead    = errors.New("session: the record was written by a server whose clock is more than a " +
+		"minute ahead, or this one's is behind")
 )
 
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
@@ -23,7 +24,9 @@ func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Rea
 	if m.config.Trace == nil {
 		reason, err = m.keeper.Load(ctx, token, v)
 	} else {
-		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) { return m.keeper.Load(ctx, token, v) })
+		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) {
+			return m.keeper.Load(ctx, token, v)
+		})
 	}
 	m.noteMissing(ctx, token, reason, v)
 	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
@@ -49,10 +52,10 @@ func (s *Session) loaded(token string) {
 	s.view.Record = store.Record{} // of a tombstone, or of a session that has expired
 }
 
-// Load returns the session of a token outside a [Manager.Handler], such as in a gRPC call or a job. The token is the one
-// of [Session.Token]; "" gives a new session. [Session.Save] stores changes, and [Manager.Cookie] returns the cookie to
-// send then, if any. Load doesn't count as activity for [Config.IdleTimeout]. It is safe for concurrent use: each call
-// returns a Session of its own.
+// Load returns the session of a token outside a [Manager.Handler], such as in a gRPC call or a job. The token is the
+// one of [Session.Token]; "" gives a new session. [Session.Save] stores changes, and [Manager.Cookie] returns the
+// cookie to send then, if any. Load doesn't count as activity for [Config.IdleTimeout]. It is safe for concurrent use:
+// each call returns a Session of its own.
 //
 // Errors:
 //   - [ErrEnded]: the token is forged or unknown, or its session has ended.
@@ -74,14 +77,15 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 
 // Reload loads the session again and keeps changes that are not saved yet. Handlers that live long, such as that of a
 // WebSocket, call it to see what other requests have changed, and to notice a logout. It doesn't count as activity for
-// [Config.IdleTimeout]. For a session that was never saved it does nothing, and with a [Config.CookieCodec] it finds what
-// the cookie held.
+// [Config.IdleTimeout]. For a session that was never saved it does nothing, and with a [Config.CookieCodec] it finds
+// what the cookie held.
 //
 // Reload follows a [Session.Renew] by another request, if the session was loaded, saved or reloaded less than
 // [Config.Grace] before.
 //
 // Errors:
-//   - [ErrEnded]: the session was logged out, revoked, replaced by a login, or has expired. It reads empty from then on.
+//   - [ErrEnded]: the session was logged out, revoked, replaced by a login, or has expired. It reads empty from then
+//     on.
 //   - [ErrUnavailable]: the store can't be reached, or ctx has ended. The session stays as it was; try again.
 //   - [ErrUncertain]: an earlier save ended so. Load the session anew.
 func (s *Session) Reload(ctx context.Context) error {
@@ -116,7 +120,9 @@ func (m *Manager) reload(ctx context.Context, v, now *protocol.View) error {
 	if m.config.Trace == nil {
 		return m.keeper.Reload(ctx, v, now)
 	}
-	_, err := m.traceLoad(ctx, now, func(ctx context.Context) (protocol.Reason, error) { return "", m.keeper.Reload(ctx, v, now) })
+	_, err := m.traceLoad(ctx, now, func(ctx context.Context) (protocol.Reason, error) {
+		return "", m.keeper.Reload(ctx, v, now)
+	})
 	return err
 }
 
@@ -144,7 +150,8 @@ func (s *Session) rebase(v protocol.View, seq uint64) error {
 	return nil
 }
 
-// changedSince returns the session's changes after seq, applied to d, which holds those up to seq. It returns with mu held.
+// changedSince returns the session's changes after seq, applied to d, which holds those up to seq. It returns with mu
+// held.
 func (s *Session) changedSince(seq uint64, d document.Document) (document.Changes, error) {
 	for {
 		s.mu.Lock()

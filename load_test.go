@@ -94,7 +94,8 @@ func TestLoadRefusesAllAlike(t *testing.T) {
 	ended := c.value()
 	c.do(ms[1], (*session.Session).Logout)
 	for name, token := range map[string]string{
-		"forged": strings.Repeat("A", 43), "short": "A", "ended": ended, "replaced": replaced, "unknown": unknown.value(),
+		"forged": strings.Repeat("A", 43), "short": "A", "ended": ended, "replaced": replaced,
+		"unknown": unknown.value(),
 	} {
 		s, err := ms[0].Load(t.Context(), token)
 		if s != nil || err != session.ErrEnded {
@@ -223,7 +224,9 @@ func TestBearerTokenFlow(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
 		w := httptest.NewRecorder()
-		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { change(session.From(r)) })).ServeHTTP(w, r)
+		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			change(session.From(r))
+		})).ServeHTTP(w, r)
 		silent(t, "answer", w.Result())
 		check(t, "Vary", w.Header().Get("Vary"), "Authorization")
 		check(t, "status", w.Code, http.StatusOK)
@@ -379,8 +382,8 @@ func (s contextStore) Replace(ctx context.Context, r store.Record, version uint6
 
 type contextKey struct{}
 
-// during loads and saves a session in a bubble. What is called sees the contexts that the store gets for that, the second
-// one detached from cancel.
+// during loads and saves a session in a bubble. What is called sees the contexts that the store gets for that, the
+// second one detached from cancel.
 func during(t *testing.T, load, save func(t *testing.T, ctx context.Context, cancel func())) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("the client hung up")
@@ -548,8 +551,10 @@ func TestWhyASessionIsGone(t *testing.T) {
 					time.Sleep(c.after)
 					b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Principal() })
 				}
-				if last.Kind != session.EventRejected || last.Reason != c.want || last.Handle != handle || last.Principal != "ann" {
-					t.Errorf("%s, a request every %v: got %+v, want rejected, %s, with handle and principal", name, c.after, last, c.want)
+				if last.Kind != session.EventRejected || last.Reason != c.want || last.Handle != handle ||
+					last.Principal != "ann" {
+					t.Errorf("%s, a request every %v: got %+v, want rejected, %s, with handle and principal",
+						name, c.after, last, c.want)
 				}
 			}
 		})
@@ -592,8 +597,8 @@ func set(key string) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) { session.From(r).Set(key, 1) }
 }
 
-// A save that waits for another one's turn notes when it was made, not when it began to wait: else a session with a short
-// IdleTimeout would have expired when it is stored.
+// A save that waits for another one's turn notes when it was made, not when it began to wait: else a session with a
+// short IdleTimeout would have expired when it is stored.
 func TestLastSeenAfterAWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -688,7 +693,8 @@ func TestRejectedByATombstone(t *testing.T) {
 	}
 	b.events.took()
 	b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r) })
-	if e := b.events.events; len(e) != 1 || e[0].Reason != session.ReasonUnknown || e[0].Handle != s.Info().Handle || e[0].Principal != "ann" {
+	if e := b.events.events; len(e) != 1 || e[0].Reason != session.ReasonUnknown || e[0].Handle != s.Info().Handle ||
+		e[0].Principal != "ann" {
 		t.Errorf("got %+v, want one of reason unknown with handle %s and principal ann", e, s.Info().Handle)
 	}
 }

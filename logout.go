@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// LogoutHandler returns a handler that ends the request's session, as [Session.Logout] does, and then redirects to a page
-// (303). It takes POST alone, and not from another site: whoever could make a browser log out by a link or an image would. It
-// goes inside a [Manager.Handler].
+// LogoutHandler returns a handler that ends the request's session, as [Session.Logout] does, and then redirects to a
+// page (303). It takes POST alone, and not from another site: whoever could make a browser log out by a link or an
+// image would. It goes inside a [Manager.Handler].
 //
 //	mux.Handle("/logout", session.LogoutHandler("/"))
 //
-// clear are directives of the header Clear-Site-Data, such as "cache" and "storage", for applications whose pages must not
-// stay in the browser (ASVS 5.0, 14.3.1). "cookies" would delete those of other applications on this host too.
+// clear are directives of the header Clear-Site-Data, such as "cache" and "storage", for applications whose pages must
+// not stay in the browser (ASVS 5.0, 14.3.1). "cookies" would delete those of other applications on this host too.
 //
 // If the session can't be ended, the response is that of [Config.ErrorHandler], and the user is still logged in.
 func LogoutHandler(redirect string, clear ...string) http.Handler {

@@ -18,21 +18,22 @@ import (
 	"github.com/hipflask/session/store/filestore"
 )
 
-// Manager keeps the sessions of one cookie, or of one kind of bearer token. [New] makes one; the zero value can't be used.
-// It is safe for concurrent use. Any number of Managers, in one process or in many, may share a store.
+// Manager keeps the sessions of one cookie, or of one kind of bearer token. [New] makes one; the zero value can't be
+// used. It is safe for concurrent use. Any number of Managers, in one process or in many, may share a store.
 type Manager struct{ *sealedManager }
 
 // sealedManager is one of the two pointers between a Manager and its state: see sealedSession.
 type sealedManager struct{ *managerState }
 
 type managerState struct {
-	config     Config // without the keys
-	keeper     protocol.Keeper
-	engine     *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
-	realm      realm            // before the principals in the store
-	given      store.Store      // Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
-	policy     Policy           // the rules of another framework; nil: none
-	loginKeys  []string         // of policy
+	config Config // without the keys
+	keeper protocol.Keeper
+	engine *protocol.Engine // the keeper, if it keeps sessions in a store; else nil
+	realm  realm            // before the principals in the store
+	// Config.Store, or the default one: has the optional capabilities; nil with a CookieCodec
+	given      store.Store
+	policy     Policy   // the rules of another framework; nil: none
+	loginKeys  []string // of policy
 	serializer Serializer
 	attributes string // those of a cookie that ends with the browser, as in Set-Cookie
 	signing    signing
@@ -54,8 +55,8 @@ type managerState struct {
 	closed   sync.Once
 }
 
-// New checks the configuration and returns a [Manager], or an error that names all problems at once. It opens the default
-// store if none is given, and sends nothing over a network. Call [Manager.Close] when the program ends.
+// New checks the configuration and returns a [Manager], or an error that names all problems at once. It opens the
+// default store if none is given, and sends nothing over a network. Call [Manager.Close] when the program ends.
 func New(config Config) (*Manager, error) {
 	lifetime := config.Lifetime // as given
 	persistent := config.PersistentIdleTimeout != 0 || config.PersistentLifetime != 0
@@ -81,11 +82,13 @@ func New(config Config) (*Manager, error) {
 		return nil, err
 	}
 	if m.policy != nil && persistent {
-		return nil, errors.New("session: PersistentIdleTimeout and PersistentLifetime have no place in a layout that is shared with " +
-			"another framework, whose one Lifetime counts from the last change; leave them zero")
+		return nil, errors.New("session: PersistentIdleTimeout and PersistentLifetime have no place " +
+			"in a layout that is shared with another framework, whose one Lifetime counts from the last " +
+			"change; leave them zero")
 	}
 	if m.policy != nil && config.Realm != "" {
-		return nil, errors.New("session: Realm has no place in a layout that is shared with another framework; leave it empty")
+		return nil, errors.New("session: Realm has no place in a layout that is shared with another " +
+			"framework; leave it empty")
 	}
 	m.setTimes(lifetime)
 	records, err := m.records()
@@ -134,11 +137,12 @@ func (m *Manager) useStore(keys []string, ids IDFormat, records protocol.Records
 	switch {
 	case m.config.MaxSessions == 0:
 	case m.policy != nil:
-		return errors.New("session: MaxSessions needs a Store in the layout of this package, whose records say when a login was; " +
-			"leave it zero, or count the logins in the application")
+		return errors.New("session: MaxSessions needs a Store in the layout of this package, whose records " +
+			"say when a login was; leave it zero, or count the logins in the application")
 	case m.given != nil && !lists:
-		return errors.New("session: MaxSessions needs a Store that lists the sessions of a principal, a store.Lister; " +
-			"set another Store, or leave MaxSessions zero. If the Store wraps another one, give it Unwrap")
+		return errors.New("session: MaxSessions needs a Store that lists the sessions of a principal, " +
+			"a store.Lister; set another Store, or leave MaxSessions zero. If the Store wraps another " +
+			"one, give it Unwrap")
 	}
 	if m.given == nil {
 		if m.owned, err = openDefaultStore(keys); err != nil {
@@ -191,8 +195,9 @@ func (m *Manager) shares() {
 	m.unshare = undo
 	runtime.AddCleanup(m.managerState, func(undo func()) { undo() }, undo) // of a Manager that nobody closes
 	if other != "" {
-		m.log.out().Warn("session: two Managers share a Store and its principals: lists have the sessions of both, and RevokeAll of "+
-			"one ends those of the other. Set Config.Realm to different names, or to the same one if that is meant",
+		m.log.out().Warn("session: two Managers share a Store and its principals: lists have the sessions "+
+			"of both, and RevokeAll of one ends those of the other. Set Config.Realm to different names, "+
+			"or to the same one if that is meant",
 			"cookie", name, "other", other)
 	}
 }
@@ -292,18 +297,19 @@ func (s *signing) of(purpose string) []*token.MAC {
 	return macs
 }
 
-// Sign returns the HMAC-SHA256 of message (RFC 2104), 32 bytes, under a key derived from [Config.SecretKey] for this purpose
-// alone. [Manager.Verify] checks it. The purpose is a constant of the program, such as "example.com/invitation": a MAC for
-// one purpose is not valid for another.
+// Sign returns the HMAC-SHA256 of message (RFC 2104), 32 bytes, under a key derived from [Config.SecretKey] for this
+// purpose alone. [Manager.Verify] checks it. The purpose is a constant of the program, such as
+// "example.com/invitation": a MAC for one purpose is not valid for another.
 //
-// A MAC has no expiry, and belongs to no session: put a deadline, and whatever else it is to be bound to, into the message.
+// A MAC has no expiry, and belongs to no session: put a deadline, and whatever else it is to be bound to, into the
+// message.
 func (m *Manager) Sign(purpose string, message []byte) []byte {
 	sum := m.signing.of(purpose)[0].Sum(message)
 	return sum[:]
 }
 
-// Verify reports whether mac is what [Manager.Sign] returns for the purpose and message, under [Config.SecretKey] or one of
-// [Config.SecretKeyFallbacks]. It compares in constant time.
+// Verify reports whether mac is what [Manager.Sign] returns for the purpose and message, under [Config.SecretKey] or
+// one of [Config.SecretKeyFallbacks]. It compares in constant time.
 func (m *Manager) Verify(purpose string, message, mac []byte) bool {
 	for _, k := range m.signing.of(purpose) {
 		if k.Verify(message, mac) {
@@ -321,9 +327,9 @@ func (m *Manager) CookieName() string {
 	return m.config.Cookie.Name
 }
 
-// Cookie returns the cookie to send to the client after [Session.Save] outside a [Manager.Handler]: one that sets the new
-// ID, or after Logout one that deletes the old. It returns nil if there is nothing to send: with [Config.BearerToken], or
-// if the ID has not changed. Inside a Handler it is not needed.
+// Cookie returns the cookie to send to the client after [Session.Save] outside a [Manager.Handler]: one that sets the
+// new ID, or after Logout one that deletes the old. It returns nil if there is nothing to send: with
+// [Config.BearerToken], or if the ID has not changed. Inside a Handler it is not needed.
 func (m *Manager) Cookie(s *Session) *http.Cookie {
 	s.mu.Lock()
 	defer s.mu.Unlock()

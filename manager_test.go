@@ -53,7 +53,8 @@ func TestWrappedStore(t *testing.T) {
 		if got := b.events.took(); len(got) == 0 || got[len(got)-1] != "revoked" {
 			t.Errorf("got events %q, want the revocations last", got)
 		}
-		b.get(t, b.cookie(t, func(s *session.Session) { s.Login("ann") }), func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
+		b.get(t, b.cookie(t, func(s *session.Session) { s.Login("ann") }),
+			func(_ http.ResponseWriter, r *http.Request) { session.From(r).Len() })
 		if wrapped.loads == 0 {
 			t.Error("the wrapper saw no Load, want each")
 		}
@@ -133,7 +134,8 @@ func TestDefaultStore(t *testing.T) { // not parallel: the environment
 	// Another process with the same key, and one with a new key and this one for a fallback, see the session.
 	const next = "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
 	for _, keys := range [][]string{{secret}, {next, secret}, {next, "between-Qm3Zt8XwK5vRc9NbL2Hj7Dg", secret}} {
-		if got, err := withDefaultStore(t, keys...).Load(t.Context(), s.Token()); err != nil || !slices.Equal(got.Keys(), []string{"color"}) {
+		if got, err := withDefaultStore(t, keys...).Load(t.Context(), s.Token()); err != nil ||
+			!slices.Equal(got.Keys(), []string{"color"}) {
 			t.Errorf("%d keys: got %v, want the session", len(keys), err)
 		}
 	}
@@ -188,7 +190,8 @@ func TestDefaultStoreUnderSystemd(t *testing.T) { // not parallel: the environme
 // store see default_store_test.go, for encrypted cookies encrypted_cookie_test.go.)
 func TestRotationOfTheSecretKey(t *testing.T) {
 	t.Parallel()
-	const former, current, next = "former-Kd7Wn3XqT9zVb5RcJ2MyL8h", "current-Zp4Hk8VxQ3tWn6RbD9JmL2y", "next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
+	const former, current, next = "former-Kd7Wn3XqT9zVb5RcJ2MyL8h", "current-Zp4Hk8VxQ3tWn6RbD9JmL2y",
+		"next-Hc8Vx2KqT5nWz9RbJd4MyL7s"
 	for name, bearer := range map[string]bool{"cookie": false, "bearer token": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +211,9 @@ func TestRotationOfTheSecretKey(t *testing.T) {
 			}
 			old := save(before, load(t, before, ""), fill)
 			check(t, "with the fallback", contents(load(t, during, old)), ": [a=1]")
-			check(t, "changed under the former ID", save(during, load(t, during, old), func(s *session.Session) { s.Set("a", 2) }), old)
+			check(t, "changed under the former ID", save(during, load(t, during, old), func(s *session.Session) {
+				s.Set("a", 2)
+			}), old)
 			check(t, "a server that has not got the new key yet", contents(load(t, before, old)), ": [a=2]")
 
 			first := save(during, load(t, during, ""), fill)

@@ -48,8 +48,8 @@ func (m *Manager) principal(members []Member) string {
 	return p
 }
 
-// policyStore is a store whose layout keeps only documents and their expiry. It derives the principal and the time of the
-// last request from them.
+// policyStore is a store whose layout keeps only documents and their expiry. It derives the principal and the time of
+// the last request from them.
 type policyStore struct {
 	store.Store
 	m *Manager
@@ -64,8 +64,8 @@ func (s policyStore) Load(ctx context.Context, key string) (store.Record, error)
 		r.Principal = s.m.principal(members)
 	}
 	if r.LastSeenAt.IsZero() && !r.ExpiresAt.IsZero() {
-		// After Lifetime was shortened this lies in the future: then the next refresh is due at once, which stores an expiry by
-		// the Lifetime of now. The layout has no other time to judge the session by.
+		// After Lifetime was shortened this lies in the future: then the next refresh is due at once, which stores an
+		// expiry by the Lifetime of now. The layout has no other time to judge the session by.
 		r.LastSeenAt = r.ExpiresAt.Add(-s.m.config.Lifetime)
 		if now := time.Now(); protocol.Ahead(&r, now) {
 			r.LastSeenAt = now.Add(-s.m.touchInterval)

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Config, Manager and Session, and the context of a request, hold secrets. The methods of this file keep these out of logs.
-// MarshalText is for encoding/json and what else encodes exported fields, such as the handlers of log/slog.
+// Config, Manager and Session, and the context of a request, hold secrets. The methods of this file keep these out of
+// logs. MarshalText is for encoding/json and what else encodes exported fields, such as the handlers of log/slog.
 
 const hiddenConfig = "session.Config{SecretKey: (hidden), ...}"
 

@@ -43,7 +43,8 @@ type sample struct {
 
 // printed are the types that are given secrets, by the name of their package and their own.
 var printed = map[string]bool{
-	"session.Config": true, "session.Manager": true, "session.Session": true, "session.Info": true, "session.Event": true,
+	"session.Config": true, "session.Manager": true, "session.Session": true, "session.Info": true,
+	"session.Event": true,
 	"session.Codec": true, "session.IDFormat": true, "session.CookieCodec": true, "session.Policy": true,
 	"flask.Adopter": true, "flask.AdopterOptions": true, "flask.CookieAdopter": true,
 	"flask.CookieAdopterOptions": true, "flask.CSRF": true, "flask.Signer": true, "flask.Options": true,
@@ -52,30 +53,45 @@ var printed = map[string]bool{
 
 // secretless are the other exported types, with the reason why they aren't printed here.
 var secretless = map[string]string{
-	"session.Auth": "what lists show", "admin.Options": "title and limits", "summary.Bucket": "counts", "summary.Summary": "counts",
-	"session.Attribute": "a name", "session.Key": "a name", "session.PublicAttribute": "a name", "session.Cookie": "attributes",
+	"session.Auth": "what lists show", "admin.Options": "title and limits", "summary.Bucket": "counts",
+	"summary.Summary":   "counts",
+	"session.Attribute": "a name", "session.Key": "a name", "session.PublicAttribute": "a name",
+	"session.Cookie":    "attributes",
 	"session.EventKind": "a constant", "session.Reason": "a constant", "session.Verdict": "a constant",
-	"session.Trace": "functions", "session.LoadFigures": "counts", "session.SaveFigures": "counts", "session.SaveKind": "a constant",
-	"session.Outcome": "a constant", "session.Interceptor": "an interface of the application", "session.Serializer": "has no state",
+	"session.Trace": "functions", "session.LoadFigures": "counts", "session.SaveFigures": "counts",
+	"session.SaveKind": "a constant",
+	"session.Outcome":  "a constant", "session.Interceptor": "an interface of the application",
+	"session.Serializer":   "has no state",
 	"session.FlashMessage": "the application's own value", "session.Member": "the application's own value",
-	"flask.Decimal": "the application's own value", "flask.Markup": "the application's own value", "flask.Naive": "the application's own value",
-	"flask.Set": "the application's own value", "flask.Tuple": "the application's own value", "flask.UUID": "the application's own value",
+	"flask.Decimal": "the application's own value", "flask.Markup": "the application's own value",
+	"flask.Naive": "the application's own value",
+	"flask.Set":   "the application's own value", "flask.Tuple": "the application's own value",
+	"flask.UUID":       "the application's own value",
 	"flask.Derivation": "a constant", "flaskfiles.Hash": "a constant", "flask.Tag": "a name and functions",
-	"flaskfiles.Options": "a prefix and a mode", "flaskfiles.Store": "a path", "flasksql.Dialect": "SQL", "flasksql.Options": "names",
-	"flasksql.Store": "a database handle of the application", "flasksession.Store": "a Medium of the application",
-	"flasksession.Medium": "an interface of the application's", "flasksession.Lister": "an interface of the application's",
-	"flasksession.Entry": "a record", "flasksession.Value": "a record", "layouttest.Backend": "functions of a test",
-	"filestore.Options": "sizes", "filestore.Store": "a path", "memstore.Options": "sizes", "memstore.Store": "behind the Manager and FailStore",
-	"sqlstore.Client": "a database handle of the application", "sqlstore.Conn": "an interface", "sqlstore.DB": "an interface",
-	"sqlstore.DBOptions": "a database handle of the application", "sqlstore.Dialect": "SQL", "sqlstore.Options": "names",
-	"sqlstore.Store": "a database handle of the application",
-	"store.Record":   "a record, for implementers of stores", "store.ExpiredError": "a reason", "store.Kind": "a constant",
-	"guard.Guard": "a Manager of the application, which prints nothing", "store.Store": "an interface", "store.Lister": "an interface", "store.Sweeper": "an interface", "store.Evicter": "an interface",
+	"flaskfiles.Options": "a prefix and a mode", "flaskfiles.Store": "a path", "flasksql.Dialect": "SQL",
+	"flasksql.Options": "names",
+	"flasksql.Store":   "a database handle of the application", "flasksession.Store": "a Medium of the application",
+	"flasksession.Medium": "an interface of the application's",
+	"flasksession.Lister": "an interface of the application's",
+	"flasksession.Entry":  "a record", "flasksession.Value": "a record", "layouttest.Backend": "functions of a test",
+	"filestore.Options": "sizes", "filestore.Store": "a path", "memstore.Options": "sizes",
+	"memstore.Store":  "behind the Manager and FailStore",
+	"sqlstore.Client": "a database handle of the application", "sqlstore.Conn": "an interface",
+	"sqlstore.DB":        "an interface",
+	"sqlstore.DBOptions": "a database handle of the application", "sqlstore.Dialect": "SQL",
+	"sqlstore.Options": "names",
+	"sqlstore.Store":   "a database handle of the application",
+	"store.Record":     "a record, for implementers of stores", "store.ExpiredError": "a reason",
+	"store.Kind":  "a constant",
+	"guard.Guard": "a Manager of the application, which prints nothing", "store.Store": "an interface",
+	"store.Lister": "an interface", "store.Sweeper": "an interface", "store.Evicter": "an interface",
 	"store.StaleLoader":     "an interface",
-	"storetest.FaultCounts": "counts", "storetest.Faults": "probabilities", "storetest.Faulty": "a store of the application", "storetest.Option": "a function",
+	"storetest.FaultCounts": "counts", "storetest.Faults": "probabilities",
+	"storetest.Faulty": "a store of the application", "storetest.Option": "a function",
 }
 
-// Every exported type of the module's public packages is either printed by TestNothingIsPrinted or known to hold no secret.
+// Every exported type of the module's public packages is either printed by TestNothingIsPrinted or known to hold no
+// secret.
 func TestEveryTypeIsPrinted(t *testing.T) {
 	t.Parallel()
 	found := 0
@@ -85,7 +101,8 @@ func TestEveryTypeIsPrinted(t *testing.T) {
 		}
 		if d.IsDir() {
 			_, inside := os.Stat(filepath.Join(path, "go.mod"))
-			if path != "." && (inside == nil || d.Name() == "internal" || d.Name() == "examples" || strings.HasPrefix(d.Name(), ".")) {
+			if path != "." && (inside == nil || d.Name() == "internal" || d.Name() == "examples" ||
+				strings.HasPrefix(d.Name(), ".")) {
 				return fs.SkipDir
 			}
 			return nil
@@ -109,7 +126,8 @@ func TestEveryTypeIsPrinted(t *testing.T) {
 				}
 				found++
 				if !printed[name] && secretless[name] == "" {
-					t.Errorf("%s: give TestNothingIsPrinted a value of it, or say in secretless why it holds no secret", name)
+					t.Errorf("%s: give TestNothingIsPrinted a value of it, or say in secretless why "+
+						"it holds no secret", name)
 				}
 			}
 		}
@@ -120,8 +138,8 @@ func TestEveryTypeIsPrinted(t *testing.T) {
 	}
 }
 
-// No verb of fmt, no handler of log/slog and not encoding/json prints a key, a derived key, a token or a value, however the
-// value is wrapped.
+// No verb of fmt, no handler of log/slog and not encoding/json prints a key, a derived key, a token or a value, however
+// the value is wrapped.
 func TestNothingIsPrinted(t *testing.T) {
 	t.Parallel()
 	secrets := map[string]string{plantedKey: "SecretKey", plantedFallback: "fallback key", plantedValue: "value"}
@@ -139,7 +157,8 @@ func TestNothingIsPrinted(t *testing.T) {
 func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 	t.Helper()
 	for _, k := range []string{plantedKey, plantedFallback} {
-		for _, label := range []string{"id __Host-session", "id __Host-sid", "id x", "encrypted cookie", "folder", "app purpose"} {
+		for _, label := range []string{"id __Host-session", "id __Host-sid", "id x", "encrypted cookie",
+			"folder", "app purpose"} {
 			sub, err := hkdf.Key(sha256.New, []byte(k), nil, "hipflask v1 "+label, sha256.Size)
 			if err != nil {
 				t.Fatal(err)
@@ -231,7 +250,9 @@ func printSamples(t *testing.T, secrets map[string]string) map[string]sample {
 		"flask.SignedSID": func(k []string, n string) (any, error) { return flask.SignedSID(k, n) },
 		"flask.Cookie":    func(k []string, n string) (any, error) { return flask.Cookie(k, n) },
 		"flask.CSRF":      func(k []string, _ string) (any, error) { return flask.NewCSRF(k[0], 0) },
-		"flask.Signer":    func(k []string, _ string) (any, error) { return flask.NewSigner("cookie-session", k, 0, nil, 0) },
+		"flask.Signer": func(k []string, _ string) (any, error) {
+			return flask.NewSigner("cookie-session", k, 0, nil, 0)
+		},
 		"flask.CookieAdopter": func(k []string, _ string) (any, error) {
 			return flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: k})
 		},
@@ -313,18 +334,21 @@ func wrapped(s sample) map[string]any {
 			return
 		}
 		for what, inner := range map[string]reflect.Value{
-			"": v, "an interface in ": asAny(v), "a slice in ": list, "a map in ": table, "a pointer in ": pointerTo(v), "a pointer to a pointer in ": pointerTo(pointerTo(v)),
-			"a field in ": inField(v, "v"), "a pointer to a field in ": pointerTo(inField(v, "v")),
+			"": v, "an interface in ": asAny(v), "a slice in ": list, "a map in ": table, "a pointer in ": pointerTo(v),
+			"a pointer to a pointer in ": pointerTo(pointerTo(v)),
+			"a field in ":                inField(v, "v"), "a pointer to a field in ": pointerTo(inField(v, "v")),
 		} {
 			held := inField(inner, "v")
 			add(what+"an unexported field", held)
 			add(what+"an unexported field of a pointer", pointerTo(held))
-			add(what+"an unexported field of a slice", reflect.Append(reflect.MakeSlice(reflect.SliceOf(held.Type()), 0, 1), held))
+			add(what+"an unexported field of a slice",
+				reflect.Append(reflect.MakeSlice(reflect.SliceOf(held.Type()), 0, 1), held))
 		}
 	}
 	wrap(v.Type().String(), v)
 	if v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct && v.Elem().Type().PkgPath() != "context" &&
-		ast.IsExported(v.Elem().Type().Name()) && v.Type() != reflect.TypeFor[*memstore.Store]() && v.Type() != reflect.TypeFor[*sessiontest.FailStore]() {
+		ast.IsExported(v.Elem().Type().Name()) && v.Type() != reflect.TypeFor[*memstore.Store]() &&
+		v.Type() != reflect.TypeFor[*sessiontest.FailStore]() {
 		wrap("copied "+v.Type().String(), v.Elem())
 	}
 	return forms

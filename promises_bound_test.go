@@ -44,7 +44,10 @@ func maxBytes(t *testing.T) {
 			"Update": func(s *session.Session) { text.Update(s, func(string) string { return fit + "x" }) },
 			"Login":  func(s *session.Session) { s.Login("ann"); text.Set(s, fit+"x") },
 			"Renew":  func(s *session.Session) { s.Renew(); text.Set(s, fit+"x") },
-			"Flash":  func(s *session.Session) { s.Set("text", strings.Repeat("x", 600)); s.Flash(strings.Repeat("y", 600)) },
+			"Flash": func(s *session.Session) {
+				s.Set("text", strings.Repeat("x", 600))
+				s.Flash(strings.Repeat("y", 600))
+			},
 		} {
 			log.Reset()
 			time.Sleep(time.Second) // each kind of failure is logged once in a second
@@ -54,7 +57,8 @@ func maxBytes(t *testing.T) {
 			silent(t, what, res)
 			c.want([]*session.Manager{m}, what, before)
 			key := map[bool]string{true: "_flashes", false: "text"}[name == "Flash"]
-			if line := log.String(); !strings.Contains(line, fmt.Sprintf(`key \"%s\"`, key)) || strings.Contains(line, "xxxx") {
+			if line := log.String(); !strings.Contains(line, fmt.Sprintf(`key \"%s\"`, key)) ||
+				strings.Contains(line, "xxxx") {
 				t.Errorf("%s: got the log %.300q, want the key and no value", what, line)
 			}
 		}
@@ -111,7 +115,8 @@ func TestP9EndlessConflicts(t *testing.T) {
 			check(t, name+": status", res.StatusCode, http.StatusServiceUnavailable)
 			silent(t, name, res)
 			if n, d := len(spy.took()), time.Since(began); n > 270 || d > 6*time.Second {
-				t.Errorf("%s: got %d calls in %v, want at most 2 for each of 64 attempts of 2 saves, in the StoreTimeout", name, n, d)
+				t.Errorf("%s: got %d calls in %v, want at most 2 for each of 64 attempts of 2 saves, "+
+					"in the StoreTimeout", name, n, d)
 			}
 			c.want([]*session.Manager{m}, name+": afterwards", before)
 		})
@@ -212,7 +217,8 @@ func TestP9HangingStore(t *testing.T) {
 				if took > most {
 					t.Errorf("%s, %s hangs: it took %v, want at most %v", name, op, took, most)
 				}
-				if fails := took >= timeout; fails != (hangs.StatusCode == http.StatusServiceUnavailable) && op != "delete" && name != "Take" {
+				if fails := took >= timeout; fails != (hangs.StatusCode == http.StatusServiceUnavailable) &&
+					op != "delete" && name != "Take" {
 					t.Errorf("%s, %s hangs: got status %d after %v", name, op, hangs.StatusCode, took)
 				}
 			})

@@ -17,7 +17,9 @@ import (
 // an ID of our own, and nothing appears under the one that came.
 func TestP7UnknownIDsAreNotAdopted(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(s *session.Session){"Set": fill, "Login": func(s *session.Session) { s.Login("ann") }} {
+	for name, change := range map[string]func(s *session.Session){"Set": fill, "Login": func(s *session.Session) {
+		s.Login("ann")
+	}} {
 		elsewhere, spy := server(t), newSpy()
 		m := server(t, func(c *session.Config) { c.Store = spy })
 		c := newVisitor(t)
@@ -83,7 +85,10 @@ func TestP8DumpMakesNoCookie(t *testing.T) {
 	c := newVisitor(t)
 	var cookies []string
 	for _, change := range []func(s *session.Session){
-		fill, (*session.Session).Renew, func(s *session.Session) { s.Login("ann"); s.SetLabel("a label") }, (*session.Session).Renew, fill,
+		fill, (*session.Session).Renew, func(s *session.Session) {
+			s.Login("ann")
+			s.SetLabel("a label")
+		}, (*session.Session).Renew, fill,
 	} {
 		c.do(m, change)
 		cookies = append(cookies, c.value())
@@ -111,7 +116,8 @@ func TestP8DumpMakesNoCookie(t *testing.T) {
 	for _, a := range dump {
 		for _, b := range append([]string{""}, dump...) {
 			raw, _ := base64.RawURLEncoding.DecodeString(a)
-			for _, try := range []string{a + b, base64.RawURLEncoding.EncodeToString([]byte(a + b)), base64.RawURLEncoding.EncodeToString(raw) + b} {
+			for _, try := range []string{a + b, base64.RawURLEncoding.EncodeToString([]byte(a + b)),
+				base64.RawURLEncoding.EncodeToString(raw) + b} {
 				if _, err := m.Load(t.Context(), try); try != "" && err == nil {
 					t.Fatalf("a token was made from what the store has")
 				}

@@ -165,8 +165,11 @@ func TestP6RareRequests(t *testing.T) {
 		"updated and deleted":  {func(s *session.Session) { total.Update(s, plus(1)); total.Delete(s) }, "load"},
 		"renewed":              {(*session.Session).Renew, "load create replace"},
 		"in and out":           {func(s *session.Session) { s.Login("ann"); s.Logout() }, "load replace"},
-		"saved twice":          {func(s *session.Session) { s.Save(context.Background()); s.Save(context.Background()) }, "load"},
-		"reloaded":             {func(s *session.Session) { s.Reload(context.Background()) }, "load load"},
+		"saved twice": {func(s *session.Session) {
+			s.Save(context.Background())
+			s.Save(context.Background())
+		}, "load"},
+		"reloaded": {func(s *session.Session) { s.Reload(context.Background()) }, "load load"},
 	} {
 		b := newBench(t)
 		handler := func(_ http.ResponseWriter, r *http.Request) { test.do(session.From(r)) }
@@ -220,16 +223,31 @@ func TestNothingForNothing(t *testing.T) {
 	}{
 		{"untouched, no cookie", false, func(http.ResponseWriter, *http.Request) {}, "", false},
 		{"untouched, with a session", true, func(http.ResponseWriter, *http.Request) {}, "", false},
-		{"an anonymous visitor's empty session", false, with(func(s *session.Session) { s.Get("a"); s.Len(); s.Flashes(); s.Clear() }), "", false},
+		{"an anonymous visitor's empty session", false, with(func(s *session.Session) {
+			s.Get("a")
+			s.Len()
+			s.Flashes()
+			s.Clear()
+		}), "", false},
 		{"an empty session with a label", false, with(func(s *session.Session) { s.SetLabel("Firefox") }), "", false},
-		{"an empty session that is to persist", false, with(func(s *session.Session) { s.SetPersistent(true) }), "", false},
+		{"an empty session that is to persist", false, with(func(s *session.Session) { s.SetPersistent(true) }),
+			"", false},
 		{"set and taken back", false, with(func(s *session.Session) { s.Set("a", 1); s.Delete("a") }), "", false},
 		{"a read", true, with(func(s *session.Session) { s.Get("color"); s.Principal(); s.Info() }), "load", false},
-		{"two reads", true, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a"); session.From(r).Get("b") }, "load", false},
+		{"two reads", true, func(_ http.ResponseWriter, r *http.Request) {
+			session.From(r).Get("a")
+			session.From(r).Get("b")
+		}, "load", false},
 		{"the same value", true, with(func(s *session.Session) { s.Set("color", "green") }), "load", false},
-		{"an Update that changes nothing", true, with(func(s *session.Session) { count.Update(s, func(n int) int { return n }) }), "load", false},
-		{"a removal of nothing", true, with(func(s *session.Session) { s.Delete("nothing"); s.Pop("nothing") }), "load", false},
-		{"changed and changed back", true, with(func(s *session.Session) { s.Set("color", "red"); s.Set("color", "green") }), "load", false},
+		{"an Update that changes nothing", true, with(func(s *session.Session) {
+			count.Update(s, func(n int) int { return n })
+		}), "load", false},
+		{"a removal of nothing", true, with(func(s *session.Session) { s.Delete("nothing"); s.Pop("nothing") }),
+			"load", false},
+		{"changed and changed back", true, with(func(s *session.Session) {
+			s.Set("color", "red")
+			s.Set("color", "green")
+		}), "load", false},
 		{"a change", true, with(func(s *session.Session) { s.Set("color", "red") }), "load replace", false},
 		{"many changes", true, with(func(s *session.Session) {
 			for _, k := range "abcdef" {
@@ -257,8 +275,8 @@ func TestNothingForNothing(t *testing.T) {
 	}
 }
 
-// Only an action makes a session (ASVS 5.0, 7.6.2): a page that reads stores nothing and sends no cookie, however often it is
-// requested.
+// Only an action makes a session (ASVS 5.0, 7.6.2): a page that reads stores nothing and sends no cookie, however often
+// it is requested.
 func TestReadingMakesNoSession(t *testing.T) {
 	t.Parallel()
 	for kind, option := range kinds {

@@ -13,8 +13,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A realm is part of the principal that a store keeps, and of nothing else: this file adds it to what goes to the store, and
-// removes it from what comes back. So the store's own index keeps the principals of realms apart.
+// A realm is part of the principal that a store keeps, and of nothing else: this file adds it to what goes to the
+// store, and removes it from what comes back. So the store's own index keeps the principals of realms apart.
 
 // realmMark stands before and behind a realm: no principal may begin with it. It is U+241F, symbol for unit separator.
 const realmMark = "␟"
@@ -23,8 +23,10 @@ const realmMark = "␟"
 const maxRealm = 64
 
 func checkRealm(realm string) error {
-	if len(realm) > maxRealm || !utf8.ValidString(realm) || strings.Contains(realm, realmMark) || strings.ContainsRune(realm, 0) {
-		return fmt.Errorf("session: Realm is not at most %d bytes of UTF-8 without NUL and %q; leave it empty, or choose a name such as \"shop\"",
+	if len(realm) > maxRealm || !utf8.ValidString(realm) || strings.Contains(realm, realmMark) ||
+		strings.ContainsRune(realm, 0) {
+		return fmt.Errorf("session: Realm is not at most %d bytes of UTF-8 without NUL and %q; leave "+
+			"it empty, or choose a name such as \"shop\"",
 			maxRealm, realmMark)
 	}
 	return nil
@@ -48,8 +50,8 @@ func (p realm) add(principal string) string {
 	return string(p) + principal
 }
 
-// cut makes the principal of r, as the store has it, that of the application. It reports whether r belongs to the realm, as
-// every anonymous session does.
+// cut makes the principal of r, as the store has it, that of the application. It reports whether r belongs to the
+// realm, as every anonymous session does.
 func (p realm) cut(r *store.Record) bool {
 	if r.Principal == "" || p == "" {
 		return true
@@ -116,15 +118,15 @@ func (l realmLister) within(records iter.Seq2[store.Record, error]) iter.Seq2[st
 	}
 }
 
-// sharers are the Managers of this process, by the place of their store in memory: it doesn't keep the store alive. New warns
-// of two that share principals without having said so.
+// sharers are the Managers of this process, by the place of their store in memory: it doesn't keep the store alive. New
+// warns of two that share principals without having said so.
 var sharers struct {
 	sync.Mutex
 	names map[uintptr][]string // of the cookies
 }
 
-// share notes the Manager. It returns a function that undoes this, and the cookie's name of another Manager whose principals
-// are the same; "" if there is none.
+// share notes the Manager. It returns a function that undoes this, and the cookie's name of another Manager whose
+// principals are the same; "" if there is none.
 func share(s store.Store, name string) (undo func(), other string) {
 	undo = func() {}
 	for {

@@ -34,7 +34,8 @@ func TestRealms(t *testing.T) {
 		b         *bench
 		user, all string
 	}{
-		{shop, "[customer]", "[customer visitor]"}, {staff, "[clerk]", "[clerk visitor]"}, {none, "[other]", "[clerk customer other visitor]"},
+		{shop, "[customer]", "[customer visitor]"}, {staff, "[clerk]", "[clerk visitor]"},
+		{none, "[other]", "[clerk customer other visitor]"},
 	} {
 		check(t, "principal", fmt.Sprint(labels(t, c.b.Sessions(t.Context(), "7"))), c.user)
 		check(t, "all", fmt.Sprint(labels(t, c.b.All(t.Context()))), c.all)
@@ -98,7 +99,8 @@ func TestRealmBounds(t *testing.T) {
 		"": true, "a": true, strings.Repeat("r", 64): true, strings.Repeat("é", 32): true,
 		strings.Repeat("r", 65): false, "a\x00": false, "a\xff": false, "a␟b": false,
 	} {
-		_, err := session.New(session.Config{SecretKey: secret, Store: memstore.New(nil), Realm: realm, SweepInterval: -1})
+		_, err := session.New(session.Config{SecretKey: secret, Store: memstore.New(nil), Realm: realm,
+			SweepInterval: -1})
 		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "Realm") {
 			t.Errorf("realm of %d bytes: got %v, want it to be taken: %v", len(realm), err, ok)
 		}
@@ -112,7 +114,8 @@ func TestRealmBounds(t *testing.T) {
 		for n := longest; n <= longest+1; n++ {
 			c := newVisitor(t)
 			res := c.try(m, func(s *session.Session) { s.Login(strings.Repeat("x", n)) })
-			check(t, fmt.Sprintf("realm of %d bytes, principal of %d", len(realm), n), res.StatusCode == 200, n == longest)
+			check(t, fmt.Sprintf("realm of %d bytes, principal of %d", len(realm), n), res.StatusCode == 200,
+				n == longest)
 		}
 	}
 	res := newVisitor(t).try(server(t), func(s *session.Session) { s.Login("␟shop␟7") })
@@ -139,7 +142,8 @@ func TestSharedPrincipalsAreLoggedOnce(t *testing.T) {
 		var log bytes.Buffer
 		shared := memstore.New(nil)
 		for i, cookie := range c.cookies {
-			cfg := session.Config{SecretKey: secret, Store: shared, Realm: strings.Trim(c.realms[i], "(closed)"), SweepInterval: -1, InsecureHTTP: true}
+			cfg := session.Config{SecretKey: secret, Store: shared, Realm: strings.Trim(c.realms[i], "(closed)"),
+				SweepInterval: -1, InsecureHTTP: true}
 			logTo(&log)(&cfg)
 			if cfg.BearerToken = c.bearer && i == 1; !cfg.BearerToken {
 				cfg.Cookie.Name = cookie

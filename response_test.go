@@ -27,15 +27,19 @@ var firstBytes = map[string]http.HandlerFunc{
 		w.WriteHeader(http.StatusEarlyHints)
 		w.Write([]byte("x"))
 	},
-	"Flush":              func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
-	"FlushError":         func(w http.ResponseWriter, _ *http.Request) { w.(interface{ FlushError() error }).FlushError() },
+	"Flush": func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
+	"FlushError": func(w http.ResponseWriter, _ *http.Request) {
+		w.(interface{ FlushError() error }).FlushError()
+	},
 	"controller's Flush": func(w http.ResponseWriter, _ *http.Request) { http.NewResponseController(w).Flush() },
 	"unwrapped Flush":    func(w http.ResponseWriter, _ *http.Request) { unwrap(w).(http.Flusher).Flush() },
 	"unwrapped Write":    func(w http.ResponseWriter, _ *http.Request) { unwrap(w).Write([]byte("x")) },
 	"unwrapped header":   func(w http.ResponseWriter, _ *http.Request) { unwrap(w).WriteHeader(http.StatusAccepted) },
 	"io.Copy":            func(w http.ResponseWriter, _ *http.Request) { strings.NewReader("x").WriteTo(w) },
 	"http.Error":         func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusTeapot) },
-	"http.Redirect":      func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusSeeOther) },
+	"http.Redirect": func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	},
 	"http.ServeContent": func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "x", epoch, strings.NewReader("x"))
 	},
@@ -115,7 +119,8 @@ func TestSavedBeforeFirstByte(t *testing.T) {
 		b.store.fail(down(), nil)
 		res = serve()
 		text := body(t, res)
-		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.HasPrefix(text, "Your session can't be reached") {
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" ||
+			!strings.HasPrefix(text, "Your session can't be reached") {
 			t.Errorf("%s: in an outage: got %d %q, want 503 and Retry-After", name, res.StatusCode, text)
 		}
 		for field, want := range map[string]string{
@@ -316,7 +321,8 @@ func TestPanics(t *testing.T) {
 	}); got != "a bug in the update" {
 		t.Errorf("got panic %v, want the application's", got)
 	}
-	b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Set("color", "red") }) // no lock is left behind
+	// no lock is left behind
+	b.get(t, cookie, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Set("color", "red") })
 	if got, _ := mustLoad(t, b, value(cookie)).Get("color"); got != "red" {
 		t.Errorf("got %v after the panic, want the session to work on", got)
 	}
@@ -335,7 +341,9 @@ func TestUnsavableValues(t *testing.T) {
 		"Update": {func(s *session.Session) {
 			session.Key[any]("basket").Update(s, func(any) any { return "planted-value\xff" })
 		}, nil},
-		"too large": {func(s *session.Session) { s.Set("basket", "planted-value"+strings.Repeat("x", 5000)) }, session.ErrTooLarge},
+		"too large": {func(s *session.Session) {
+			s.Set("basket", "planted-value"+strings.Repeat("x", 5000))
+		}, session.ErrTooLarge},
 	} {
 		for kind, option := range kinds {
 			var log bytes.Buffer
@@ -350,10 +358,12 @@ func TestUnsavableValues(t *testing.T) {
 				w.Write([]byte("page"))
 			})
 			what := kind + ": " + name
-			if text := body(t, res); res.StatusCode != http.StatusInternalServerError || text != "Your session could not be saved.\n" || res.Header.Get("X-Handler") != "" {
+			if text := body(t, res); res.StatusCode != http.StatusInternalServerError ||
+				text != "Your session could not be saved.\n" || res.Header.Get("X-Handler") != "" {
 				t.Errorf("%s: got %d %q, want the default answer for a failure", what, res.StatusCode, text)
 			}
-			if err := s.Err(); err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), `"basket"`) {
+			if err := s.Err(); err == nil || c.want != nil && !errors.Is(err, c.want) ||
+				!strings.Contains(err.Error(), `"basket"`) {
 				t.Errorf("%s: got Err %v, want it to name the key", what, err)
 			}
 			equal(t, what+": events", b.events.took(), []string{"failed"})

@@ -11,20 +11,21 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Save stores the changes now. Inside a [Manager.Handler] it is necessary only for streams, handlers that live long, and
-// those that want the error; outside one, nothing else stores them. Without changes it does nothing. It goes on when ctx
-// is cancelled, for at most [Config.StoreTimeout].
+// Save stores the changes now. Inside a [Manager.Handler] it is necessary only for streams, handlers that live long,
+// and those that want the error; outside one, nothing else stores them. Without changes it does nothing. It goes on
+// when ctx is cancelled, for at most [Config.StoreTimeout].
 //
-// If a new cookie is needed, the Handler sends it with the response's header. Outside a Handler [Manager.Cookie] returns
-// it.
+// If a new cookie is needed, the Handler sends it with the response's header. Outside a Handler [Manager.Cookie]
+// returns it.
 //
 // Errors:
 //   - [ErrEnded]: the session has ended, and the changes are dropped.
 //   - [ErrUnavailable]: nothing was stored. The changes are kept, so Save may be called again.
-//   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with that
-//     error; outside a request, load the session again.
+//   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with
+//     that error; outside a request, load the session again.
 //   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
-//   - [ErrCrossSite]: the request came from another site, which may have withheld the client's cookie. The changes are dropped.
+//   - [ErrCrossSite]: the request came from another site, which may have withheld the client's cookie. The changes are
+//     dropped.
 //   - [ErrTooLarge]: the session is too large. Nothing was stored; Save again after removing values.
 //   - Any other error is about an earlier call, such as a value that can't be encoded: see [Session.Err].
 func (s *Session) Save(ctx context.Context) error { return s.save(ctx, false) }
@@ -135,8 +136,8 @@ func (s *Session) seal() {
 	}
 }
 
-// idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save returns.
-// The caller holds mu.
+// idle reports whether a save has nothing to do, as in most requests, or can't do anything. err is what that save
+// returns. The caller holds mu.
 func (s *Session) idle() (bool, error) {
 	if s.over {
 		return true, nil
@@ -168,8 +169,8 @@ func (s *Session) touchDue() bool {
 	return time.Since(s.view.At) >= s.m.touchInterval-unseen
 }
 
-// lasting returns the earlier error that this save returns as well. ErrTooLate and ErrCrossSite concerned only the changes
-// that were dropped then. The caller holds mu.
+// lasting returns the earlier error that this save returns as well. ErrTooLate and ErrCrossSite concerned only the
+// changes that were dropped then. The caller holds mu.
 func (s *Session) lasting() error {
 	if s.err == ErrTooLate || s.err == ErrCrossSite {
 		return nil
@@ -177,8 +178,8 @@ func (s *Session) lasting() error {
 	return s.err
 }
 
-// lost reports whether the changes would begin a session whose cookie takes the place of one that the browser kept back.
-// Only a Login may do that. The caller holds mu.
+// lost reports whether the changes would begin a session whose cookie takes the place of one that the browser kept
+// back. Only a Login may do that. The caller holds mu.
 func (s *Session) lost() bool {
 	return s.withheld && s.move != protocol.Login && s.view.State == protocol.Fresh && s.changes.Begin()
 }
@@ -187,7 +188,8 @@ func (s *Session) lost() bool {
 func (s *Session) dropCrossSite() error {
 	if s.err == nil {
 		s.err = ErrCrossSite
-		s.m.emit(s.context(), Event{Kind: EventDropped, Reason: ReasonCrossSite, Key: s.changes.SomeName(), Err: ErrCrossSite})
+		s.m.emit(s.context(), Event{Kind: EventDropped, Reason: ReasonCrossSite, Key: s.changes.SomeName(),
+			Err: ErrCrossSite})
 	}
 	s.changes, s.label = document.Changes{Seq: s.changes.Seq}, nil
 	return s.err
@@ -319,7 +321,8 @@ func (s *Session) finish(c *protocol.Change, v protocol.View, err error) error {
 		s.end()
 		return ErrEnded
 	case crossed:
-		s.view.State = protocol.Spent // the client keeps the view that it has: the login's values are not shown, nor the elevation
+		// the client keeps the view that it has: the login's values are not shown, nor the elevation
+		s.view.State = protocol.Spent
 	}
 	if s.label == c.Label {
 		s.label = nil
@@ -408,7 +411,8 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return nil, false, fmt.Errorf("session: key %q can't be taken: %w", key, err)
 	}
 	if s.m.policy != nil && key == s.m.policy.UserKey() {
-		return nil, false, fmt.Errorf("session: key %q can't be taken, since it names the user: use Delete or Logout", key)
+		return nil, false,
+			fmt.Errorf("session: key %q can't be taken, since it names the user: use Delete or Logout", key)
 	}
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -432,9 +436,10 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 		return data, ok, nil
 	}
 	// What this request did to the key so far goes with it; other changes wait for the save.
-	c := &protocol.Change{Base: &s.view, Active: s.active(), Take: true, Values: s.changes.Take(s.view.Document, key, func(value []byte, present bool) {
-		data, ok = value, present
-	})}
+	c := &protocol.Change{Base: &s.view, Active: s.active(),
+		Take: true, Values: s.changes.Take(s.view.Document, key, func(value []byte, present bool) {
+			data, ok = value, present
+		})}
 	seq, handle := c.Values.Seq, s.view.Record.Handle
 	s.mu.Unlock()
 

@@ -38,7 +38,8 @@ type witness struct {
 }
 
 func newWitness() *witness {
-	return &witness{secrets: map[string]string{plantedKey: "SecretKey", plantedFallback: "fallback key", plantedValue: "value"}}
+	return &witness{secrets: map[string]string{plantedKey: "SecretKey", plantedFallback: "fallback key",
+		plantedValue: "value"}}
 }
 
 func (w *witness) Write(b []byte) (int, error) {
@@ -73,8 +74,10 @@ func (w *witness) check(t *testing.T) {
 	for text, what := range w.secrets {
 		decimal := strings.Trim(fmt.Sprint([]byte(text)), "[]")
 		for how, form := range map[string]string{
-			"plain": text, "hex": hex.EncodeToString([]byte(text)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(text))), "decimal": decimal,
-			"base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(text)), "="), "URL": url.QueryEscape(text), "quoted": strings.Trim(fmt.Sprintf("%q", text), `"`),
+			"plain": text, "hex": hex.EncodeToString([]byte(text)),
+			"HEX": strings.ToUpper(hex.EncodeToString([]byte(text))), "decimal": decimal,
+			"base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(text)), "="),
+			"URL":    url.QueryEscape(text), "quoted": strings.Trim(fmt.Sprintf("%q", text), `"`),
 			"half": text[:len(text)/2+2],
 		} {
 			if i := strings.Index(out, form); i >= 0 {

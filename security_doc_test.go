@@ -33,7 +33,8 @@ func TestSecurityDocNamesTests(t *testing.T) {
 		t.Errorf("got %d names of tests, want 50 or more", len(names))
 	}
 	for _, name := range names {
-		if all := sources.String(); !strings.Contains(all, "func "+name[1]+"(") && !strings.Contains(all, `"`+name[1]+`"`) && !strings.Contains(all, "{\""+name[1]+"\"") {
+		if all := sources.String(); !strings.Contains(all, "func "+name[1]+"(") &&
+			!strings.Contains(all, `"`+name[1]+`"`) && !strings.Contains(all, "{\""+name[1]+"\"") {
 			t.Errorf("docs/security.md names %s, which is no test", name[1])
 		}
 	}

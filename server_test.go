@@ -91,7 +91,8 @@ func TestServerInformational(t *testing.T) {
 			t.Errorf("got %q, want upload", got)
 		}
 		equal(t, "cookies", sets(res), []string{b.name + aCookie})
-		if fmt.Sprint(codes) != "[103 100 103]" && fmt.Sprint(codes) != "[103 103]" { // HTTP/2's client takes 100 for itself
+		// HTTP/2's client takes 100 for itself
+		if fmt.Sprint(codes) != "[103 100 103]" && fmt.Sprint(codes) != "[103 103]" {
 			t.Errorf("got %v, want the hints", codes)
 		}
 		if who := mustLoad(t, b, res.Cookies()[0].Value).Principal(); who != "ann" {
@@ -131,7 +132,8 @@ func TestServerKindsOfAnswers(t *testing.T) {
 			{"HEAD", "/file", "", "", 200, "", "Content-Length: 10"},
 			{"GET", "/file", "If-None-Match", `"v1"`, 304, "", `Etag: "v1"`},
 			{"GET", "/file", "Range", "bytes=2-4", 206, "234", "Content-Range: bytes 2-4/10"},
-			{"GET", "/file", "Range", "bytes=20-", 416, "invalid range: failed to overlap\n", "Content-Range: bytes */10"},
+			{"GET", "/file", "Range", "bytes=20-", 416, "invalid range: failed to overlap\n",
+				"Content-Range: bytes */10"},
 			{"GET", "/empty", "", "", 204, "", "Vary: Cookie"},
 			{"GET", "/trailer", "", "", 200, "data", "Vary: Cookie"},
 		} {
@@ -142,7 +144,8 @@ func TestServerKindsOfAnswers(t *testing.T) {
 			res := c.do(t, r)
 			name, want, _ := strings.Cut(a.header, ": ")
 			if got := body(t, res); res.StatusCode != a.code || got != a.body || res.Header.Get(name) != want {
-				t.Errorf("%s %s %s: got %d %q %v, want %d %q %s", a.method, a.path, a.value, res.StatusCode, got, res.Header, a.code, a.body, a.header)
+				t.Errorf("%s %s %s: got %d %q %v, want %d %q %s", a.method, a.path, a.value, res.StatusCode,
+					got, res.Header, a.code, a.body, a.header)
 			}
 			equal(t, a.path, sets(res), []string{b.name + aCookie})
 			if a.path == "/trailer" && (res.Trailer.Get("X-Sum") != "42" || res.Trailer.Get("X-Late") != "43") {
@@ -181,7 +184,8 @@ func TestServerStream(t *testing.T) {
 			if lines.Text() == "" {
 				continue
 			}
-			if got := count.Or(mustLoad(t, b, value(cookie)), 0); lines.Text() != fmt.Sprintf("data: %d", want) || got < want {
+			if got := count.Or(mustLoad(t, b, value(cookie)), 0); lines.Text() != fmt.Sprintf("data: %d", want) ||
+				got < want {
 				t.Errorf("got %q with %d stored, want data: %d and as many", lines.Text(), got, want)
 			}
 			want++
@@ -344,7 +348,8 @@ func TestServerHijack(t *testing.T) {
 		t.Errorf("got Err %v, want %v", err, session.ErrTooLate)
 	}
 	equal(t, "store", b.store.took(), nil)
-	equal(t, "events of a new session", b.events.took(), []string{"too late", "too late"}) // before and after the hijack
+	// before and after the hijack
+	equal(t, "events of a new session", b.events.took(), []string{"too late", "too late"})
 
 	equal(t, "hijack after Save", sets(get("/saved", cookie)), nil)
 	if err := s.Err(); !errors.Is(err, session.ErrTooLate) {

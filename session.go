@@ -16,21 +16,21 @@ import (
 	"github.com/hipflask/session/internal/token"
 )
 
-// Session is the data of one client as one request sees it: a dictionary that is loaded once, and saved before the first
-// byte of the response. [From], [Open] and [Manager.Load] return one; the zero value can't be used.
+// Session is the data of one client as one request sees it: a dictionary that is loaded once, and saved before the
+// first byte of the response. [From], [Open] and [Manager.Load] return one; the zero value can't be used.
 //
 // A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. It is never
 // reused for another request. After the handler has returned it stays usable, through [Session.Save] and
 // [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O.
 //
 // Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
-// encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request where
-// that is necessary.
+// encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request
+// where that is necessary.
 type Session struct{ *sealedSession }
 
-// sealedSession is one of the two pointers between a Session and its state. Package fmt calls no Format method of a value in
-// an unexported field. There it prints what a pointer points to if the verb doesn't fit, as %s doesn't, but follows no
-// second pointer.
+// sealedSession is one of the two pointers between a Session and its state. Package fmt calls no Format method of a
+// value in an unexported field. There it prints what a pointer points to if the verb doesn't fit, as %s doesn't, but
+// follows no second pointer.
 type sealedSession struct{ *sessionState }
 
 type sessionState struct {
@@ -86,9 +86,9 @@ func (m *Manager) newSession() *Session {
 	return &s.outer
 }
 
-// Get returns the value of key, and whether there is one. It gives the types of [JSON]: nil, bool, string, int64, float64,
-// []any and map[string]any; a [Key] gives other types. The value is a copy. A value that can't be decoded counts as absent
-// and is reported as [EventUndecodable].
+// Get returns the value of key, and whether there is one. It gives the types of [JSON]: nil, bool, string, int64,
+// float64, []any and map[string]any; a [Key] gives other types. The value is a copy. A value that can't be decoded
+// counts as absent and is reported as [EventUndecodable].
 func (s *Session) Get(key string) (any, bool) {
 	return Key[any](key).Get(s)
 }
@@ -124,8 +124,8 @@ func (s *Session) put(name string, data []byte, err error) {
 	}
 }
 
-// Pop removes key and returns its value, and whether there was one, as Flask's session.pop does. Of overlapping requests
-// several may get it: use [Key.Take] for values that may be used only once.
+// Pop removes key and returns its value, and whether there was one, as Flask's session.pop does. Of overlapping
+// requests several may get it: use [Key.Take] for values that may be used only once.
 func (s *Session) Pop(key string) (any, bool) {
 	v, ok := s.Get(key)
 	s.Delete(key)
@@ -161,8 +161,8 @@ func (s *Session) remove(name string, err error) {
 	}
 }
 
-// Clear removes all values, also those that overlapping requests have set before this one is saved. The session keeps its
-// ID, principal, label, persistence and attributes; [Session.Logout] ends it.
+// Clear removes all values, also those that overlapping requests have set before this one is saved. The session keeps
+// its ID, principal, label, persistence and attributes; [Session.Logout] ends it.
 func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,19 +214,20 @@ func (s *Session) decode(from Serializer, name, handle string, data []byte, poin
 	if err := from.Unmarshal(data, pointer); err != nil {
 		// The decoder's own text can quote the value.
 		err = fmt.Errorf("session: the stored value is not a %T", pointer)
-		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle, Key: strings.Clone(document.PlainName(name)), Err: err})
+		s.m.emit(s.context(), Event{Kind: EventUndecodable, Handle: handle,
+			Key: strings.Clone(document.PlainName(name)), Err: err})
 		return false
 	}
 	return true
 }
 
-// maxRuns bounds how often an Update runs its function because other goroutines of the request change the session. Only a
-// function that changes the session itself reaches it.
+// maxRuns bounds how often an Update runs its function because other goroutines of the request change the session. Only
+// a function that changes the session itself reaches it.
 const maxRuns = 10_000
 
 // update runs now on the value of a name, without holding a lock, and repeats that if another goroutine has changed the
-// session meanwhile. A save that conflicts with another request runs again instead of now. A non-nil err says why the name
-// can't be updated.
+// session meanwhile. A save that conflicts with another request runs again instead of now. A non-nil err says why the
+// name can't be updated.
 func (s *Session) update(name string, err error, now, again document.Updater) error {
 	for range maxRuns {
 		s.mu.Lock()
@@ -267,8 +268,8 @@ func (s *Session) update(name string, err error, now, again document.Updater) er
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.refuse(fmt.Errorf("session: key %q can't be updated: the session changed in each of %d runs of the function, "+
-		"which may call nothing of the session but Get", document.PlainName(name), maxRuns))
+	return s.refuse(fmt.Errorf("session: key %q can't be updated: the session changed in each of %d "+
+		"runs of the function, which may call nothing of the session but Get", document.PlainName(name), maxRuns))
 }
 
 // writable reports whether the session accepts changes. The caller holds mu.
@@ -313,8 +314,8 @@ func (s *Session) fail(err error) error {
 	return err
 }
 
-// refuse is fail for an invalid argument. It also reports err as an event, since no save is going to do that. The caller
-// holds mu.
+// refuse is fail for an invalid argument. It also reports err as an event, since no save is going to do that. The
+// caller holds mu.
 func (s *Session) refuse(err error) error {
 	if !replaces(s.err) {
 		s.m.failed(s.context(), s.view.Record.Handle, err)
@@ -322,8 +323,8 @@ func (s *Session) refuse(err error) error {
 	return s.fail(err)
 }
 
-// IsNew reports whether the request came without a live session: with no cookie, or with one whose session has expired or
-// was ended. It doesn't change during the request.
+// IsNew reports whether the request came without a live session: with no cookie, or with one whose session has expired
+// or was ended. It doesn't change during the request.
 func (s *Session) IsNew() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -331,10 +332,12 @@ func (s *Session) IsNew() bool {
 }
 
 // Err returns what went wrong with the session in this request; nil if nothing did. After [ErrEnded], [ErrTooLate] and
-// [ErrCrossSite] the changes are lost, but the response stands. For any other error [Manager.Handler] replaces the response:
-// [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid name or principal.
+// [ErrCrossSite] the changes are lost, but the response stands. For any other error [Manager.Handler] replaces the
+// response: [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid name or
+// principal.
 //
-// Logout resets ErrEnded and ErrCrossSite, and so does Login. A later save that succeeds resets ErrUnavailable and ErrTooLarge.
+// Logout resets ErrEnded and ErrCrossSite, and so does Login. A later save that succeeds resets ErrUnavailable and
+// ErrTooLarge.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -344,12 +347,12 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Token returns what the client has to send to have this session: the cookie's value, or the bearer token. It is a secret.
-// It returns "" while there is no session to be stored.
+// Token returns what the client has to send to have this session: the cookie's value, or the bearer token. It is a
+// secret. It returns "" while there is no session to be stored.
 //
-// The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session has been
-// saved. With a [Config.CookieCodec] it is known only then. If another request has renewed the session meanwhile, it is the
-// token that the client sent with this request.
+// The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session has
+// been saved. With a [Config.CookieCodec] it is known only then. If another request has renewed the session meanwhile,
+// it is the token that the client sent with this request.
 func (s *Session) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,8 +362,8 @@ func (s *Session) Token() string {
 	return s.token
 }
 
-// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while there is no
-// session to be stored. Between Login and the save the times are zero.
+// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while there is
+// no session to be stored. Between Login and the save the times are zero.
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()

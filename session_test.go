@@ -72,7 +72,8 @@ func TestTypedValuesComeBack(t *testing.T) {
 	roundTrip(t, json.RawMessage(`{"a":[1]}`))
 	roundTrip(t, &address{"Elm", 3})
 	roundTrip(t, (*address)(nil))
-	roundTrip(t, basket{Items: []string{"tea"}, Prices: map[string]float64{"tea": 2}, Home: &address{Street: "Elm"}, Since: time.Unix(1, 0).UTC()})
+	roundTrip(t, basket{Items: []string{"tea"}, Prices: map[string]float64{"tea": 2}, Home: &address{Street: "Elm"},
+		Since: time.Unix(1, 0).UTC()})
 }
 
 func TestUntypedValuesHaveJSONTypes(t *testing.T) {
@@ -94,7 +95,8 @@ func TestUntypedValuesHaveJSONTypes(t *testing.T) {
 		{1e300, 1e300},
 		{[]int{1, 2}, []any{int64(1), int64(2)}},
 		{[]float64{1, 2.5}, []any{1.0, 2.5}},
-		{map[string]any{"f": 3.0, "i": 3, "l": []any{1, 1.0}}, map[string]any{"f": 3.0, "i": int64(3), "l": []any{int64(1), 1.0}}},
+		{map[string]any{"f": 3.0, "i": 3, "l": []any{1, 1.0}},
+			map[string]any{"f": 3.0, "i": int64(3), "l": []any{int64(1), 1.0}}},
 		{address{"Elm", 3}, map[string]any{"street": "Elm", "number": int64(3)}},
 		{[]byte("hi"), "aGk="},
 	} {
@@ -126,13 +128,19 @@ func TestDictionary(t *testing.T) {
 		then string
 	}{
 		{"empty", func(s *session.Session) any { return s.Len() }, 0, nothing},
-		{"set", func(s *session.Session) any { s.Set("color", "red"); size.Set(s, 3); return s.Len() }, 2, ": [color=red size=3]"},
+		{"set", func(s *session.Session) any {
+			s.Set("color", "red")
+			size.Set(s, 3)
+			return s.Len()
+		}, 2, ": [color=red size=3]"},
 		{"keys are sorted", func(s *session.Session) any {
 			s.Set("a", 1)
 			s.Set("", 0)
 			return fmt.Sprintf("%q", s.Keys())
 		}, `["" "a" "color" "size"]`, ": [=0 a=1 color=red size=3]"},
-		{"or", func(s *session.Session) any { return color.Or(s, "none") + session.Key[string]("x").Or(s, "none") }, "rednone",
+		{"or", func(s *session.Session) any {
+			return color.Or(s, "none") + session.Key[string]("x").Or(s, "none")
+		}, "rednone",
 			": [=0 a=1 color=red size=3]"},
 		{"pop", func(s *session.Session) any {
 			v, ok := color.Pop(s)
@@ -144,9 +152,22 @@ func TestDictionary(t *testing.T) {
 			_, again := s.Pop("a")
 			return fmt.Sprintf("%v %t %t", v, ok, again)
 		}, "1 true false", ": [=0 size=3]"},
-		{"delete", func(s *session.Session) any { s.Delete(""); s.Delete("absent"); size.Delete(s); return s.Len() }, 0, nothing},
-		{"set after delete", func(s *session.Session) any { s.Delete("size"); size.Set(s, 4); return s.Len() }, 1, ": [size=4]"},
-		{"delete after set", func(s *session.Session) any { s.Set("b", 1); s.Delete("b"); return s.Len() }, 1, ": [size=4]"},
+		{"delete", func(s *session.Session) any {
+			s.Delete("")
+			s.Delete("absent")
+			size.Delete(s)
+			return s.Len()
+		}, 0, nothing},
+		{"set after delete", func(s *session.Session) any {
+			s.Delete("size")
+			size.Set(s, 4)
+			return s.Len()
+		}, 1, ": [size=4]"},
+		{"delete after set", func(s *session.Session) any {
+			s.Set("b", 1)
+			s.Delete("b")
+			return s.Len()
+		}, 1, ": [size=4]"},
 		{"clear", func(s *session.Session) any {
 			s.Set("c", 1)
 			s.Clear()
@@ -155,7 +176,11 @@ func TestDictionary(t *testing.T) {
 			return fmt.Sprintf("%v %t", s.Keys(), ok)
 		}, "[d] false", ": [d=1]"},
 		{"clear alone", func(s *session.Session) any { s.Clear(); return s.Len() }, 0, nothing},
-		{"after clear", func(s *session.Session) any { s.Set("e", nil); v, ok := s.Get("e"); return fmt.Sprintf("%v %t", v, ok) }, "<nil> true", ": [e=<nil>]"},
+		{"after clear", func(s *session.Session) any {
+			s.Set("e", nil)
+			v, ok := s.Get("e")
+			return fmt.Sprintf("%v %t", v, ok)
+		}, "<nil> true", ": [e=<nil>]"},
 	}
 	for _, step := range steps {
 		c.do(m, func(s *session.Session) { check(t, step.name, step.do(s), step.want) })
@@ -300,11 +325,17 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 		"Update": func(s *session.Session) {
 			session.Key[profile]("p").Update(s, func(p profile) profile { p.Tags = append(p.Tags, bad); return p })
 		},
-		"Update of a text":      func(s *session.Session) { session.Key[string]("p").Update(s, func(string) string { return bad }) },
+		"Update of a text": func(s *session.Session) {
+			session.Key[string]("p").Update(s, func(string) string { return bad })
+		},
 		"Flash":                 func(s *session.Session) { s.Flash(bad) },
 		"Flash with a category": func(s *session.Session) { s.Flash("saved", bad) },
-		"Attribute":             func(s *session.Session) { session.Attribute[profile]("p").Set(s, profile{Name: bad}) },
-		"PublicAttribute":       func(s *session.Session) { session.PublicAttribute[profile]("p").Set(s, profile{Name: bad}) },
+		"Attribute": func(s *session.Session) {
+			session.Attribute[profile]("p").Set(s, profile{Name: bad})
+		},
+		"PublicAttribute": func(s *session.Session) {
+			session.PublicAttribute[profile]("p").Set(s, profile{Name: bad})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -424,7 +455,8 @@ func TestUnencodableValues(t *testing.T) {
 			check(t, "status", res.StatusCode, http.StatusInternalServerError)
 			silent(t, "failed request", res)
 			equal(t, "events", events.took(), []string{"failed"})
-			if text := log.String() + body(t, res); !strings.Contains(log.String(), "secretive") || strings.Contains(text, "hunter2") {
+			if text := log.String() + body(t, res); !strings.Contains(log.String(), "secretive") ||
+				strings.Contains(text, "hunter2") {
 				t.Errorf("got the log %q and the answer, want the key and no value", log.String())
 			}
 			c.want([]*session.Manager{m}, "after it", ": [before=1]")
@@ -469,7 +501,8 @@ func TestSessionAfterTheHandler(t *testing.T) {
 func TestNamesOfAnyKind(t *testing.T) {
 	t.Parallel()
 	m, c := server(t), newVisitor(t)
-	names := []string{"", " ", "\"", "\\", "\x00", "\n", "a.b", "ключ", "\U0001F36A", "<script>", "\u2028", strings.Repeat("k", 5000), "__proto__"}
+	names := []string{"", " ", "\"", "\\", "\x00", "\n", "a.b", "ключ", "\U0001F36A", "<script>", "\u2028",
+		strings.Repeat("k", 5000), "__proto__"}
 	c.do(m, func(s *session.Session) {
 		for i, n := range names {
 			s.Set(n, i)
@@ -579,7 +612,8 @@ func TestInfo(t *testing.T) {
 		for i, want := range []struct {
 			principal, label string
 			created          int // after how many steps
-		}{{"", "", 1}, {"", "", 1}, {"ann", "Firefox", 3}, {"ann", "Firefox", 3}, {"ann", "Firefox", 5}, {"ben", "", 6}} {
+		}{{"", "", 1}, {"", "", 1}, {"ann", "Firefox", 3}, {"ann", "Firefox", 3}, {"ann", "Firefox", 5},
+			{"ben", "", 6}} {
 			what := fmt.Sprint("step ", i+1)
 			check(t, what+": principal", infos[i].Principal, want.principal)
 			check(t, what+": label", infos[i].Label, want.label)
@@ -697,7 +731,8 @@ func TestPersistent(t *testing.T) {
 		silent(t, "SetPersistent(false), as it is", c.do(m, func(s *session.Session) { s.SetPersistent(false) }))
 		session1 := c.value()
 
-		check(t, "SetPersistent on a session", maxAge(t, c.do(m, func(s *session.Session) { s.SetPersistent(true) })), 30*day)
+		check(t, "SetPersistent on a session",
+			maxAge(t, c.do(m, func(s *session.Session) { s.SetPersistent(true) })), 30*day)
 		if c.value() == session1 {
 			t.Error("SetPersistent did not renew the ID")
 		}
@@ -722,9 +757,12 @@ func TestPersistent(t *testing.T) {
 func TestPersistentByDefault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := server(t, func(c *session.Config) { c.Cookie.Persistent, c.Lifetime, c.IdleTimeout = true, 500*day, time.Hour })
+		m := server(t, func(c *session.Config) {
+			c.Cookie.Persistent, c.Lifetime, c.IdleTimeout = true, 500*day, time.Hour
+		})
 		c := newVisitor(t)
-		check(t, "first change", maxAge(t, c.do(m, func(s *session.Session) { s.Set("a", 1) })), 400*day) // browsers' bound
+		// browsers' bound
+		check(t, "first change", maxAge(t, c.do(m, func(s *session.Session) { s.Set("a", 1) })), 400*day)
 		time.Sleep(300 * day)
 		check(t, "before the cookie runs out", maxAge(t, c.do(m, read)), 200*day)
 		c.want([]*session.Manager{m}, "not used for long", ": [a=1]")

@@ -34,26 +34,41 @@ func TestSetCookie(t *testing.T) {
 	}{
 		{name: "default", before: "__Host-session", end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{name: "insecure", insecure: true, before: "session", end: "Path=/; HttpOnly; SameSite=Lax"},
-		{name: "domain", cookie: cookie{Domain: "example.com"}, before: "__Secure-session", end: "Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
-		{name: "domain with a dot", cookie: cookie{Domain: ".example.com"}, before: "__Secure-session", end: "Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
-		{name: "path", cookie: cookie{Path: "/app"}, before: "__Secure-session", end: "Path=/app; HttpOnly; Secure; SameSite=Lax"},
-		{name: "insecure path and domain", cookie: cookie{Path: "/app", Domain: "example.com"}, insecure: true, before: "session",
-			end: "Path=/app; Domain=example.com; HttpOnly; SameSite=Lax"},
+		{name: "domain", cookie: cookie{Domain: "example.com"}, before: "__Secure-session",
+			end: "Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+		{name: "domain with a dot", cookie: cookie{Domain: ".example.com"}, before: "__Secure-session",
+			end: "Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+		{name: "path", cookie: cookie{Path: "/app"}, before: "__Secure-session",
+			end: "Path=/app; HttpOnly; Secure; SameSite=Lax"},
+		{name: "insecure path and domain", cookie: cookie{Path: "/app", Domain: "example.com"}, insecure: true,
+			before: "session",
+			end:    "Path=/app; Domain=example.com; HttpOnly; SameSite=Lax"},
 		{name: "name", cookie: cookie{Name: "id"}, before: "id", end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{name: "strict", cookie: cookie{SameSite: http.SameSiteStrictMode}, before: "__Host-session", end: "Path=/; HttpOnly; Secure; SameSite=Strict"},
-		{name: "none", cookie: cookie{SameSite: http.SameSiteNoneMode}, before: "__Host-session", end: "Path=/; HttpOnly; Secure; SameSite=None"},
-		{name: "partitioned", cookie: cookie{Partitioned: true}, before: "__Host-session", end: "Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
-		{name: "partitioned and strict", cookie: cookie{Partitioned: true, SameSite: http.SameSiteStrictMode}, before: "__Host-session",
-			end: "Path=/; HttpOnly; Secure; SameSite=Strict; Partitioned"},
-		{name: "persistent", cookie: cookie{Persistent: true}, before: "__Host-session", age: "Max-Age=2592000; ", end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{name: "persistent for an hour", cookie: cookie{Persistent: true}, lifetime: time.Hour, before: "__Host-session", age: "Max-Age=3600; ",
+		{name: "strict", cookie: cookie{SameSite: http.SameSiteStrictMode}, before: "__Host-session",
+			end: "Path=/; HttpOnly; Secure; SameSite=Strict"},
+		{name: "none", cookie: cookie{SameSite: http.SameSiteNoneMode}, before: "__Host-session",
+			end: "Path=/; HttpOnly; Secure; SameSite=None"},
+		{name: "partitioned", cookie: cookie{Partitioned: true}, before: "__Host-session",
+			end: "Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
+		{name: "partitioned and strict", cookie: cookie{Partitioned: true, SameSite: http.SameSiteStrictMode},
+			before: "__Host-session",
+			end:    "Path=/; HttpOnly; Secure; SameSite=Strict; Partitioned"},
+		{name: "persistent", cookie: cookie{Persistent: true}, before: "__Host-session", age: "Max-Age=2592000; ",
 			end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{name: "persistent for less than a second", cookie: cookie{Persistent: true}, lifetime: time.Millisecond, before: "__Host-session", age: "Max-Age=1; ",
+		{name: "persistent for an hour", cookie: cookie{Persistent: true}, lifetime: time.Hour,
+			before: "__Host-session", age: "Max-Age=3600; ",
 			end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{name: "persistent for ever", cookie: cookie{Persistent: true}, lifetime: -1, before: "__Host-session", age: "Max-Age=34560000; ", // 400 days
+		{name: "persistent for less than a second", cookie: cookie{Persistent: true}, lifetime: time.Millisecond,
+			before: "__Host-session", age: "Max-Age=1; ",
 			end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{name: "everything", cookie: cookie{Name: "__Secure-x", Domain: "example.com", Path: "/app", SameSite: http.SameSiteNoneMode, Partitioned: true, Persistent: true},
-			before: "__Secure-x", age: "Max-Age=2592000; ", end: "Path=/app; Domain=example.com; HttpOnly; Secure; SameSite=None; Partitioned"},
+		// 400 days
+		{name: "persistent for ever", cookie: cookie{Persistent: true}, lifetime: -1, before: "__Host-session",
+			age: "Max-Age=34560000; ",
+			end: "Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{name: "everything", cookie: cookie{Name: "__Secure-x", Domain: "example.com", Path: "/app",
+			SameSite: http.SameSiteNoneMode, Partitioned: true, Persistent: true},
+			before: "__Secure-x", age: "Max-Age=2592000; ",
+			end: "Path=/app; Domain=example.com; HttpOnly; Secure; SameSite=None; Partitioned"},
 	} {
 		for kind, option := range kinds {
 			t.Run(c.name+"/"+kind, func(t *testing.T) {
@@ -76,8 +91,11 @@ func TestSetCookie(t *testing.T) {
 						t.Fatalf("got %d cookies in the client, want 1", n)
 					}
 					sent := jar.Cookies(site)[0]
-					res = b.get(t, sent.Name+"="+sent.Value, func(_ http.ResponseWriter, r *http.Request) { session.From(r).Logout() })
-					equal(t, "deletion", sets(res), []string{c.before + "=; " + attributes + expired + "HttpOnly" + rest})
+					res = b.get(t, sent.Name+"="+sent.Value, func(_ http.ResponseWriter, r *http.Request) {
+						session.From(r).Logout()
+					})
+					equal(t, "deletion", sets(res),
+						[]string{c.before + "=; " + attributes + expired + "HttpOnly" + rest})
 					if res.Header.Get("Cache-Control") != "no-store" {
 						t.Errorf("got Cache-Control %q with a deletion, want no-store", res.Header.Get("Cache-Control"))
 					}
@@ -116,17 +134,52 @@ func TestOneSetCookie(t *testing.T) {
 					save(t, s)
 				}
 			}, set},
-			"login twice":              {func(t *testing.T, s *session.Session) { s.Login("ann"); save(t, s); s.Login("bob") }, set},
-			"login and logout":         {func(t *testing.T, s *session.Session) { s.Login("ann"); save(t, s); s.Logout() }, forget},
-			"login, logout, no save":   {func(_ *testing.T, s *session.Session) { s.Login("ann"); s.Logout() }, forget},
-			"logout and login":         {func(t *testing.T, s *session.Session) { s.Logout(); save(t, s); s.Login("ann") }, set},
-			"logout and flash":         {func(_ *testing.T, s *session.Session) { s.Logout(); s.Flash("you are logged out") }, set},
-			"logout, saved, flash":     {func(t *testing.T, s *session.Session) { s.Logout(); save(t, s); s.Flash("you are logged out") }, set},
-			"logout and set and pop":   {func(_ *testing.T, s *session.Session) { s.Logout(); s.Set("a", 1); s.Pop("a") }, forget},
-			"renew":                    {func(_ *testing.T, s *session.Session) { s.Renew() }, set},
-			"renew twice":              {func(t *testing.T, s *session.Session) { s.Renew(); save(t, s); s.Renew() }, set},
-			"persistent and back":      {func(_ *testing.T, s *session.Session) { s.SetPersistent(true); s.SetPersistent(false) }, set},
-			"logout twice":             {func(t *testing.T, s *session.Session) { s.Logout(); save(t, s); s.Logout(); save(t, s) }, forget},
+			"login twice": {func(t *testing.T, s *session.Session) {
+				s.Login("ann")
+				save(t, s)
+				s.Login("bob")
+			}, set},
+			"login and logout": {func(t *testing.T, s *session.Session) {
+				s.Login("ann")
+				save(t, s)
+				s.Logout()
+			}, forget},
+			"login, logout, no save": {func(_ *testing.T, s *session.Session) { s.Login("ann"); s.Logout() }, forget},
+			"logout and login": {func(t *testing.T, s *session.Session) {
+				s.Logout()
+				save(t, s)
+				s.Login("ann")
+			}, set},
+			"logout and flash": {func(_ *testing.T, s *session.Session) {
+				s.Logout()
+				s.Flash("you are logged out")
+			}, set},
+			"logout, saved, flash": {func(t *testing.T, s *session.Session) {
+				s.Logout()
+				save(t, s)
+				s.Flash("you are logged out")
+			}, set},
+			"logout and set and pop": {func(_ *testing.T, s *session.Session) {
+				s.Logout()
+				s.Set("a", 1)
+				s.Pop("a")
+			}, forget},
+			"renew": {func(_ *testing.T, s *session.Session) { s.Renew() }, set},
+			"renew twice": {func(t *testing.T, s *session.Session) {
+				s.Renew()
+				save(t, s)
+				s.Renew()
+			}, set},
+			"persistent and back": {func(_ *testing.T, s *session.Session) {
+				s.SetPersistent(true)
+				s.SetPersistent(false)
+			}, set},
+			"logout twice": {func(t *testing.T, s *session.Session) {
+				s.Logout()
+				save(t, s)
+				s.Logout()
+				save(t, s)
+			}, forget},
 			"the same value once more": {func(_ *testing.T, s *session.Session) { setPlain(s) }, ""},
 		} {
 			cookie := b.cookie(t, setPlain)
@@ -173,7 +226,9 @@ func TestVaryOnEveryAccess(t *testing.T) {
 		vary("From", []string{c.field}, func(_ http.ResponseWriter, r *http.Request) { session.From(r) })
 		vary("Manager.From", []string{c.field}, func(_ http.ResponseWriter, r *http.Request) { b.From(r) })
 		vary("Open", []string{c.field}, func(_ http.ResponseWriter, r *http.Request) { session.Open(r) })
-		vary("FromContext", []string{c.field}, func(_ http.ResponseWriter, r *http.Request) { session.FromContext(r.Context()) })
+		vary("FromContext", []string{c.field}, func(_ http.ResponseWriter, r *http.Request) {
+			session.FromContext(r.Context())
+		})
 		vary("Preload", []string{c.field}, func(w http.ResponseWriter, r *http.Request) {
 			b.Preload(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
 		})
@@ -185,11 +240,15 @@ func TestVaryOnEveryAccess(t *testing.T) {
 			session.From(r)
 			w.Header().Set("Vary", "Origin")
 		})
-		vary("named already", []string{"Origin, " + strings.ToLower(c.field)}, func(w http.ResponseWriter, r *http.Request) {
+		vary("named already", []string{"Origin, " + strings.ToLower(c.field)},
+			func(w http.ResponseWriter, r *http.Request) {
+				session.From(r)
+				w.Header().Set("Vary", "Origin, "+strings.ToLower(c.field))
+			})
+		vary("star", []string{"*"}, func(w http.ResponseWriter, r *http.Request) {
 			session.From(r)
-			w.Header().Set("Vary", "Origin, "+strings.ToLower(c.field))
+			w.Header().Set("Vary", "*")
 		})
-		vary("star", []string{"*"}, func(w http.ResponseWriter, r *http.Request) { session.From(r); w.Header().Set("Vary", "*") })
 
 		methods := reflect.TypeFor[*session.Session]()
 		for i := range methods.NumMethod() {
@@ -276,7 +335,8 @@ func TestBearerToken(t *testing.T) {
 	b.store.took()
 	b.events.took()
 	who := func(lines ...string) string {
-		r := httptest.NewRequest("POST", "/?session="+token+"&access_token="+token, strings.NewReader("access_token="+token))
+		r := httptest.NewRequest("POST", "/?session="+token+"&access_token="+token,
+			strings.NewReader("access_token="+token))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Cookie", "session="+token+"; __Host-session="+token+"; bearer token="+token+"; ="+token)
 		r.Header.Set("X-Session", token)
@@ -284,19 +344,26 @@ func TestBearerToken(t *testing.T) {
 		if lines != nil {
 			r.Header["Authorization"] = lines
 		}
-		return body(t, b.serve(t, r, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte(session.From(r).Principal())) }))
+		return body(t, b.serve(t, r, func(w http.ResponseWriter, r *http.Request) {
+			w.Write([]byte(session.From(r).Principal()))
+		}))
 	}
-	for _, lines := range [][]string{{"Bearer " + token}, {"bearer " + token}, {"BEARER " + token}, {"Bearer   " + token + " "}} {
+	for _, lines := range [][]string{{"Bearer " + token}, {"bearer " + token}, {"BEARER " + token},
+		{"Bearer   " + token + " "}} {
 		if got := who(lines...); got != "ann" {
 			t.Errorf("%q: got %q, want ann", lines, got)
 		}
 	}
 	equal(t, "store", b.store.took(), slices.Repeat([]string{"load"}, 4))
 	for _, lines := range [][]string{
-		nil, {}, {""}, {"Bearer"}, {"Bearer "}, {" Bearer " + token}, {"Bearer\t" + token}, {"Bearer" + token}, {token}, {"Basic " + token}, {"Bearer: " + token},
-		{"Bearer " + token + "x"}, {"Bearer " + token + "=="}, {"Bearer " + token + " x"}, {"Bearer " + token + "," + token}, {`Bearer "` + token + `"`},
-		{"Bearer " + token, "Bearer " + token}, {"Basic eA==", "Bearer " + token}, {"Basic eA==, Bearer " + token}, {"Bearer Bearer " + token},
-		{"Bearer " + strings.Repeat("A", 43)}, {"Bearer " + strings.Repeat("A", 100<<10)}, {"Bearer \x00"}, {"Bearer \xff\xfe"},
+		nil, {}, {""}, {"Bearer"}, {"Bearer "}, {" Bearer " + token}, {"Bearer\t" + token}, {"Bearer" + token}, {token},
+		{"Basic " + token}, {"Bearer: " + token},
+		{"Bearer " + token + "x"}, {"Bearer " + token + "=="}, {"Bearer " + token + " x"},
+		{"Bearer " + token + "," + token}, {`Bearer "` + token + `"`},
+		{"Bearer " + token, "Bearer " + token}, {"Basic eA==", "Bearer " + token}, {"Basic eA==, Bearer " + token},
+		{"Bearer Bearer " + token},
+		{"Bearer " + strings.Repeat("A", 43)}, {"Bearer " + strings.Repeat("A", 100<<10)}, {"Bearer \x00"},
+		{"Bearer \xff\xfe"},
 	} {
 		if got := who(lines...); got != "" {
 			t.Errorf("%.80q: got %q, want nobody", lines, got)
@@ -341,7 +408,8 @@ func (c oddCodec) Encode(store.Record) (string, error) { return c.value, nil }
 // What a codec returns is a value, whatever it holds: as net/http writes it, and nothing of it is an attribute.
 func TestOddCookieValues(t *testing.T) {
 	t.Parallel()
-	for _, value := range []string{"plain", "a;b", "a; Domain=example.com", "a,b", "a b", "a\x7fb", `a"b`, `a\b`, "a\r\nSet-Cookie: b", "ä", strings.Repeat("a", 100) + ";"} {
+	for _, value := range []string{"plain", "a;b", "a; Domain=example.com", "a,b", "a b", "a\x7fb", `a"b`,
+		`a\b`, "a\r\nSet-Cookie: b", "ä", strings.Repeat("a", 100) + ";"} {
 		b := newBench(t, func(config *session.Config) {
 			config.Store = nil
 			config.CookieCodec = func(keys []string, name string) (session.Codec, error) {
@@ -350,7 +418,8 @@ func TestOddCookieValues(t *testing.T) {
 			}
 		})
 		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) { session.From(r).Set("a", 1) })
-		want := http.Cookie{Name: "__Host-session", Value: value, Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
+		want := http.Cookie{Name: "__Host-session", Value: value, Path: "/", HttpOnly: true, Secure: true,
+			SameSite: http.SameSiteLaxMode}
 		if got := res.Header["Set-Cookie"]; len(got) != 1 || got[0] != want.String() {
 			t.Errorf("%q: got %q, want %q", value, got, want.String())
 		}
@@ -362,10 +431,13 @@ func TestCacheControlOfCDNs(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	given := map[string]string{
-		"CDN-Cache-Control": "max-age=600", "Surrogate-Control": `max-age=600, content="ESI/1.0"`, "Cloudflare-CDN-Cache-Control": "public",
-		"Edge-Control": "!no-store, max-age=1d", "Netlify-CDN-Cache-Control": "no-store", "X-Accel-Expires": "600",
+		"CDN-Cache-Control": "max-age=600", "Surrogate-Control": `max-age=600, content="ESI/1.0"`,
+		"Cloudflare-CDN-Cache-Control": "public",
+		"Edge-Control":                 "!no-store, max-age=1d", "Netlify-CDN-Cache-Control": "no-store",
+		"X-Accel-Expires": "600",
 	}
-	for what, change := range map[string]func(*session.Session){"a cookie": setPlain, "no cookie": func(*session.Session) {}} {
+	for what, change := range map[string]func(*session.Session){"a cookie": setPlain,
+		"no cookie": func(*session.Session) {}} {
 		res := b.get(t, "", func(w http.ResponseWriter, r *http.Request) {
 			change(session.From(r))
 			for name, value := range given {

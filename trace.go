@@ -9,21 +9,21 @@ import (
 )
 
 // Trace has functions that are called around each load and each save of a session, for telemetry: see [Config.Trace]. A
-// request that doesn't look at its session calls none. Each function may be nil. They are called synchronously, so they should
-// return soon; they must be safe for concurrent use, and must not use the request's Session. The context is the one of the
-// request around the [Manager.Handler], or of the call outside one.
+// request that doesn't look at its session calls none. Each function may be nil. They are called synchronously, so they
+// should return soon; they must be safe for concurrent use, and must not use the request's Session. The context is the
+// one of the request around the [Manager.Handler], or of the call outside one.
 //
 // What they get holds no ID, key, principal or value.
 type Trace struct {
-	// LoadStart is called before a session is loaded. The context that it returns is passed on to the store and to LoadDone,
-	// so a span in it is the parent of what the store does.
+	// LoadStart is called before a session is loaded. The context that it returns is passed on to the store and to
+	// LoadDone, so a span in it is the parent of what the store does.
 	LoadStart func(context.Context) context.Context
 
 	// LoadDone is called when the load has ended.
 	LoadDone func(context.Context, LoadFigures)
 
-	// SaveStart is called before changes are saved, with what is going to be done. The context that it returns is passed on
-	// to the store and to SaveDone.
+	// SaveStart is called before changes are saved, with what is going to be done. The context that it returns is
+	// passed on to the store and to SaveDone.
 	SaveStart func(context.Context, SaveKind) context.Context
 
 	// SaveDone is called when the save has ended.
@@ -33,7 +33,9 @@ type Trace struct {
 // LoadFigures say what a load did. A request usually does one.
 type LoadFigures struct {
 	Duration time.Duration
-	Attempts int     // calls of the store: 0 for a refused signature, and with a CookieCodec; more than 1 if the session was renewed meanwhile
+	// calls of the store: 0 for a refused signature, and with a CookieCodec; more than 1 if the session was renewed
+	// meanwhile
+	Attempts int
 	Bytes    int     // of the session's encoded values
 	Outcome  Outcome // OutcomeFound, OutcomeNone, OutcomeUnavailable or OutcomeFailed
 	Reason   Reason  // of OutcomeNone
@@ -41,13 +43,14 @@ type LoadFigures struct {
 
 // SaveFigures say what a save did.
 type SaveFigures struct {
-	Kind      SaveKind
-	Duration  time.Duration
-	Waited    time.Duration // for the turn: for saves of the same session by other requests of this process
-	Attempts  int           // how often changes were sent or the session was looked for anew; 0 if the save of another request did it
-	Conflicts int           // how often another server's save came first
-	Bytes     int           // of the session's encoded values, as they are stored now; 0 if nothing was stored
-	Outcome   Outcome       // any but OutcomeFound and OutcomeNone
+	Kind     SaveKind
+	Duration time.Duration
+	Waited   time.Duration // for the turn: for saves of the same session by other requests of this process
+	// how often changes were sent or the session was looked for anew; 0 if the save of another request did it
+	Attempts  int
+	Conflicts int     // how often another server's save came first
+	Bytes     int     // of the session's encoded values, as they are stored now; 0 if nothing was stored
+	Outcome   Outcome // any but OutcomeFound and OutcomeNone
 }
 
 // SaveKind says what a save is for.
@@ -68,8 +71,9 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeFound       Outcome = "found"       // of a load: the session is live
-	OutcomeNone        Outcome = "none"        // of a load: the cookie or token gives no session, see LoadFigures.Reason
+	OutcomeFound Outcome = "found" // of a load: the session is live
+	// of a load: the cookie or token gives no session, see LoadFigures.Reason
+	OutcomeNone        Outcome = "none"
 	OutcomeStored      Outcome = "stored"      // changed, created, or ended
 	OutcomeUnchanged   Outcome = "unchanged"   // there was nothing to store but perhaps the time of the last request
 	OutcomeDropped     Outcome = "dropped"     // the session had ended
@@ -93,7 +97,8 @@ func failure(err error) Outcome {
 }
 
 // traceLoad runs a load.
-func (m *Manager) traceLoad(ctx context.Context, v *protocol.View, load func(context.Context) (protocol.Reason, error)) (protocol.Reason, error) {
+func (m *Manager) traceLoad(ctx context.Context, v *protocol.View,
+	load func(context.Context) (protocol.Reason, error)) (protocol.Reason, error) {
 	t := m.config.Trace
 	if t.LoadStart != nil {
 		ctx = t.LoadStart(ctx)
@@ -103,7 +108,8 @@ func (m *Manager) traceLoad(ctx context.Context, v *protocol.View, load func(con
 	if t.LoadDone == nil {
 		return reason, err
 	}
-	f := LoadFigures{Duration: time.Since(began), Attempts: int(v.Loads), Bytes: len(v.Record.Data), Outcome: OutcomeFound, Reason: Reason(reason)}
+	f := LoadFigures{Duration: time.Since(began), Attempts: int(v.Loads), Bytes: len(v.Record.Data),
+		Outcome: OutcomeFound, Reason: Reason(reason)}
 	switch {
 	case err != nil:
 		f.Outcome, f.Reason = failure(err), ""
@@ -162,7 +168,8 @@ func (m *Manager) end(ctx context.Context, v *protocol.View) (forget bool, err e
 }
 
 // traceSave runs a save.
-func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figures, save func(context.Context) (Outcome, error)) error {
+func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figures,
+	save func(context.Context) (Outcome, error)) error {
 	t := m.config.Trace
 	if t.SaveStart != nil {
 		ctx = t.SaveStart(ctx, kind)
@@ -172,7 +179,8 @@ func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figu
 	if t.SaveDone != nil {
 		defer func() { // also if a function of an Update panics
 			t.SaveDone(ctx, SaveFigures{
-				Kind: kind, Duration: time.Since(began), Waited: p.Waited, Attempts: p.Attempts, Conflicts: p.Conflicts, Bytes: p.Bytes, Outcome: outcome,
+				Kind: kind, Duration: time.Since(began), Waited: p.Waited, Attempts: p.Attempts, Conflicts: p.Conflicts,
+				Bytes: p.Bytes, Outcome: outcome,
 			})
 		}()
 	}
@@ -183,8 +191,8 @@ func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figu
 	return err
 }
 
-// Ping reports whether the store answers: it loads a random key, within [Config.StoreTimeout], and changes nothing. It is for
-// readiness probes. With a [Config.CookieCodec] there is nothing to ask, and it returns nil.
+// Ping reports whether the store answers: it loads a random key, within [Config.StoreTimeout], and changes nothing. It
+// is for readiness probes. With a [Config.CookieCodec] there is nothing to ask, and it returns nil.
 //
 // The error is [ErrUnavailable], or the cause of ctx's end.
 func (m *Manager) Ping(ctx context.Context) error {

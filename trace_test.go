@@ -68,10 +68,12 @@ func (l *traced) took(t *testing.T) []string {
 	defer l.mu.Unlock()
 	list := []string{}
 	for _, f := range l.loads {
-		list = append(list, fmt.Sprintf("load %s%s, %d calls, %d bytes", f.Outcome, string(f.Reason), f.Attempts, f.Bytes))
+		list = append(list, fmt.Sprintf("load %s%s, %d calls, %d bytes", f.Outcome, string(f.Reason),
+			f.Attempts, f.Bytes))
 	}
 	for _, f := range l.saves {
-		list = append(list, fmt.Sprintf("%s %s, %d attempts, %d conflicts, %d bytes", f.Kind, f.Outcome, f.Attempts, f.Conflicts, f.Bytes))
+		list = append(list, fmt.Sprintf("%s %s, %d attempts, %d conflicts, %d bytes", f.Kind, f.Outcome,
+			f.Attempts, f.Conflicts, f.Bytes))
 	}
 	if len(l.open) != 0 {
 		t.Errorf("got %q without an end", l.open)
@@ -85,74 +87,75 @@ func (l *traced) took(t *testing.T) []string {
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	var l traced
-	bubble(t, func(c *session.Config) { c.Trace, c.IdleTimeout = l.trace(t), time.Hour }, func(t *testing.T, b *bench, c *visitor) {
-		old := &visitor{t: t}
-		for _, step := range []struct {
-			what string
-			do   func(*session.Session)
-			fail func(op string) error // before the call
-			want []string
-		}{
-			{"the first change", fill, nil, []string{"create stored, 1 attempts, 0 conflicts, 7 bytes"}},
-			{"a request that only reads", read, nil, []string{"load found, 1 calls, 7 bytes"}},
-			{"a change", func(s *session.Session) { s.Set("a", 12) }, nil,
-				[]string{"load found, 1 calls, 7 bytes", "change stored, 1 attempts, 0 conflicts, 8 bytes"}},
-			{"a Set that changes nothing", func(s *session.Session) { s.Set("a", 12) }, nil,
-				[]string{"load found, 1 calls, 8 bytes", "change unchanged, 0 attempts, 0 conflicts, 0 bytes"}},
-			{"activity", func(s *session.Session) { old.cookie = c.copy().cookie; time.Sleep(30 * minute) }, nil,
-				[]string{"load found, 1 calls, 8 bytes", "touch unchanged, 1 attempts, 0 conflicts, 0 bytes"}},
-			{"a renewal", (*session.Session).Renew, nil,
-				[]string{"load found, 1 calls, 8 bytes", "move stored, 1 attempts, 0 conflicts, 8 bytes"}},
-			{"a take", func(s *session.Session) { session.Key[int]("a").Take(t.Context(), s) }, nil,
-				[]string{"load found, 1 calls, 8 bytes", "take stored, 1 attempts, 0 conflicts, 2 bytes"}},
-			{"a reload", func(s *session.Session) { s.Reload(t.Context()) }, nil,
-				[]string{"load found, 1 calls, 2 bytes", "load found, 1 calls, 2 bytes"}},
-			{"an outage of loads", read, down("load"), []string{"load unavailable, 1 calls, 0 bytes"}},
-			{"an outage of writes", fill, down("replace"), []string{"load found, 1 calls, 2 bytes",
-				"change uncertain, 64 attempts, 0 conflicts, 0 bytes"}},
-			{"too large", func(s *session.Session) { s.Set("a", string(make([]byte, 2<<20))) }, nil,
-				[]string{"load found, 1 calls, 2 bytes", "change failed, 0 attempts, 0 conflicts, 0 bytes"}},
-			{"a logout", (*session.Session).Logout, nil,
-				[]string{"load found, 1 calls, 2 bytes", "end stored, 0 attempts, 0 conflicts, 0 bytes"}},
-		} {
-			b.store.fail(step.fail, nil)
-			c.try(b.Manager, step.do)
-			b.store.fail(nil, nil)
-			equal(t, step.what, l.took(t), step.want)
-		}
-		b.serve(t, old.request(), func(http.ResponseWriter, *http.Request) {})
-		equal(t, "a request that doesn't look", l.took(t), []string{})
-		old.do(b.Manager, read)
-		equal(t, "a cookie that is no longer valid", l.took(t), []string{"load noneended, 2 calls, 0 bytes"})
-		b.get(t, "session=x", look)
-		equal(t, "a forged cookie", l.took(t), []string{"load nonemalformed, 0 calls, 0 bytes"})
-		s, err := b.Load(t.Context(), "")
-		is(t, "Load", err, nil)
-		equal(t, "a new session", l.took(t), []string{})
-		func() {
-			defer func() { recover() }()
-			fill(s)
-			is(t, "Save", s.Save(t.Context()), nil)
-			total.Update(s, func(int) int {
-				if len(l.open) > 0 {
-					panic("in the save")
-				}
-				return 1
-			})
-			other, err := b.Load(t.Context(), s.Token())
+	bubble(t, func(c *session.Config) { c.Trace, c.IdleTimeout = l.trace(t), time.Hour },
+		func(t *testing.T, b *bench, c *visitor) {
+			old := &visitor{t: t}
+			for _, step := range []struct {
+				what string
+				do   func(*session.Session)
+				fail func(op string) error // before the call
+				want []string
+			}{
+				{"the first change", fill, nil, []string{"create stored, 1 attempts, 0 conflicts, 7 bytes"}},
+				{"a request that only reads", read, nil, []string{"load found, 1 calls, 7 bytes"}},
+				{"a change", func(s *session.Session) { s.Set("a", 12) }, nil,
+					[]string{"load found, 1 calls, 7 bytes", "change stored, 1 attempts, 0 conflicts, 8 bytes"}},
+				{"a Set that changes nothing", func(s *session.Session) { s.Set("a", 12) }, nil,
+					[]string{"load found, 1 calls, 8 bytes", "change unchanged, 0 attempts, 0 conflicts, 0 bytes"}},
+				{"activity", func(s *session.Session) { old.cookie = c.copy().cookie; time.Sleep(30 * minute) }, nil,
+					[]string{"load found, 1 calls, 8 bytes", "touch unchanged, 1 attempts, 0 conflicts, 0 bytes"}},
+				{"a renewal", (*session.Session).Renew, nil,
+					[]string{"load found, 1 calls, 8 bytes", "move stored, 1 attempts, 0 conflicts, 8 bytes"}},
+				{"a take", func(s *session.Session) { session.Key[int]("a").Take(t.Context(), s) }, nil,
+					[]string{"load found, 1 calls, 8 bytes", "take stored, 1 attempts, 0 conflicts, 2 bytes"}},
+				{"a reload", func(s *session.Session) { s.Reload(t.Context()) }, nil,
+					[]string{"load found, 1 calls, 2 bytes", "load found, 1 calls, 2 bytes"}},
+				{"an outage of loads", read, down("load"), []string{"load unavailable, 1 calls, 0 bytes"}},
+				{"an outage of writes", fill, down("replace"), []string{"load found, 1 calls, 2 bytes",
+					"change uncertain, 64 attempts, 0 conflicts, 0 bytes"}},
+				{"too large", func(s *session.Session) { s.Set("a", string(make([]byte, 2<<20))) }, nil,
+					[]string{"load found, 1 calls, 2 bytes", "change failed, 0 attempts, 0 conflicts, 0 bytes"}},
+				{"a logout", (*session.Session).Logout, nil,
+					[]string{"load found, 1 calls, 2 bytes", "end stored, 0 attempts, 0 conflicts, 0 bytes"}},
+			} {
+				b.store.fail(step.fail, nil)
+				c.try(b.Manager, step.do)
+				b.store.fail(nil, nil)
+				equal(t, step.what, l.took(t), step.want)
+			}
+			b.serve(t, old.request(), func(http.ResponseWriter, *http.Request) {})
+			equal(t, "a request that doesn't look", l.took(t), []string{})
+			old.do(b.Manager, read)
+			equal(t, "a cookie that is no longer valid", l.took(t), []string{"load noneended, 2 calls, 0 bytes"})
+			b.get(t, "session=x", look)
+			equal(t, "a forged cookie", l.took(t), []string{"load nonemalformed, 0 calls, 0 bytes"})
+			s, err := b.Load(t.Context(), "")
 			is(t, "Load", err, nil)
-			other.Set("b", 1)
-			is(t, "Save", other.Save(t.Context()), nil)
-			l.took(t)
-			s.Save(t.Context())
-			t.Error("the Update did not panic in the save")
-		}()
-		equal(t, "a panic in a save", l.took(t), []string{"change failed, 0 attempts, 0 conflicts, 0 bytes"})
-	})
+			equal(t, "a new session", l.took(t), []string{})
+			func() {
+				defer func() { recover() }()
+				fill(s)
+				is(t, "Save", s.Save(t.Context()), nil)
+				total.Update(s, func(int) int {
+					if len(l.open) > 0 {
+						panic("in the save")
+					}
+					return 1
+				})
+				other, err := b.Load(t.Context(), s.Token())
+				is(t, "Load", err, nil)
+				other.Set("b", 1)
+				is(t, "Save", other.Save(t.Context()), nil)
+				l.took(t)
+				s.Save(t.Context())
+				t.Error("the Update did not panic in the save")
+			}()
+			equal(t, "a panic in a save", l.took(t), []string{"change failed, 0 attempts, 0 conflicts, 0 bytes"})
+		})
 }
 
-// The store's calls get the context that the hook returns, and what is asked in vain is counted: saves that wait for another
-// one's turn, and those that another server comes before.
+// The store's calls get the context that the hook returns, and what is asked in vain is counted: saves that wait for
+// another one's turn, and those that another server comes before.
 func TestTraceOfContention(t *testing.T) {
 	t.Parallel()
 	var l traced

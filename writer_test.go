@@ -27,7 +27,8 @@ var optional = []struct {
 }{
 	{"Flusher", func(w http.ResponseWriter) bool { _, ok := w.(http.Flusher); return ok }},
 	{"Hijacker", func(w http.ResponseWriter) bool { _, ok := w.(http.Hijacker); return ok }},
-	{"CloseNotifier", func(w http.ResponseWriter) bool { _, ok := w.(http.CloseNotifier); return ok }}, //lint:ignore SA1019 old handlers ask
+	//lint:ignore SA1019 old handlers ask
+	{"CloseNotifier", func(w http.ResponseWriter) bool { _, ok := w.(http.CloseNotifier); return ok }},
 	{"Pusher", func(w http.ResponseWriter) bool { _, ok := w.(http.Pusher); return ok }},
 	{"ReaderFrom", func(w http.ResponseWriter) bool { _, ok := w.(io.ReaderFrom); return ok }},
 }
@@ -351,7 +352,8 @@ func TestLoadEndsWithContext(t *testing.T) {
 	r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 	r.Header.Set("Cookie", cookie)
 	b.serve(t, r, func(w http.ResponseWriter, r *http.Request) {
-		if s, err := session.Open(r); s != nil || !errors.Is(err, errDown) || strings.Contains(err.Error(), value(cookie)) {
+		if s, err := session.Open(r); s != nil || !errors.Is(err, errDown) ||
+			strings.Contains(err.Error(), value(cookie)) {
 			t.Errorf("got %v, want the context's cause", err)
 		}
 	})
@@ -492,15 +494,17 @@ func TestUploadedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// httputil.ReverseProxy panics with http.ErrAbortHandler when it can't write, and huma with an error that wraps Write's. What
-// replaced their answer must reach the client all the same. Any other panic is the application's and goes on.
+// httputil.ReverseProxy panics with http.ErrAbortHandler when it can't write, and huma with an error that wraps
+// Write's. What replaced their answer must reach the client all the same. Any other panic is the application's and goes
+// on.
 func TestReplacedAnswerSurvivesAbort(t *testing.T) {
 	t.Parallel()
 	spy := newSpy()
 	m := sessiontest.New(t, func(c *session.Config) { c.Store = spy })
 	spy.fail(down(), nil)
 	ofWrite, bug := errors.New("stands for the error of Write"), errors.New("a bug")
-	for value, want := range map[any]any{http.ErrAbortHandler: nil, ofWrite: nil, "a bug": "a bug", bug: bug, nil: nil} {
+	for value, want := range map[any]any{http.ErrAbortHandler: nil, ofWrite: nil, "a bug": "a bug", bug: bug,
+		nil: nil} {
 		h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			session.From(r)
 			switch _, err := w.Write([]byte("x")); {

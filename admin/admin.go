@@ -7,8 +7,8 @@
 //
 // # Security
 //
-// New does not ask who is there: whoever reaches the page can end everybody's sessions, and reads names and labels. Mount
-// it behind your own authorization, as above. It never shows IDs, cookies or stored values.
+// New does not ask who is there: whoever reaches the page can end everybody's sessions, and reads names and labels.
+// Mount it behind your own authorization, as above. It never shows IDs, cookies or stored values.
 //
 // # Cost
 //
@@ -40,12 +40,12 @@ type Options struct {
 	// PageSize is the number of sessions on a page. Zero: 50. At most 1000.
 	PageSize int
 
-	// Prefix is the path below which the page is mounted, such as "/admin/sessions". Empty: none, or [http.StripPrefix] takes it
-	// away before.
+	// Prefix is the path below which the page is mounted, such as "/admin/sessions". Empty: none, or [http.StripPrefix]
+	// takes it away before.
 	Prefix string
 
-	// Administrator returns who sent a request: [session.Event].Actor of the sessions that it ends. Nil: who is logged in in the
-	// request's session, if the page is inside of a Handler; else nobody.
+	// Administrator returns who sent a request: [session.Event].Actor of the sessions that it ends. Nil: who is logged
+	// in in the request's session, if the page is inside of a Handler; else nobody.
 	Administrator func(*http.Request) string
 }
 
@@ -126,7 +126,8 @@ func (p *page) acting(r *http.Request) context.Context {
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; "+
+			"base-uri 'none'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -146,11 +147,13 @@ func (p *page) fail(w http.ResponseWriter, r *http.Request, err error, ended int
 		status = http.StatusNotImplemented
 		v.Problem = "The store of these sessions can't list them. If the store wraps another one, give it Unwrap."
 	case errors.Is(err, session.ErrUncertain):
-		v.Problem = "The store failed in the middle: the session may have been ended or not. Look at the list, and try again."
+		v.Problem = "The store failed in the middle: the session may have been ended or not. Look at " +
+			"the list, and try again."
 	case errors.Is(err, session.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		v.Problem = "The store can't be reached, or is too slow. Try again."
 	default:
-		status, v.Problem = http.StatusInternalServerError, "Something unexpected happened. The log of the application may tell more."
+		status, v.Problem = http.StatusInternalServerError,
+			"Something unexpected happened. The log of the application may tell more."
 	}
 	p.show(w, status, "problem", v)
 }

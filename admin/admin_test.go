@@ -156,7 +156,8 @@ func TestList(t *testing.T) {
 	token, ann := s.login("ann", "Firefox on Windows")
 	s.login("", "<script>alert(1)</script>")
 	body := s.get("", 200)
-	s.has(body, "2 sessions", "Firefox on Windows", ">ann</a>", "<i>anonymous</i>", "&lt;script&gt;", "<dd>2</dd>", `aria-label="under 1 min: 2"`,
+	s.has(body, "2 sessions", "Firefox on Windows", ">ann</a>", "<i>anonymous</i>", "&lt;script&gt;",
+		"<dd>2</dd>", `aria-label="under 1 min: 2"`,
 		`datetime="`+ann.LastSeenAt.UTC().Format("2006-01-02T"))
 	s.lacks(body, "<script", "chamomile", token, " style=")
 }
@@ -187,7 +188,8 @@ func TestSearch(t *testing.T) {
 	s.login("ben", "Safari on iPhone")
 	s.login("", "Firefox on Linux")
 	for text, want := range map[string]string{
-		"ANN": "1 with", "firefox": "2 with", ann.Handle[2:10]: "1 with", "chamomile": "Nothing has", "  ben ": "1 with",
+		"ANN": "1 with", "firefox": "2 with", ann.Handle[2:10]: "1 with", "chamomile": "Nothing has",
+		"  ben ":                  "1 with",
 		strings.Repeat("x", 5000): "Nothing has", `"><b>`: "Nothing has",
 	} {
 		s.has(s.get("?"+url.Values{"q": {text}}.Encode(), 200), want)
@@ -245,7 +247,8 @@ func TestEndNobodyElses(t *testing.T) {
 		if got := s.post("end", url.Values{"user": {user}, "handle": {i.Handle}}); got != "?ended=0" || !s.live(token) {
 			t.Errorf("%q: got %q, want nothing ended", user, got)
 		}
-		r, _ := s.serve(httptest.NewRequestWithContext(t.Context(), "GET", prefix+"end?"+url.Values{"user": {user}, "handle": {i.Handle}}.Encode(), nil))
+		r, _ := s.serve(httptest.NewRequestWithContext(t.Context(),
+			"GET", prefix+"end?"+url.Values{"user": {user}, "handle": {i.Handle}}.Encode(), nil))
 		if r.StatusCode != http.StatusSeeOther {
 			t.Errorf("%q: got %d, want the way back to the list", user, r.StatusCode)
 		}
@@ -284,7 +287,8 @@ func TestPages(t *testing.T) {
 	now := time.Now()
 	for i := range 28 { // four whole pages
 		seen := now.Add(-time.Duration(i/3) * time.Minute) // three at the same time
-		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Label: fmt.Sprintf("L%02d", i), Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
+		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Label: fmt.Sprintf("L%02d", i),
+			Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
 		if err := kept.Create(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -331,7 +335,8 @@ func (s slow) Principal(ctx context.Context, _ string) iter.Seq2[store.Record, e
 func (s slow) All(context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		now := time.Now()
-		for i := 0; yield(store.Record{Handle: fmt.Sprint(i), Principal: "ann", LastSeenAt: now, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}, nil); i++ {
+		for i := 0; yield(store.Record{Handle: fmt.Sprint(i), Principal: "ann", LastSeenAt: now, CreatedAt: now,
+			ExpiresAt: now.Add(time.Hour)}, nil); i++ {
 		}
 	}
 }
@@ -356,9 +361,11 @@ func TestOutage(t *testing.T) {
 		s.lacks(body, "10.0.0.7", "password")
 	}
 	for _, path := range []string{"end", "end-all"} {
-		r := httptest.NewRequestWithContext(t.Context(), "POST", prefix+path, strings.NewReader("user=ann&handle="+i.Handle))
+		r := httptest.NewRequestWithContext(t.Context(), "POST",
+			prefix+path, strings.NewReader("user=ann&handle="+i.Handle))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if res, body := s.serve(r); res.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "10.0.0.7") {
+		if res, body := s.serve(r); res.StatusCode != http.StatusServiceUnavailable ||
+			strings.Contains(body, "10.0.0.7") {
 			t.Errorf("POST %s: got %d, want 503 without the store's words: %s", path, res.StatusCode, body)
 		}
 	}
@@ -380,27 +387,32 @@ func TestHeadersAndOtherSites(t *testing.T) {
 	token, i := s.login("ann", "")
 	res, _ := s.serve(httptest.NewRequestWithContext(t.Context(), "GET", prefix, nil))
 	for name, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-		"Cache-Control":           "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Content-Type": "text/html; charset=utf-8",
+		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri " +
+			"'none'; frame-ancestors 'none'",
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+		"Content-Type": "text/html; charset=utf-8",
 	} {
 		if got := res.Header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 	for _, path := range []string{"end", "end-all"} {
-		r := httptest.NewRequestWithContext(t.Context(), "POST", prefix+path, strings.NewReader("user=ann&handle="+i.Handle))
+		r := httptest.NewRequestWithContext(t.Context(), "POST",
+			prefix+path, strings.NewReader("user=ann&handle="+i.Handle))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		if res, _ := s.serve(r); res.StatusCode != http.StatusForbidden || !s.live(token) {
 			t.Errorf("POST %s from another site: got %d, want 403 and nothing ended", path, res.StatusCode)
 		}
 	}
-	if res, body := s.serve(httptest.NewRequestWithContext(t.Context(), "GET", prefix+"style.css", nil)); res.StatusCode != 200 || !strings.Contains(body, "prefers-color-scheme") {
+	if res, body := s.serve(httptest.NewRequestWithContext(t.Context(), "GET", prefix+"style.css",
+		nil)); res.StatusCode != 200 || !strings.Contains(body, "prefers-color-scheme") {
 		t.Errorf("style.css: got %d: %s", res.StatusCode, body)
 	}
 }
 
-// The sessions of the user who is named exactly come first, on all pages, even if the whole list is too long to be read.
+// The sessions of the user who is named exactly come first, on all pages, even if the whole list is too long to be
+// read.
 func TestExactUserFirst(t *testing.T) {
 	t.Parallel()
 	kept := memstore.New(nil)
@@ -411,7 +423,8 @@ func TestExactUserFirst(t *testing.T) {
 		if i >= 50 {
 			user, seen = "user5", now.Add(-time.Hour) // seen before all others
 		}
-		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Principal: user, Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
+		r := store.Record{Key: fmt.Sprint("k", i), Handle: fmt.Sprintf("h%02d", i), Principal: user,
+			Version: 1, CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}
 		if err := kept.Create(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -456,7 +469,9 @@ func (s longTail) All(ctx context.Context) iter.Seq2[store.Record, error] { retu
 // The events of what an administrator ends name the administrator.
 func TestEventsNameTheAdministrator(t *testing.T) {
 	t.Parallel()
-	for name, who := range map[string]func(*http.Request) string{"root": nil, "carol": func(*http.Request) string { return "carol" }} {
+	for name, who := range map[string]func(*http.Request) string{"root": nil, "carol": func(*http.Request) string {
+		return "carol"
+	}} {
 		var events []session.Event
 		m := sessiontest.New(t, func(c *session.Config) {
 			c.OnEvent = func(_ context.Context, e session.Event) {
@@ -479,7 +494,8 @@ func TestEventsNameTheAdministrator(t *testing.T) {
 			})
 		}
 		for path, form := range map[string]url.Values{
-			"end?1": {"user": {"ann"}, "handle": {handles[0]}}, "end?2": {"user": {""}, "handle": {handles[1]}}, "end-all": {"user": {"ben"}},
+			"end?1": {"user": {"ann"}, "handle": {handles[0]}}, "end?2": {"user": {""}, "handle": {handles[1]}},
+			"end-all": {"user": {"ben"}},
 		} {
 			r := httptest.NewRequest("POST", "/sessions/"+path, strings.NewReader(form.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -506,7 +522,8 @@ func TestPrefix(t *testing.T) {
 	m := sessiontest.New(t)
 	for _, prefix := range []string{"/a/b", "/a/b/"} {
 		page := admin.New(m, &admin.Options{Prefix: prefix})
-		for path, want := range map[string]int{"/a/b/": 200, "/a/b/style.css": 200, "/a/b": http.StatusMovedPermanently, "/": 404, "/a/bc": 404} {
+		for path, want := range map[string]int{"/a/b/": 200, "/a/b/style.css": 200, "/a/b": http.StatusMovedPermanently,
+			"/": 404, "/a/bc": 404} {
 			w := httptest.NewRecorder()
 			page.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 			if w.Code != want {

@@ -57,7 +57,8 @@ func (p *page) askEnd(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		see(w, back(form, 0))
 	default:
-		p.show(w, http.StatusOK, "end", view{Title: p.title, Heading: "End this session?", User: i.Principal, Rows: []session.Info{i},
+		p.show(w, http.StatusOK, "end", view{Title: p.title, Heading: "End this session?", User: i.Principal,
+			Rows: []session.Info{i},
 			Back: form.Get("back"), now: time.Now()})
 	}
 }
@@ -70,7 +71,9 @@ func (p *page) end(w http.ResponseWriter, r *http.Request) {
 			n, err = 0, nil
 		}
 	} else {
-		n, err = p.sessions.RevokeFunc(p.acting(r), func(i session.Info) bool { return i.Principal == "" && i.Handle == handle })
+		n, err = p.sessions.RevokeFunc(p.acting(r), func(i session.Info) bool {
+			return i.Principal == "" && i.Handle == handle
+		})
 	}
 	if err != nil {
 		p.fail(w, r, err, 0)

@@ -15,8 +15,8 @@ import (
 	"github.com/hipflask/session/admin/summary"
 )
 
-// position is a place in the order of the list: first those of the user who is named as the search says, and then those seen
-// last.
+// position is a place in the order of the list: first those of the user who is named as the search says, and then those
+// seen last.
 type position struct {
 	exact  bool
 	seen   int64 // in milliseconds
@@ -110,9 +110,10 @@ func (p *page) find(ctx context.Context, q query) (f found, err error) {
 	return collect(list, q, p.size, time.Now().Add(p.patience))
 }
 
-// exactFirst reads the sessions of the user with that name from the index, and then the others: so that they are found among
-// any number, however long the whole list is.
-func (p *page) exactFirst(ctx context.Context, user string, all iter.Seq2[session.Info, error]) iter.Seq2[session.Info, error] {
+// exactFirst reads the sessions of the user with that name from the index, and then the others: so that they are found
+// among any number, however long the whole list is.
+func (p *page) exactFirst(ctx context.Context, user string,
+	all iter.Seq2[session.Info, error]) iter.Seq2[session.Info, error] {
 	return func(yield func(session.Info, error) bool) {
 		for i, err := range p.sessions.Sessions(ctx, user) {
 			if !yield(i, err) {
@@ -180,7 +181,8 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err, 0)
 		return
 	}
-	v := view{Title: p.title, Heading: p.title, User: q.user, Text: q.text, Rows: f.rows, Matching: f.matching, Partial: f.partial,
+	v := view{Title: p.title, Heading: p.title, User: q.user, Text: q.text, Rows: f.rows, Matching: f.matching,
+		Partial: f.partial,
 		Summary: f.summary, Back: q.values().Encode(), Paged: q.after != nil, now: time.Now()}
 	if q.user != "" {
 		v.Heading = "Sessions of " + q.user

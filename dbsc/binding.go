@@ -10,11 +10,12 @@ import (
 	"github.com/hipflask/session"
 )
 
-// binding is the session's key: the identifier, when it was bound, the algorithm and the public key (PKIX, base64url), with
-// spaces in between. One string costs a request less to decode than a struct.
+// binding is the session's key: the identifier, when it was bound, the algorithm and the public key (PKIX, base64url),
+// with spaces in between. One string costs a request less to decode than a struct.
 const binding session.Attribute[string] = "github.com/hipflask/session/dbsc"
 
-// newID makes the identifier of a binding: the session's handle and something random, so that a MAC over it is one over both.
+// newID makes the identifier of a binding: the session's handle and something random, so that a MAC over it is one over
+// both.
 func newID(handle string) string { return handle + "." + rand.Text() }
 
 // maxID bounds an identifier that a browser sends: a handle has 16 bytes, and other layouts may have longer ones.
@@ -22,7 +23,9 @@ const maxID = 128
 
 // isID reports whether a text can be an identifier, and so may be sent back in a header.
 func isID(text string) bool {
-	return text != "" && len(text) <= maxID && strings.IndexFunc(text, func(c rune) bool { return c != '.' && !isWord(c) }) < 0
+	return text != "" && len(text) <= maxID && strings.IndexFunc(text, func(c rune) bool {
+		return c != '.' && !isWord(c)
+	}) < 0
 }
 
 // newBinding makes the value of the Attribute.
@@ -62,7 +65,8 @@ const maxToken = 64
 // strictly decodes the one text of a MAC that sign makes, and none that differs in bits which don't count.
 var strictly = base64.RawURLEncoding.Strict()
 
-// sign returns a token for a binding's identifier, or a session's handle: the time in milliseconds, and a MAC over both.
+// sign returns a token for a binding's identifier, or a session's handle: the time in milliseconds, and a MAC over
+// both.
 func (d *Server) sign(purpose, subject string) string {
 	at := strconv.FormatInt(time.Now().UnixMilli(), 36)
 	return at + "." + base64.RawURLEncoding.EncodeToString(d.sessions.Sign(purpose, []byte(subject+" "+at)))

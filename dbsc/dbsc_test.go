@@ -28,7 +28,8 @@ func TestExchange(t *testing.T) {
 				res := b.send("POST", "/login")
 				offer := res.Header.Get("Secure-Session-Registration")
 				challenge := parameter(offer, "challenge=")
-				if want := `(ES256 RS256);path="/dbsc/register";challenge="` + challenge + `"`; offer != want || challenge == "" {
+				if want := `(ES256 RS256);path="/dbsc/register";challenge="` + challenge + `"`; offer != want ||
+					challenge == "" {
 					t.Errorf("got registration %q, want %q", offer, want)
 				}
 				if cache := res.Header.Get("Cache-Control"); cache != "no-store" {
@@ -48,18 +49,22 @@ func TestExchange(t *testing.T) {
 					t.Fatalf("registration: %s: %v", res.Status, err)
 				}
 				c := got.Credentials
-				if got.ID == "" || got.RefreshURL != "/dbsc/refresh" || !got.Continue || got.Scope.IncludeSite == nil || *got.Scope.IncludeSite ||
-					len(c) != 1 || c[0].Type != "cookie" || c[0].Name != boundCookie || c[0].Attributes != "Path=/; HttpOnly; Secure; SameSite=Lax" {
+				if got.ID == "" || got.RefreshURL != "/dbsc/refresh" || !got.Continue || got.Scope.IncludeSite == nil ||
+					*got.Scope.IncludeSite ||
+					len(c) != 1 || c[0].Type != "cookie" || c[0].Name != boundCookie ||
+					c[0].Attributes != "Path=/; HttpOnly; Secure; SameSite=Lax" {
 					t.Errorf("got session instructions %+v", got)
 				}
 				bound := cookieOf(res, boundCookie)
-				if bound == nil || bound.MaxAge != int(life.Seconds()) || bound.Path != "/" || !bound.Secure || !bound.HttpOnly ||
+				if bound == nil || bound.MaxAge != int(life.Seconds()) || bound.Path != "/" || !bound.Secure ||
+					!bound.HttpOnly ||
 					bound.SameSite != http.SameSiteLaxMode || bound.Domain != "" {
 					t.Errorf("got bound cookie %+v", bound)
 				}
 				b.id = got.ID
 				for header, want := range map[string]string{
-					"Cache-Control": "no-store", "Content-Type": "application/json", "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY",
+					"Cache-Control": "no-store", "Content-Type": "application/json",
+					"Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY",
 				} {
 					if got := res.Header.Get(header); got != want {
 						t.Errorf("registration: got %s %q, want %q", header, got, want)
@@ -72,7 +77,8 @@ func TestExchange(t *testing.T) {
 					wantsStatus(t, "refresh", b.refresh(), http.StatusOK, true)
 					b.wants("after a refresh", "ann")
 				}
-				equal(t, "events", x.took(), []string{"offered  ann", "bound  ann", "refreshed  ann", "refreshed  ann", "refreshed  ann"})
+				equal(t, "events", x.took(),
+					[]string{"offered  ann", "bound  ann", "refreshed  ann", "refreshed  ann", "refreshed  ann"})
 
 				b.send("POST", "/logout")
 				if len(b.cookies) > 0 {
@@ -123,7 +129,8 @@ func TestCopyIsRefused(t *testing.T) {
 		delete(thief.cookies, boundCookie)
 		thief.wants("a copy of the session's cookie alone", "")
 		equal(t, "events", x.took(), []string{
-			"refused expired ann", "refused expired ann", "refused expired ann", "refused proof ann", "refused expired ann", "refused missing ann"})
+			"refused expired ann", "refused expired ann", "refused expired ann", "refused proof ann",
+			"refused expired ann", "refused missing ann"})
 		equal(t, "operations", x.store.took(), []string{"load", "load", "load", "load", "load", "load"})
 
 		b.wants("the browser", "ann")
@@ -145,8 +152,8 @@ func sessiontestRead(t *testing.T, x *site, b *browser, f func(*session.Session)
 	f(s)
 }
 
-// Requests that the browser sent before it had the bound cookie arrive after the registration: without a bound cookie, or
-// with that of an earlier login.
+// Requests that the browser sent before it had the bound cookie arrive after the registration: without a bound cookie,
+// or with that of an earlier login.
 func TestRequestsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newSite(t)
@@ -169,8 +176,8 @@ func TestRequestsInFlight(t *testing.T) {
 	})
 }
 
-// Whoever has only the session's cookie can't register a key: no response but that to the Login has a challenge, which is
-// good for Window, and the first key stays.
+// Whoever has only the session's cookie can't register a key: no response but that to the Login has a challenge, which
+// is good for Window, and the first key stays.
 func TestThiefRegistersFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newSite(t)
@@ -178,7 +185,8 @@ func TestThiefRegistersFirst(t *testing.T) {
 		challenge := b.login()
 		thief := b.thief()
 		for _, path := range []string{"/me", "/static", "/strict"} {
-			if h := thief.send("GET", path).Header; h.Get("Secure-Session-Registration") != "" || h.Get("Secure-Session-Challenge") != "" {
+			if h := thief.send("GET", path).Header; h.Get("Secure-Session-Registration") != "" ||
+				h.Get("Secure-Session-Challenge") != "" {
 				t.Errorf("%s: the response has a challenge", path)
 			}
 		}
@@ -189,12 +197,14 @@ func TestThiefRegistersFirst(t *testing.T) {
 		wantsStatus(t, "with no challenge", thief.register("x"), http.StatusForbidden, false)
 		time.Sleep(window + time.Millisecond)
 		wantsStatus(t, "with the right challenge after Window", thief.register(challenge), http.StatusForbidden, false)
-		equal(t, "events", x.took(), []string{"offered  ann", "refused challenge ann", "refused challenge ann", "refused stale ann"})
+		equal(t, "events", x.took(), []string{"offered  ann", "refused challenge ann", "refused challenge ann",
+			"refused stale ann"})
 
 		challenge = b.login()
 		thief = b.thief()
 		wantsStatus(t, "the browser's registration", b.register(challenge), http.StatusOK, true)
-		wantsStatus(t, "a second registration with the right challenge", thief.register(challenge), http.StatusForbidden, false)
+		wantsStatus(t, "a second registration with the right challenge", thief.register(challenge),
+			http.StatusForbidden, false)
 		wantsStatus(t, "the browser's refresh", b.refresh(), http.StatusOK, true)
 		equal(t, "events", x.took(), []string{"offered  ann", "bound  ann", "refused taken ann", "refreshed  ann"})
 
@@ -218,7 +228,8 @@ func TestRegistrationsOverlap(t *testing.T) {
 		x.store.replace = func() { // the first one has read the session
 			wantsStatus(t, "the second registration", two.register(challenge), http.StatusOK, true)
 		}
-		wantsStatus(t, "the first registration, which is stored later", b.register(challenge), http.StatusForbidden, false)
+		wantsStatus(t, "the first registration, which is stored later", b.register(challenge),
+			http.StatusForbidden, false)
 		equal(t, "events", append(server.took(), x.took()...), []string{"bound  ann", "refused taken ann"})
 		wantsStatus(t, "the refresh", two.refresh(), http.StatusOK, true)
 		b.id = two.id
@@ -226,7 +237,8 @@ func TestRegistrationsOverlap(t *testing.T) {
 	})
 }
 
-// No response but that to a Login offers a registration, so that a thief who makes the session get a new ID has no challenge.
+// No response but that to a Login offers a registration, so that a thief who makes the session get a new ID has no
+// challenge.
 func TestRenewOffersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newSite(t)
@@ -319,15 +331,20 @@ func TestOthersProof(t *testing.T) {
 		time.Sleep(skew + time.Millisecond)
 		x.took()
 		challenge := bob.challenge()
-		wantsStatus(t, "another session's challenge", ann.answer(ann.proof(challenge, false)), http.StatusForbidden, false)
-		wantsStatus(t, "a registration's challenge", ann.answer(ann.proof(registered, false)), http.StatusForbidden, false)
-		wantsStatus(t, "another key, also one that the proof brings", ann.answer(bob.proof(ann.challenge(), true)), http.StatusUnauthorized, false)
+		wantsStatus(t, "another session's challenge", ann.answer(ann.proof(challenge, false)),
+			http.StatusForbidden, false)
+		wantsStatus(t, "a registration's challenge", ann.answer(ann.proof(registered, false)),
+			http.StatusForbidden, false)
+		wantsStatus(t, "another key, also one that the proof brings", ann.answer(bob.proof(ann.challenge(), true)),
+			http.StatusUnauthorized, false)
 		equal(t, "events", x.took(), []string{"refused challenge ann", "refused challenge ann", "refused proof ann"})
 		bobs := bob.cookies[boundCookie]
 		anns := ann.cookies[boundCookie]
-		twin := anns[:len(anns)-1] + string(anns[len(anns)-1]+1) // the same bytes: the last character has two bits too many
+		// the same bytes: the last character has two bits too many
+		twin := anns[:len(anns)-1] + string(anns[len(anns)-1]+1)
 		for what, value := range map[string]string{
-			"another session's": bobs, "another text for the same": twin, "empty": "", "cut": ann.cookies[boundCookie][:20], "a challenge": ann.challenge(), "long": strings.Repeat("x", 1000),
+			"another session's": bobs, "another text for the same": twin, "empty": "",
+			"cut": ann.cookies[boundCookie][:20], "a challenge": ann.challenge(), "long": strings.Repeat("x", 1000),
 		} {
 			mallory := ann.thief()
 			mallory.cookies[boundCookie] = value
@@ -368,10 +385,12 @@ func TestClocksApart(t *testing.T) {
 			b.wants("bound cookie of a clock "+ahead.String()+" ahead", want)
 		}
 		for ahead, want := range map[time.Duration]int{
-			skew: http.StatusOK, skew + time.Second: http.StatusForbidden, -window: http.StatusOK, -window - time.Second: http.StatusForbidden,
+			skew: http.StatusOK, skew + time.Second: http.StatusForbidden, -window: http.StatusOK,
+			-window - time.Second: http.StatusForbidden,
 		} {
 			proof := b.proof(at(x, "refresh", b.id, ahead), false)
-			wantsStatus(t, "challenge of a clock "+ahead.String()+" ahead", b.answer(proof), want, want == http.StatusOK)
+			wantsStatus(t, "challenge of a clock "+ahead.String()+" ahead", b.answer(proof),
+				want, want == http.StatusOK)
 		}
 	})
 }
@@ -439,7 +458,9 @@ func TestEndDuringRefresh(t *testing.T) {
 func TestOutageDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newSite(t, func(c *settings) {
-			c.session.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadRequest) }
+			c.session.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+				w.WriteHeader(http.StatusBadRequest)
+			}
 		})
 		b := newBrowser(t, x)
 		b.bind()
@@ -546,11 +567,13 @@ func TestKeyRotation(t *testing.T) {
 		b.site = rotated
 		wantsStatus(t, "a challenge signed with the fallback", b.answer(b.proof(challenge, false)), http.StatusOK, true)
 		b.wants("with a new bound cookie", "ann")
-		equal(t, "events", append(x.took(), rotated.took()...), []string{"offered  ann", "bound  ann", "refreshed  ann"})
+		equal(t, "events", append(x.took(), rotated.took()...),
+			[]string{"offered  ann", "bound  ann", "refreshed  ann"})
 	})
 }
 
-// A page that was opened by a link of another origin is opened once more: for such a request the browser refreshes nothing.
+// A page that was opened by a link of another origin is opened once more: for such a request the browser refreshes
+// nothing.
 func TestLinkFromElsewhere(t *testing.T) {
 	navigation := func(site string) []string {
 		return []string{"Sec-Fetch-Site", site, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
@@ -566,7 +589,8 @@ func TestLinkFromElsewhere(t *testing.T) {
 			res := b.send("GET", "/me", navigation(site)...)
 			if text := body(t, res); res.Header.Get("Refresh") != "0" || strings.Contains(text, "hello") ||
 				!strings.Contains(res.Header.Get("Vary"), "Cookie") || res.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("%s: got %v %q, want a page that is opened again, for this cookie, in no cache", site, res.Header, text)
+				t.Errorf("%s: got %v %q, want a page that is opened again, for this cookie, in no cache",
+					site, res.Header, text)
 			}
 		}
 		equal(t, "events", x.took(), nil)
@@ -584,7 +608,8 @@ func TestLinkFromElsewhere(t *testing.T) {
 		anonymous, unbound := newBrowser(t, x), newBrowser(t, x)
 		unbound.login()
 		for want, c := range map[string]*browser{"ann": b, "": anonymous, "ann ": unbound} {
-			if got := body(t, c.send("GET", "/me", navigation("cross-site")...)); got != "hello "+strings.TrimSpace(want) {
+			if got := body(t, c.send("GET", "/me", navigation("cross-site")...)); got != "hello "+
+				strings.TrimSpace(want) {
 				t.Errorf("got %q, want %q", got, "hello "+want)
 			}
 		}
@@ -637,7 +662,8 @@ func TestRequireAfterFederatedLogin(t *testing.T) {
 	})
 }
 
-// Elevate gives the session a new ID at once. The binding stays, and a refresh that was sent with the old ID does no harm.
+// Elevate gives the session a new ID at once. The binding stays, and a refresh that was sent with the old ID does no
+// harm.
 func TestElevate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newSite(t, func(c *settings) { c.device.Level = 2 })
@@ -676,7 +702,8 @@ func TestLevel(t *testing.T) {
 		if offer := can.send("POST", "/renew").Header.Get("Secure-Session-Registration"); offer != "" {
 			t.Errorf("Renew during an elevation: got registration %q, want none", offer)
 		}
-		wantsStatus(t, "the registration after Elevate", can.register(parameter(offer, "challenge=")), http.StatusOK, true)
+		wantsStatus(t, "the registration after Elevate", can.register(parameter(offer, "challenge=")),
+			http.StatusOK, true)
 		time.Sleep(window + skew + time.Millisecond)
 		can.wants("bound, elevated", "ann")
 		cannot.wants("unbound, elevated", "")
@@ -718,8 +745,10 @@ func TestRequireRoute(t *testing.T) {
 		}
 		wants("anonymous", http.StatusUnauthorized)
 		challenge := b.login()
-		if res := b.send("GET", "/strict"); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Refresh") != "1" || res.Header.Get("Retry-After") != "1" {
-			t.Errorf("before the registration: got %s %v, want 503 and a repetition after a second", res.Status, res.Header)
+		if res := b.send("GET", "/strict"); res.StatusCode != http.StatusServiceUnavailable ||
+			res.Header.Get("Refresh") != "1" || res.Header.Get("Retry-After") != "1" {
+			t.Errorf("before the registration: got %s %v, want 503 and a repetition after a second",
+				res.Status, res.Header)
 		}
 		b.register(challenge)
 		wants("bound", http.StatusOK)
@@ -740,10 +769,11 @@ func TestRequireRoute(t *testing.T) {
 		b.site = x.sessions.Handler(x.device.Require(http.HandlerFunc(whoami)))
 		wants("a copy, without the middleware", http.StatusUnauthorized)
 
-		own, err := dbsc.New(x.sessions, dbsc.Options{Refuse: func(w http.ResponseWriter, r *http.Request, reason dbsc.Reason) {
-			w.WriteHeader(http.StatusTeapot)
-			io.WriteString(w, string(reason))
-		}})
+		own, err := dbsc.New(x.sessions,
+			dbsc.Options{Refuse: func(w http.ResponseWriter, r *http.Request, reason dbsc.Reason) {
+				w.WriteHeader(http.StatusTeapot)
+				io.WriteString(w, string(reason))
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -793,7 +823,8 @@ func TestEndpoints(t *testing.T) {
 	} {
 		res := b.send(c.method, c.path, c.header...)
 		if res.StatusCode != c.status || res.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s %s %q: got %s %v, want status %d", c.method, c.path, c.header, res.Status, res.Header, c.status)
+			t.Errorf("%s %s %q: got %s %v, want status %d", c.method, c.path, c.header,
+				res.Status, res.Header, c.status)
 		}
 		if strings.Count(res.Header.Get("Secure-Session-Challenge"), `"`) > 4 {
 			t.Errorf("%q: got challenge %s", c.header, res.Header.Get("Secure-Session-Challenge"))
@@ -804,9 +835,12 @@ func TestEndpoints(t *testing.T) {
 func TestOptions(t *testing.T) {
 	x := newSite(t)
 	for name, o := range map[string]dbsc.Options{
-		"Path": {Path: "/dbsc"}, "Path ": {Path: `/"x/`}, "Path  ": {Path: "/../"}, "Path   ": {Path: "//"}, "Path    ": {Path: "/a/./"}, "CookieName": {CookieName: "bound"}, "CookieName ": {CookieName: "__Host-a;b"},
-		"SameSite": {SameSite: 9}, "Life": {Life: time.Millisecond}, "Life ": {Life: 25 * time.Hour}, "Life  ": {Life: -1}, "Skew": {Skew: -1},
-		"Skew ": {Skew: 6 * time.Minute}, "Window": {Window: -1}, "Window ": {Window: time.Hour}, "Policy": {Policy: 7}, "Level": {Level: -1}, "Level ": {Level: 4},
+		"Path": {Path: "/dbsc"}, "Path ": {Path: `/"x/`}, "Path  ": {Path: "/../"}, "Path   ": {Path: "//"},
+		"Path    ": {Path: "/a/./"}, "CookieName": {CookieName: "bound"}, "CookieName ": {CookieName: "__Host-a;b"},
+		"SameSite": {SameSite: 9}, "Life": {Life: time.Millisecond}, "Life ": {Life: 25 * time.Hour},
+		"Life  ": {Life: -1}, "Skew": {Skew: -1},
+		"Skew ": {Skew: 6 * time.Minute}, "Window": {Window: -1}, "Window ": {Window: time.Hour}, "Policy": {Policy: 7},
+		"Level": {Level: -1}, "Level ": {Level: 4},
 		"Initiators": {Initiators: []string{"https://a"}}, "Initiators ": {Initiators: []string{"*"}},
 	} {
 		if _, err := dbsc.New(x.sessions, o); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(name)) {
@@ -818,7 +852,8 @@ func TestOptions(t *testing.T) {
 		t.Errorf("got %v, want all problems", err)
 	}
 	for name, o := range map[string]dbsc.Options{
-		"zero": {}, "root": {Path: "/"}, "well known": {Path: "/.well-known/dbsc/"}, "all": {Path: "/a/b-c/", CookieName: "__Host-x", SameSite: http.SameSiteStrictMode, Life: time.Second, Window: time.Second,
+		"zero": {}, "root": {Path: "/"}, "well known": {Path: "/.well-known/dbsc/"}, "all": {Path: "/a/b-c/",
+			CookieName: "__Host-x", SameSite: http.SameSiteStrictMode, Life: time.Second, Window: time.Second,
 			Policy: dbsc.Require, Level: 3, Initiators: []string{"app.example.com", "*.example.com"}},
 	} {
 		if _, err := dbsc.New(x.sessions, o); err != nil {

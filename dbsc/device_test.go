@@ -347,7 +347,9 @@ func (b *browser) refresh() *http.Response {
 // wantsStatus checks a response, and whether it set a bound cookie.
 func wantsStatus(t testing.TB, what string, res *http.Response, status int, cookie bool) {
 	t.Helper()
-	got := slices.ContainsFunc(res.Cookies(), func(c *http.Cookie) bool { return c.Name == boundCookie && c.MaxAge > 0 })
+	got := slices.ContainsFunc(res.Cookies(), func(c *http.Cookie) bool {
+		return c.Name == boundCookie && c.MaxAge > 0
+	})
 	if res.StatusCode != status || got != cookie {
 		t.Errorf("%s: got status %d and a bound cookie: %v; want %d, %v", what, res.StatusCode, got, status, cookie)
 	}

@@ -15,8 +15,9 @@ const (
 	EventBound     EventKind = "bound"     // a key was registered
 	EventRefreshed EventKind = "refreshed" // a bound cookie was renewed
 	EventRefused   EventKind = "refused"   // a request, a registration or a refresh was refused: see Event.Reason
-	EventSkipped   EventKind = "skipped"   // a request was refused, and its browser says why it sent no bound cookie: see Event.Reason
-	EventEnded     EventKind = "ended"     // the browser was told to forget its key, since the session has ended
+	// a request was refused, and its browser says why it sent no bound cookie: see Event.Reason
+	EventSkipped EventKind = "skipped"
+	EventEnded   EventKind = "ended" // the browser was told to forget its key, since the session has ended
 )
 
 // Reason says why something was refused.
@@ -26,14 +27,16 @@ type Reason string
 const (
 	ReasonMissing Reason = "missing" // the session is bound, and the request has no bound cookie
 	ReasonExpired Reason = "expired" // the bound cookie is older than Life and Skew
-	ReasonFuture  Reason = "future"  // the bound cookie, or the challenge, is from a clock that is ahead of ours by more than Skew
+	// the bound cookie, or the challenge, is from a clock that is ahead of ours by more than Skew
+	ReasonFuture  Reason = "future"
 	ReasonForged  Reason = "forged"  // the bound cookie is another session's, or signed with none of our keys
 	ReasonUnbound Reason = "unbound" // the session is not bound, but has to be
 
 	ReasonAnonymous Reason = "anonymous" // nobody is logged in, or the session was withheld
 	ReasonPending   Reason = "pending"   // the session is not bound yet: the Login was less than Window ago
 
-	ReasonProof     Reason = "proof"     // the proof is malformed, too long, of a forbidden kind, or not signed with the session's key
+	// the proof is malformed, too long, of a forbidden kind, or not signed with the session's key
+	ReasonProof     Reason = "proof"
 	ReasonChallenge Reason = "challenge" // the proof answers no challenge of ours for this session
 	ReasonStale     Reason = "stale"     // the proof answers a challenge that is older than Window
 	ReasonTaken     Reason = "taken"     // the session is bound already, and another key was to be registered
@@ -43,8 +46,8 @@ const (
 	ReasonServerError Reason = "server_error"   // the refresh endpoint failed, such as in an outage of the store
 )
 
-// Event is something that an operator may want to count, to log, or to be alarmed by. [Options.OnEvent] gets it. It holds no
-// key, no proof and no cookie, so all of it may be logged.
+// Event is something that an operator may want to count, to log, or to be alarmed by. [Options.OnEvent] gets it. It
+// holds no key, no proof and no cookie, so all of it may be logged.
 type Event struct {
 	Kind      EventKind
 	Reason    Reason // of EventRefused and EventSkipped; else ""
@@ -58,5 +61,6 @@ func (d *Server) emit(r *http.Request, s *session.Session, kind EventKind, reaso
 		return
 	}
 	i := s.Info()
-	d.options.OnEvent(session.NewContext(r.Context(), s), Event{Kind: kind, Reason: reason, Handle: i.Handle, Principal: i.Principal})
+	d.options.OnEvent(session.NewContext(r.Context(), s),
+		Event{Kind: kind, Reason: reason, Handle: i.Handle, Principal: i.Principal})
 }

@@ -15,8 +15,8 @@ const (
 	refresh  = "refresh"
 )
 
-// ServeHTTP serves the endpoints that the browser calls by itself: it registers a key after a Login, and gets a new bound
-// cookie. It has to be inside [session.Manager.Handler], at [Options.Path].
+// ServeHTTP serves the endpoints that the browser calls by itself: it registers a key after a Login, and gets a new
+// bound cookie. It has to be inside [session.Manager.Handler], at [Options.Path].
 //
 // A refresh reads the session once, writes nothing, and doesn't count for [session.Config.IdleTimeout].
 func (d *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -130,8 +130,8 @@ func (d *Server) refresh(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Sec-Secure-Session-Id is missing or malformed", http.StatusBadRequest)
 		return
 	}
-	// A refresh is two requests, of which only the second one looks at the session: the first has no proof yet, or again the
-	// one of the last time. Anybody gets a challenge, since only the key's owner can answer it.
+	// A refresh is two requests, of which only the second one looks at the session: the first has no proof yet, or
+	// again the one of the last time. Anybody gets a challenge, since only the key's owner can answer it.
 	field := r.Header.Get("Secure-Session-Response")
 	if field == "" {
 		d.challenge(w, id)
@@ -202,8 +202,8 @@ func (d *Server) later(w http.ResponseWriter, seconds string) {
 	http.Error(w, "try again later", http.StatusServiceUnavailable)
 }
 
-// sendCookie sets the bound cookie. No challenge goes with it: when the browser uses that, it would be older than Window, and
-// the browser would sign twice, of the few times that it may.
+// sendCookie sets the bound cookie. No challenge goes with it: when the browser uses that, it would be older than
+// Window, and the browser would sign twice, of the few times that it may.
 func (d *Server) sendCookie(w http.ResponseWriter, id string) {
 	http.SetCookie(w, d.cookie(d.sign(forCookie, id), int(d.options.Life/time.Second)))
 }
@@ -213,8 +213,8 @@ func (d *Server) instruct(w http.ResponseWriter, i instructions) {
 	json.NewEncoder(w).Encode(i)
 }
 
-// remember is an Interceptor that remembers why a cookie gives no session. A refresh doesn't count as activity: browsers
-// also send it for an open page that nobody uses.
+// remember is an Interceptor that remembers why a cookie gives no session. A refresh doesn't count as activity:
+// browsers also send it for an open page that nobody uses.
 type remember struct{ refused session.Reason }
 
 func (e *remember) Loaded(_ *session.Session, refused session.Reason) session.Verdict {

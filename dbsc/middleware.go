@@ -10,9 +10,9 @@ import (
 )
 
 // Middleware returns a handler that gives next the sessions of their own browsers alone. It has to be inside
-// [session.Manager.Handler]. A session that is bound, in a request without a valid bound cookie, is withheld: it reads empty
-// and anonymous and takes no changes, as one that has ended does; a Login makes a new one. The response to a Login has a
-// header that asks the browser to register a key.
+// [session.Manager.Handler]. A session that is bound, in a request without a valid bound cookie, is withheld: it reads
+// empty and anonymous and takes no changes, as one that has ended does; a Login makes a new one. The response to a
+// Login has a header that asks the browser to register a key.
 //
 // A request that doesn't look at its session costs nothing, one of a bound session one MAC.
 func (d *Server) Middleware(next http.Handler) http.Handler {
@@ -33,11 +33,12 @@ func (d *Server) Middleware(next http.Handler) http.Handler {
 	})
 }
 
-// mayNeedDetour reports whether the request opens a page by a link of another origin, and has no bound cookie. The browser
-// refreshes that only for requests of our own origin: a refresh for another one would be a POST without the session's cookie
-// (SameSite).
+// mayNeedDetour reports whether the request opens a page by a link of another origin, and has no bound cookie. The
+// browser refreshes that only for requests of our own origin: a refresh for another one would be a POST without the
+// session's cookie (SameSite).
 func (d *Server) mayNeedDetour(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document" {
+	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" ||
+		r.Header.Get("Sec-Fetch-Dest") != "document" {
 		return false
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "cross-site" && site != "same-site" {
@@ -102,8 +103,8 @@ func (w *watch) Loaded(s *session.Session, _ session.Reason) session.Verdict {
 	return session.Withhold
 }
 
-// Sending implements [session.Interceptor]. It offers a registration after a Login or Elevate, and ends the bound cookie after
-// a Logout.
+// Sending implements [session.Interceptor]. It offers a registration after a Login or Elevate, and ends the bound
+// cookie after a Logout.
 func (w *watch) Sending(s *session.Session, h http.Header) {
 	if s.Token() == w.token {
 		return // no Login, no Elevate, and no Logout
@@ -129,19 +130,21 @@ func (w *watch) elevated(s *session.Session) bool {
 	return id == ""
 }
 
-// offer asks the browser to register a key. Until it has done so, the bound cookie says when it was asked: the session's
-// CreatedAt may be that of a login at another system, long before.
+// offer asks the browser to register a key. Until it has done so, the bound cookie says when it was asked: the
+// session's CreatedAt may be that of a login at another system, long before.
 func (d *Server) offer(h http.Header, handle string) {
-	h.Add("Secure-Session-Registration", `(ES256 RS256);path="`+d.options.Path+register+`";challenge="`+d.sign(forRegister, handle)+`"`)
+	h.Add("Secure-Session-Registration", `(ES256 RS256);path="`+d.options.Path+register+`";challenge="`+
+		d.sign(forRegister, handle)+`"`)
 	until := d.options.Window + d.options.Skew
 	h.Add("Set-Cookie", d.cookie(d.sign(forPending, handle), int(until/time.Second)).String())
 }
 
-// Check returns why the request's session is not known to be used by the device that it is bound to; "" if it is. It is for
-// handlers that ask for more than a login, such as one that is about to call [session.Session.Elevate]. The request has to be
-// inside [session.Manager.Handler]. Check is safe without the [Server.Middleware], and costs one more MAC.
+// Check returns why the request's session is not known to be used by the device that it is bound to; "" if it is. It is
+// for handlers that ask for more than a login, such as one that is about to call [session.Session.Elevate]. The request
+// has to be inside [session.Manager.Handler]. Check is safe without the [Server.Middleware], and costs one more MAC.
 //
-// While the store is unavailable Check returns [ReasonAnonymous], and the Handler replaces the response: see [session.From].
+// While the store is unavailable Check returns [ReasonAnonymous], and the Handler replaces the response: see
+// [session.From].
 func (d *Server) Check(r *http.Request) Reason {
 	s := d.sessions.From(r)
 	i := s.Info()
@@ -179,8 +182,8 @@ func (d *Server) demands(s *session.Session) bool {
 	return d.options.Policy == Require || d.options.Level > 0 && s.Auth().Level >= d.options.Level
 }
 
-// firstCookie returns the value of the request's first cookie of a name. The name begins with __Host-, so a browser has only
-// one.
+// firstCookie returns the value of the request's first cookie of a name. The name begins with __Host-, so a browser has
+// only one.
 func firstCookie(h http.Header, name string) (string, bool) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -192,8 +195,8 @@ func firstCookie(h http.Header, name string) (string, bool) {
 	return "", false
 }
 
-// skipReason returns why the browser says that it sends no bound cookie, in the header Secure-Session-Skipped; "" if it says
-// nothing that we know.
+// skipReason returns why the browser says that it sends no bound cookie, in the header Secure-Session-Skipped; "" if it
+// says nothing that we know.
 func skipReason(h http.Header) Reason {
 	for _, line := range h["Secure-Session-Skipped"] {
 		for item := range strings.SplitSeq(line, ",") {
@@ -208,8 +211,8 @@ func skipReason(h http.Header) Reason {
 }
 
 // Require returns a handler that runs next only for a session that somebody has logged in to and that is bound to the
-// device which sends the request. It checks that itself, so it is safe without the [Server.Middleware]; it costs one more MAC.
-// All other requests get the response of [Options.Refuse].
+// device which sends the request. It checks that itself, so it is safe without the [Server.Middleware]; it costs one
+// more MAC. All other requests get the response of [Options.Refuse].
 //
 // Within [Options.Window] after a Login the browser may still be about to register its key. The default response is 503
 // then, which a browser that shows it as a page repeats after a second.
@@ -244,9 +247,11 @@ func refuse(w http.ResponseWriter, r *http.Request, reason Reason) {
 		if r.Method == http.MethodGet {
 			w.Header().Set("Refresh", "1")
 		}
-		http.Error(w, "Your browser is being bound to your login. Please try again in a second.", http.StatusServiceUnavailable)
+		http.Error(w, "Your browser is being bound to your login. Please try again in a second.",
+			http.StatusServiceUnavailable)
 	case ReasonUnbound:
-		http.Error(w, "This page needs a browser that can bind your login to this device (Device Bound Session Credentials).", http.StatusForbidden)
+		http.Error(w, "This page needs a browser that can bind your login to this device (Device Bound "+
+			"Session Credentials).", http.StatusForbidden)
 	default:
 		http.Error(w, "Please log in.", http.StatusUnauthorized)
 	}

@@ -79,20 +79,21 @@ func (p proof) verify(known string) bool {
 	return err == nil
 }
 
-// allowed reports whether a key is one that the draft's algorithms take. The size of an RSA key is that of RFC 7518, section
-// 3.3; more than 4096 bits, or a large exponent, would only be work for us.
+// allowed reports whether a key is one that the draft's algorithms take. The size of an RSA key is that of RFC 7518,
+// section 3.3; more than 4096 bits, or a large exponent, would only be work for us.
 func allowed(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:
 		return algorithm == jose.ES256 && k.Curve == elliptic.P256()
 	case *rsa.PublicKey:
-		return algorithm == jose.RS256 && k.N.BitLen() >= 2048 && k.N.BitLen() <= 4096 && k.E >= 3 && k.E <= 65537 && k.E%2 == 1
+		return algorithm == jose.RS256 && k.N.BitLen() >= 2048 && k.N.BitLen() <= 4096 && k.E >= 3 &&
+			k.E <= 65537 && k.E%2 == 1
 	}
 	return false
 }
 
-// unquote returns the text of a structured field that is a string (RFC 9651, section 3.3.3), or a bare text, as Chromium
-// sends it. No text of ours has an escape.
+// unquote returns the text of a structured field that is a string (RFC 9651, section 3.3.3), or a bare text, as
+// Chromium sends it. No text of ours has an escape.
 func unquote(field string) string {
 	field = strings.TrimSpace(field)
 	rest, ok := strings.CutPrefix(field, `"`)

@@ -47,22 +47,25 @@ func TestProofs(t *testing.T) {
 		proof func(challenge string) string
 		good  bool
 	}{
-		"ES256":           {sign(jose.ES256, p256, "dbsc+jwt", true), true},
-		"RS256":           {sign(jose.RS256, rsa2048, "dbsc+jwt", true), true},
-		"no proof":        {func(string) string { return "" }, false},
-		"none":            {none, false},
-		"no key":          {sign(jose.ES256, p256, "dbsc+jwt", false), false},
-		"another type":    {sign(jose.ES256, p256, "JWT", true), false},
-		"PS256":           {sign(jose.PS256, rsa2048, "dbsc+jwt", true), false},
-		"RS512":           {sign(jose.RS512, rsa2048, "dbsc+jwt", true), false},
-		"ES384":           {sign(jose.ES384, ecKey(t, elliptic.P384()), "dbsc+jwt", true), false},
-		"HS256":           {sign(jose.HS256, []byte(strings.Repeat("k", 32)), "dbsc+jwt", false), false},
-		"RSA of 1024":     {sign(jose.RS256, rsaKey(t, 1024), "dbsc+jwt", true), false},
-		"no challenge":    {func(string) string { return signed(t, jose.ES256, p256, "dbsc+jwt", true, `{}`) }, false},
-		"no claims":       {func(string) string { return signed(t, jose.ES256, p256, "dbsc+jwt", true, `x`) }, false},
-		"another's claim": {func(string) string { return signed(t, jose.ES256, p256, "dbsc+jwt", true, `{"jti":["x"]}`) }, false},
+		"ES256":        {sign(jose.ES256, p256, "dbsc+jwt", true), true},
+		"RS256":        {sign(jose.RS256, rsa2048, "dbsc+jwt", true), true},
+		"no proof":     {func(string) string { return "" }, false},
+		"none":         {none, false},
+		"no key":       {sign(jose.ES256, p256, "dbsc+jwt", false), false},
+		"another type": {sign(jose.ES256, p256, "JWT", true), false},
+		"PS256":        {sign(jose.PS256, rsa2048, "dbsc+jwt", true), false},
+		"RS512":        {sign(jose.RS512, rsa2048, "dbsc+jwt", true), false},
+		"ES384":        {sign(jose.ES384, ecKey(t, elliptic.P384()), "dbsc+jwt", true), false},
+		"HS256":        {sign(jose.HS256, []byte(strings.Repeat("k", 32)), "dbsc+jwt", false), false},
+		"RSA of 1024":  {sign(jose.RS256, rsaKey(t, 1024), "dbsc+jwt", true), false},
+		"no challenge": {func(string) string { return signed(t, jose.ES256, p256, "dbsc+jwt", true, `{}`) }, false},
+		"no claims":    {func(string) string { return signed(t, jose.ES256, p256, "dbsc+jwt", true, `x`) }, false},
+		"another's claim": {func(string) string {
+			return signed(t, jose.ES256, p256, "dbsc+jwt", true, `{"jti":["x"]}`)
+		}, false},
 		"more than 4 KiB": {func(challenge string) string {
-			return signed(t, jose.ES256, p256, "dbsc+jwt", true, `{"jti":"`+challenge+`","x":"`+strings.Repeat("x", 4096)+`"}`)
+			return signed(t, jose.ES256, p256, "dbsc+jwt", true,
+				`{"jti":"`+challenge+`","x":"`+strings.Repeat("x", 4096)+`"}`)
 		}, false},
 		"a changed signature": {func(challenge string) string {
 			text := sign(jose.ES256, p256, "dbsc+jwt", true)(challenge)
@@ -70,7 +73,8 @@ func TestProofs(t *testing.T) {
 			return text[:i] + map[bool]string{true: "B", false: "A"}[text[i] == 'A'] + text[i+1:]
 		}, false},
 		"another key in it": {func(challenge string) string {
-			mine, others := sign(jose.ES256, p256, "dbsc+jwt", true)(challenge), sign(jose.ES256, ecKey(t, elliptic.P256()), "dbsc+jwt", true)(challenge)
+			mine, others := sign(jose.ES256, p256, "dbsc+jwt", true)(challenge),
+				sign(jose.ES256, ecKey(t, elliptic.P256()), "dbsc+jwt", true)(challenge)
 			return others[:strings.Index(others, ".")] + mine[strings.Index(mine, "."):]
 		}, false},
 	} {
@@ -102,9 +106,11 @@ func TestRefreshRSA(t *testing.T) {
 	x := newSite(t)
 	b := newBrowser(t, x)
 	key := rsaKey(t, 2048)
-	res := b.send("POST", "/dbsc/register", "Secure-Session-Response", signed(t, jose.RS256, key, "dbsc+jwt", true, claims(b.login())))
+	res := b.send("POST", "/dbsc/register", "Secure-Session-Response",
+		signed(t, jose.RS256, key, "dbsc+jwt", true, claims(b.login())))
 	text := body(t, res)
 	b.id = parameter(text, `"session_identifier":`)
-	wantsStatus(t, "refresh", b.answer(signed(t, jose.RS256, key, "dbsc+jwt", false, claims(b.challenge()))), http.StatusOK, true)
+	wantsStatus(t, "refresh", b.answer(signed(t, jose.RS256, key, "dbsc+jwt", false, claims(b.challenge()))),
+		http.StatusOK, true)
 	wantsStatus(t, "refresh with ES256", b.answer(b.proof(b.challenge(), false)), http.StatusUnauthorized, false)
 }

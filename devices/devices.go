@@ -1,4 +1,5 @@
-// Package devices is a page on which users see where they are logged in, and end their own sessions (OWASP ASVS 5.0, 7.5.2):
+// Package devices is a page on which users see where they are logged in, and end their own sessions (OWASP ASVS 5.0,
+// 7.5.2):
 //
 //	mux.Handle("/devices", devices.New(sessions, nil))
 //
@@ -7,13 +8,13 @@
 //	s.Login(name)
 //	s.SetLabel(devices.Label(r)) // "Firefox on Windows"
 //
-// The page is whole as it is: no script and no file beside it. It works with a keyboard, on a screen of 320 pixels, and in
-// light and dark. It refuses forged requests of other sites by itself.
+// The page is whole as it is: no script and no file beside it. It works with a keyboard, on a screen of 320 pixels, and
+// in light and dark. It refuses forged requests of other sites by itself.
 //
 // # Security
 //
-// The page shows and ends sessions of the request's own user alone. Whoever holds a copy of the cookie could end the others
-// and stay: put guard.Fresh before the page where that matters. A label says what the browser claims to be.
+// The page shows and ends sessions of the request's own user alone. Whoever holds a copy of the cookie could end the
+// others and stay: put guard.Fresh before the page where that matters. A label says what the browser claims to be.
 //
 // # Cost
 //
@@ -41,8 +42,8 @@ type Options struct {
 	// Texts replaces the words of the page. An empty field has the English text.
 	Texts Texts
 
-	// Template replaces the page. It is executed with a [View], at which its forms are described. The default page's headers
-	// are sent with it, all but Content-Security-Policy, which is yours then.
+	// Template replaces the page. It is executed with a [View], at which its forms are described. The default page's
+	// headers are sent with it, all but Content-Security-Policy, which is yours then.
 	Template *template.Template
 
 	// AfterLogout is where the browser goes after the user has ended this session: a path of this site. Empty: "/".
@@ -73,8 +74,8 @@ type Texts struct {
 	Time func(time.Time) string
 }
 
-// View is what the page's template shows. A template of your own ends a session by a form with method="post", no action, and a
-// field "handle"; and all others by one with a field "others" that is not empty.
+// View is what the page's template shows. A template of your own ends a session by a form with method="post", no
+// action, and a field "handle"; and all others by one with a field "others" that is not empty.
 type View struct {
 	Texts   Texts
 	Notice  string   // what the last form did; "" for nothing
@@ -127,13 +128,14 @@ type page struct {
 }
 
 // New returns the page, for any path. It answers GET, HEAD and POST. It shows the sessions of this Manager, whose
-// [session.Manager.Handler] must be around it; else the first request panics. If the store fails, [session.Manager.Error] sends the
-// response. Nobody logged in: 401. The handler is safe for concurrent use.
+// [session.Manager.Handler] must be around it; else the first request panics. If the store fails,
+// [session.Manager.Error] sends the response. Nobody logged in: 401. The handler is safe for concurrent use.
 func New(sessions *session.Manager, options *Options) http.Handler {
 	if options == nil {
 		options = &Options{}
 	}
-	p := &page{sessions: sessions, template: options.Template, texts: options.Texts.complete(), after: options.AfterLogout}
+	p := &page{sessions: sessions, template: options.Template, texts: options.Texts.complete(),
+		after: options.AfterLogout}
 	if p.template == nil {
 		p.template = standard
 	}
@@ -284,7 +286,8 @@ func (t Texts) complete() Texts {
 	}{
 		{&t.Language, "en"},
 		{&t.Title, "Your devices"},
-		{&t.Intro, "You are logged in on these devices. If you don't know one of them, log it out and change your password."},
+		{&t.Intro, "You are logged in on these devices. If you don't know one of them, log it out and " +
+			"change your password."},
 		{&t.This, "this device"},
 		{&t.Bound, "bound to this device"},
 		{&t.BoundTo, "bound to that device"},

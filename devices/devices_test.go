@@ -81,7 +81,9 @@ func start(t *testing.T, options *devices.Options, config ...func(*session.Confi
 	mux := http.NewServeMux()
 	mux.Handle("/devices", devices.New(sessions, options))
 	mux.Handle("/a/devices/", http.StripPrefix("/a/devices", devices.New(sessions, options)))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, session.From(r).Principal()) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, session.From(r).Principal())
+	})
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
 		s.Login(r.FormValue("user"))
@@ -130,11 +132,14 @@ func TestPage(t *testing.T) {
 	if len(rows) != 2 {
 		t.Fatalf("got %d sessions, want ann's two: %s", len(rows), rows)
 	}
-	if r := rows[0]; !strings.Contains(r, "Firefox on Windows <span>this device</span>") || strings.Contains(r, "bound") ||
-		!strings.Contains(r, "First seen") || !strings.Contains(r, "Last seen") || strings.Count(r, `<time datetime="2`) != 2 {
+	if r := rows[0]; !strings.Contains(r, "Firefox on Windows <span>this device</span>") ||
+		strings.Contains(r, "bound") ||
+		!strings.Contains(r, "First seen") || !strings.Contains(r, "Last seen") ||
+		strings.Count(r, `<time datetime="2`) != 2 {
 		t.Errorf("this device: %s", r)
 	}
-	if r := rows[1]; !strings.Contains(r, "curl") || strings.Contains(r, "this device") || !strings.Contains(r, "bound to that device") {
+	if r := rows[1]; !strings.Contains(r, "curl") || strings.Contains(r, "this device") ||
+		!strings.Contains(r, "bound to that device") {
 		t.Errorf("the other device: %s", r)
 	}
 	if r := there.rows()[0]; !strings.Contains(r, "bound to this device") {
@@ -148,14 +153,16 @@ func TestEndOne(t *testing.T) {
 	for _, path := range []string{"/devices", "/a/devices/"} {
 		here, there, bob := login("ann", windows), login("ann", windows), login("bob", windows)
 		bobs := handle.FindStringSubmatch(bob.rows()[0])[1]
-		if status, body := here.post(path, url.Values{"handle": {bobs}}); status != 200 || !strings.Contains(body, "was logged out already") {
+		if status, body := here.post(path, url.Values{"handle": {bobs}}); status != 200 ||
+			!strings.Contains(body, "was logged out already") {
 			t.Errorf("ending another user's session: got %d: %s", status, body)
 		}
 		if got := bob.user(); got != "bob" {
 			t.Errorf("bob is %q", got)
 		}
 		theirs := handle.FindStringSubmatch(there.rows()[0])[1]
-		if status, body := here.post(path, url.Values{"handle": {theirs}}); status != 200 || !strings.Contains(body, "That device is logged out.") {
+		if status, body := here.post(path, url.Values{"handle": {theirs}}); status != 200 ||
+			!strings.Contains(body, "That device is logged out.") {
 			t.Errorf("ending another session: got %d: %s", status, body)
 		}
 		if got := there.user() + here.user(); got != "ann" {
@@ -171,13 +178,15 @@ func TestEndOne(t *testing.T) {
 func TestEndOthers(t *testing.T) {
 	t.Parallel()
 	login := start(t, nil)
-	here, there, third, bob := login("ann", windows), login("ann", windows), login("ann", windows), login("bob", windows)
+	here, there, third, bob := login("ann", windows), login("ann", windows), login("ann", windows),
+		login("bob", windows)
 	u, err := url.Parse(here.base)
 	if err != nil {
 		t.Fatal(err)
 	}
 	copied := here.Jar.Cookies(u)
-	if status, body := here.post("/devices", url.Values{"others": {"yes"}}); status != 200 || !strings.Contains(body, "All other devices are logged out.") {
+	if status, body := here.post("/devices", url.Values{"others": {"yes"}}); status != 200 ||
+		!strings.Contains(body, "All other devices are logged out.") {
 		t.Errorf("got %d: %s", status, body)
 	}
 	if got := here.user() + there.user() + third.user() + bob.user(); got != "annbob" {
@@ -198,7 +207,8 @@ func TestRefused(t *testing.T) {
 	login := start(t, nil)
 	here, there := login("ann", windows), login("ann", windows)
 	form := url.Values{"others": {"yes"}}
-	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://evil.example"}} {
 		if status, _ := here.post("/devices", form, header...); status != http.StatusForbidden {
 			t.Errorf("a form of another site, %q: got %d, want 403", header, status)
 		}
@@ -207,14 +217,16 @@ func TestRefused(t *testing.T) {
 	if status, _ := here.post("/devices?others=yes", nil); status != http.StatusBadRequest {
 		t.Errorf("an empty form: got %d, want 400", status)
 	}
-	if status, _ := here.do(http.NewRequestWithContext(t.Context(), "DELETE", here.base+"/devices", nil)); status != http.StatusMethodNotAllowed {
+	if status, _ := here.do(http.NewRequestWithContext(t.Context(), "DELETE", here.base+"/devices",
+		nil)); status != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE: got %d, want 405", status)
 	}
 	if got := there.user(); got != "ann" {
 		t.Error("the other session has ended")
 	}
 	nobody := login("", windows)
-	if status, body := nobody.get("/devices"); status != http.StatusUnauthorized || !strings.Contains(body, "You are not logged in.") {
+	if status, body := nobody.get("/devices"); status != http.StatusUnauthorized ||
+		!strings.Contains(body, "You are not logged in.") {
 		t.Errorf("nobody: got %d: %s", status, body)
 	}
 	if status, _ := nobody.post("/devices", form); status != http.StatusUnauthorized {
@@ -238,7 +250,9 @@ func TestOutage(t *testing.T) {
 // A store that lists nothing leaves this session, which can be ended.
 func TestNoList(t *testing.T) {
 	t.Parallel()
-	here := start(t, nil, func(c *session.Config) { c.Store = struct{ store.Store }{memstore.New(nil)} })("ann", windows)
+	here := start(t, nil, func(c *session.Config) {
+		c.Store = struct{ store.Store }{memstore.New(nil)}
+	})("ann", windows)
 	_, body := here.get("/devices")
 	if !strings.Contains(body, "Other devices can&#39;t be listed here.") || strings.Contains(body, `name="others"`) {
 		t.Errorf("the page: %s", body)
@@ -257,8 +271,10 @@ func TestManySessions(t *testing.T) {
 	now := time.Now()
 	for i := range 350 {
 		seen := now.Add(-time.Duration(i+1) * time.Minute)
-		if err := kept.Create(t.Context(), store.Record{Key: fmt.Sprint("key-number-", i), Handle: fmt.Sprint("handle", i), Version: 1, Principal: "ann",
-			Label: fmt.Sprintf("no %d.", i), Data: []byte("{}"), CreatedAt: seen, LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}); err != nil {
+		if err := kept.Create(t.Context(), store.Record{Key: fmt.Sprint("key-number-", i),
+			Handle: fmt.Sprint("handle", i), Version: 1, Principal: "ann",
+			Label: fmt.Sprintf("no %d.", i), Data: []byte("{}"), CreatedAt: seen,
+			LastSeenAt: seen, ExpiresAt: now.Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -281,23 +297,27 @@ func TestOwnTexts(t *testing.T) {
 	}})
 	here := login("ann", windows)
 	_, body := here.get("/devices")
-	for _, want := range []string{`lang="de"`, "<h1>Deine Geräte</h1>", "dieses Gerät &amp; &lt;b&gt;", time.Now().UTC().Format("2.1.2006"), "Log out"} {
+	for _, want := range []string{`lang="de"`, "<h1>Deine Geräte</h1>", "dieses Gerät &amp; &lt;b&gt;",
+		time.Now().UTC().Format("2.1.2006"), "Log out"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q: %s", want, body)
 		}
 	}
-	if _, body := here.post("/devices", url.Values{"handle": {handle.FindStringSubmatch(body)[1]}}); !strings.Contains(body, "Niemand ist angemeldet.") {
+	if _, body := here.post("/devices", url.Values{"handle": {handle.FindStringSubmatch(body)[1]}}); !strings.Contains(
+		body, "Niemand ist angemeldet.") {
 		t.Errorf("after the logout: %s", body)
 	}
 }
 
 func TestOwnTemplate(t *testing.T) {
 	t.Parallel()
-	own := template.Must(template.New("own").Parse(`{{.Notice}}|{{range .Devices}}{{.Label}},{{.Handle}},{{.This}},{{.Bound}};{{end}}`))
+	own := template.Must(template.New("own").Parse(
+		`{{.Notice}}|{{range .Devices}}{{.Label}},{{.Handle}},{{.This}},{{.Bound}};{{end}}`))
 	login := start(t, &devices.Options{Template: own})
 	here := login("ann", windows)
 	login("ann", "")
-	if _, body := here.get("/devices?done=one"); !regexp.MustCompile(`^That device is logged out\.\|Firefox on Windows,\S+,true,false;Unknown browser,\S+,false,false;$`).MatchString(body) {
+	if _, body := here.get("/devices?done=one"); !regexp.MustCompile(
+		`^That device is logged out\.\|Firefox on Windows,\S+,true,false;Unknown browser,\S+,false,false;$`).MatchString(body) {
 		t.Errorf("got %s", body)
 	}
 }

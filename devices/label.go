@@ -9,15 +9,17 @@ import (
 	"github.com/medama-io/go-useragent/agents"
 )
 
-// maxHeader is the most that is read of a header that a browser describes itself by. An honest one has a few hundred bytes.
+// maxHeader is the most that is read of a header that a browser describes itself by. An honest one has a few hundred
+// bytes.
 const maxHeader = 1024
 
 // parser is made when it is first needed: its table of names takes some milliseconds.
 var parser = sync.OnceValue(useragent.NewParser)
 
-// Label says what a request's browser calls itself, as in "Firefox on Windows", for [session.Session.SetLabel]. It reads the
-// Client Hints that browsers send unasked over https (Sec-CH-UA and Sec-CH-UA-Platform), and else the User-Agent. It returns
-// "Unknown browser" where neither says anything. The text is printable ASCII of at most 90 bytes.
+// Label says what a request's browser calls itself, as in "Firefox on Windows", for [session.Session.SetLabel]. It
+// reads the Client Hints that browsers send unasked over https (Sec-CH-UA and Sec-CH-UA-Platform), and else the
+// User-Agent. It returns "Unknown browser" where neither says anything. The text is printable ASCII of at most 90
+// bytes.
 func Label(r *http.Request) string {
 	text := r.UserAgent()
 	text = text[:min(len(text), maxHeader)]
@@ -58,8 +60,9 @@ func platform(agent useragent.UserAgent) string {
 	return agent.OS().String()
 }
 
-// brand returns the browser's name among the brands of Sec-CH-UA. These also have the engine's name, which several browsers
-// share, and one that stands for nothing, so that nobody relies on their order (User-Agent Client Hints, section 6.2).
+// brand returns the browser's name among the brands of Sec-CH-UA. These also have the engine's name, which several
+// browsers share, and one that stands for nothing, so that nobody relies on their order (User-Agent Client Hints,
+// section 6.2).
 func brand(header string) string {
 	engine := ""
 	for _, name := range quoted(header) {
@@ -116,7 +119,8 @@ func plain(name string) string {
 	}
 	for _, c := range []byte(name) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == ' ', c == '.', c == '-', c == '_', c == '+':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c &&
+			c <= '9', c == ' ', c == '.', c == '-', c == '_', c == '+':
 		default:
 			return ""
 		}

@@ -28,7 +28,9 @@ func BenchmarkRequest(b *testing.B) {
 		{"way=none/session=none", []any{plain}, false},
 		{"way=fibersession/session=untouched", []any{fibersession.New(m), plain}, false},
 		{"way=fibersession/session=changed", []any{fibersession.New(m), count}, true},
-		{"way=bridge/session=untouched", bridge(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }), false},
+		{"way=bridge/session=untouched", bridge(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "ok")
+		}), false},
 		{"way=bridge/session=changed", bridge(func(w http.ResponseWriter, r *http.Request) {
 			n := visits.Update(session.From(r), func(n int) int { return n + 1 })
 			fmt.Fprint(w, n)
@@ -45,7 +47,8 @@ func BenchmarkRequest(b *testing.B) {
 			ctx.ResetUserValues()
 			ctx.Request.SetRequestURI("/")
 			ctx.Request.Header.SetHost("app.example")
-			ctx.Request.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+			ctx.Request.Header.Set("User-Agent",
+				"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 			ctx.Request.Header.Set("Accept", "text/html")
 			ctx.Request.Header.Set("Accept-Language", "en")
 			ctx.Request.Header.Set("Cookie", cookie)

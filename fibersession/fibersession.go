@@ -13,13 +13,13 @@
 //
 // # Promises
 //
-// All of the session package's hold. Fiber keeps a response in memory until its handlers have returned, so the session is
-// stored once, when the last handler inside has returned, and before the first byte leaves. For an error that a handler
-// returns, New calls the application's ErrorHandler, as Fiber's own logger does, so what that changes is stored as well, and
-// middleware around New sees its response and no error. A panic that goes through stores nothing.
+// All of the session package's hold. Fiber keeps a response in memory until its handlers have returned, so the session
+// is stored once, when the last handler inside has returned, and before the first byte leaves. For an error that a
+// handler returns, New calls the application's ErrorHandler, as Fiber's own logger does, so what that changes is stored
+// as well, and middleware around New sees its response and no error. A panic that goes through stores nothing.
 //
-// A cache inside of New, such as Fiber's, must not keep one user's page for others: [From] sets Vary at once, and Cache-Control:
-// private for a request that has no session yet, unless the handler sets another one.
+// A cache inside of New, such as Fiber's, must not keep one user's page for others: [From] sets Vary at once, and
+// Cache-Control: private for a request that has no session yet, unless the handler sets another one.
 //
 // What a body stream (Ctx.SendStreamWriter) or a WebSocket changes later is stored by Session.Save alone, and may need
 // no new cookie. A Session outlives the request and its fiber.Ctx.
@@ -166,9 +166,9 @@ func requestHeader(in *fasthttp.RequestHeader) http.Header {
 	return h
 }
 
-// raw returns the Cookie lines as the client sent them, if fasthttp reads one of their cookies in another way than net/http
-// does. Of "=__Host-session=X", "__Host-session =X" and "__Host-session= X" it makes cookies with a name that browsers
-// protect. If the lines are clean it returns parsed, which has what middleware has changed.
+// raw returns the Cookie lines as the client sent them, if fasthttp reads one of their cookies in another way than
+// net/http does. Of "=__Host-session=X", "__Host-session =X" and "__Host-session= X" it makes cookies with a name that
+// browsers protect. If the lines are clean it returns parsed, which has what middleware has changed.
 func raw(in *fasthttp.RequestHeader, parsed []string) []string {
 	var lines []string
 	clean := true
@@ -181,7 +181,8 @@ func raw(in *fasthttp.RequestHeader, parsed []string) []string {
 		lines = append(lines, value)
 		for pair := range strings.SplitSeq(value, ";") {
 			name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-			clean = clean && name != "" && !strings.ContainsFunc(name, unicode.IsSpace) && strings.TrimSpace(value) == value
+			clean = clean && name != "" && !strings.ContainsFunc(name, unicode.IsSpace) &&
+				strings.TrimSpace(value) == value
 		}
 	}
 	if clean {
@@ -223,7 +224,8 @@ func (x *exchange) keepFromCaches(s *session.Session) {
 // boundary are the header fields that the Handler looks at and changes.
 var boundary = [...]string{
 	"Set-Cookie", "Vary", "Cache-Control",
-	"Surrogate-Control", "Edge-Control", "X-Accel-Expires", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Netlify-Cdn-Cache-Control", "Vercel-Cdn-Cache-Control",
+	"Surrogate-Control", "Edge-Control", "X-Accel-Expires", "Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control",
+	"Netlify-Cdn-Cache-Control", "Vercel-Cdn-Cache-Control",
 }
 
 // read copies Fiber's header: of what stands before the handlers everything that a replaced answer keeps, afterwards

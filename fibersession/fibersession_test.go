@@ -48,7 +48,8 @@ type browser struct {
 }
 
 // newBrowser starts an application and returns a client that keeps cookies.
-func newBrowser(t *testing.T, build func(*fiber.App, *session.Manager, *sessiontest.FailStore), options ...func(*session.Config)) *browser {
+func newBrowser(t *testing.T, build func(*fiber.App, *session.Manager, *sessiontest.FailStore),
+	options ...func(*session.Config)) *browser {
 	t.Helper()
 	store := &sessiontest.FailStore{Store: memstore.New(nil)}
 	m := sessiontest.New(t, append(options, func(c *session.Config) {
@@ -122,7 +123,8 @@ func (b *browser) want(path string, status int, body string) *http.Response {
 func (b *browser) unavailable(path string) *http.Response {
 	b.t.Helper()
 	res, body := b.do("GET", path)
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.HasPrefix(body, "Your session can't be reached") {
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" ||
+		!strings.HasPrefix(body, "Your session can't be reached") {
 		b.t.Errorf("%s: got %d %q, want 503 with Retry-After and its text alone", path, res.StatusCode, body)
 	}
 	if res.Header["Set-Cookie"] != nil {
@@ -186,8 +188,10 @@ func TestLoginAndLogout(t *testing.T) {
 		t.Errorf("a request without a route: got %d, %d sessions, want 404 and none", res.StatusCode, b.sessions())
 	}
 	res := b.want("/count", 200, " 1")
-	if !slices.Equal(res.Header["Vary"], []string{"Cookie"}) || !slices.Equal(res.Header["Cache-Control"], []string{"no-store"}) {
-		t.Errorf("got Vary %q and Cache-Control %q, want Cookie and no-store", res.Header["Vary"], res.Header["Cache-Control"])
+	if !slices.Equal(res.Header["Vary"], []string{"Cookie"}) ||
+		!slices.Equal(res.Header["Cache-Control"], []string{"no-store"}) {
+		t.Errorf("got Vary %q and Cache-Control %q, want Cookie and no-store", res.Header["Vary"],
+			res.Header["Cache-Control"])
 	}
 	b.want("/count", 200, " 2")
 	before := b.cookie()
@@ -239,7 +243,8 @@ func TestHeaders(t *testing.T) {
 	if !slices.Equal(varies, []string{"Accept", "Cookie", "Origin"}) {
 		t.Errorf("got Vary %q, want Accept, Cookie and Origin", varies)
 	}
-	if got := res.Header["Cache-Control"]; !slices.Equal(got, []string{"private, no-store"}) || res.Header.Get("X-Other") != "kept" {
+	if got := res.Header["Cache-Control"]; !slices.Equal(got, []string{"private, no-store"}) ||
+		res.Header.Get("X-Other") != "kept" {
 		t.Errorf("got Cache-Control %q and X-Other %q, want the handler's", got, res.Header.Get("X-Other"))
 	}
 }
@@ -266,8 +271,8 @@ func TestErrorsAndPanics(t *testing.T) {
 	b.stored(10)
 }
 
-// A cache inside of sessions sees the response before it is complete: it must not give one user's page to another, nor a
-// first visitor's page, whose cookie it doesn't have, to the next.
+// A cache inside of sessions sees the response before it is complete: it must not give one user's page to another, nor
+// a first visitor's page, whose cookie it doesn't have, to the next.
 func TestCacheInside(t *testing.T) {
 	t.Parallel()
 	runs := atomic.Int64{}
@@ -470,8 +475,8 @@ func TestStream(t *testing.T) {
 	b.stored(4)
 }
 
-// Fiber's texts are its buffers, which other users' requests overwrite. Sessions that goroutines save after the handlers,
-// and events that are kept, must still name their own user.
+// Fiber's texts are its buffers, which other users' requests overwrite. Sessions that goroutines save after the
+// handlers, and events that are kept, must still name their own user.
 func TestUsersAfterTheirRequests(t *testing.T) {
 	t.Parallel()
 	const users = 100
@@ -585,7 +590,8 @@ func TestSessionOutlivesRequest(t *testing.T) {
 func TestAdoptAndErrorHandlerGetTheRequest(t *testing.T) {
 	t.Parallel()
 	seen := func(r *http.Request) string {
-		return fmt.Sprint(r.Method, " ", r.URL, " ", r.RequestURI, " ", r.Header["X-Many"], " ", r.Header.Get("Cookie"), " ", r.Host != "", r.RemoteAddr != "")
+		return fmt.Sprint(r.Method, " ", r.URL, " ", r.RequestURI, " ", r.Header["X-Many"], " ", r.Header.Get("Cookie"),
+			" ", r.Host != "", r.RemoteAddr != "")
 	}
 	var adopted, failed string
 	b := newBrowser(t, func(app *fiber.App, m *session.Manager, _ *sessiontest.FailStore) {
@@ -697,14 +703,15 @@ func TestFibersOwnBridge(t *testing.T) {
 	t.Parallel()
 	turn := make(chan struct{})
 	b := newBrowser(t, func(app *fiber.App, m *session.Manager, _ *sessiontest.FailStore) {
-		app.All("/handler", adaptor.HTTPHandler(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			visits.Update(session.From(r), func(n int) int { return n + 1 })
-			w.Header().Add("Vary", "Accept")
-			fmt.Fprintln(w, "first")
-			http.NewResponseController(w).Flush()
-			<-turn
-			fmt.Fprintln(w, "second")
-		}))))
+		app.All("/handler",
+			adaptor.HTTPHandler(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				visits.Update(session.From(r), func(n int) int { return n + 1 })
+				w.Header().Add("Vary", "Accept")
+				fmt.Fprintln(w, "first")
+				http.NewResponseController(w).Flush()
+				<-turn
+				fmt.Fprintln(w, "second")
+			}))))
 		// As middleware it runs the handler when everything is over.
 		app.Use(adaptor.HTTPMiddleware(m.Handler))
 		app.Get("/middleware", func(c fiber.Ctx) error {
@@ -737,7 +744,9 @@ func TestFibersOwnBridge(t *testing.T) {
 func TestRawCookieHeader(t *testing.T) {
 	t.Parallel()
 	m := sessiontest.New(t, func(c *session.Config) { c.InsecureHTTP = false })
-	login := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+	login := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+		s.Login("ann")
+	})
 	cookie, err := login.Cookie("__Host-session")
 	if err != nil {
 		t.Fatal(err)
@@ -747,17 +756,22 @@ func TestRawCookieHeader(t *testing.T) {
 	app.Get("/", func(c fiber.Ctx) error { return c.SendString("[" + fibersession.From(c).Principal() + "]") })
 	at := serve(t, app)
 	for line, want := range map[string]string{
-		"__Host-session=X": "[ann]", "a=b; __Host-session=X": "[ann]", "__Host-session=X; a=b": "[ann]", "a=b;__Host-session=X;c=d": "[ann]",
-		`__Host-session="X"`: "[ann]", "a; __Host-session=X": "[ann]", "=evil; __Host-session=X": "[ann]",
-		"=__Host-session=X": "[]", "__Host-session =X": "[]", "__Host-session= X": "[]", "__Host-session\t=X": "[]", "__Host-session=\tX": "[]",
-		"a=b; =__Host-session=X": "[]", "a=b; __Host-session =X": "[]", "a=b; __Host-session= X": "[]", "= __Host-session=X": "[]",
-		"__HOST-session=X": "[]", "\u00a0__Host-session=X": "[]", "__Host-session\u00a0=X": "[]", "__Host-session": "[]",
+		"__Host-session=X": "[ann]", "a=b; __Host-session=X": "[ann]", "__Host-session=X; a=b": "[ann]",
+		"a=b;__Host-session=X;c=d": "[ann]",
+		`__Host-session="X"`:       "[ann]", "a; __Host-session=X": "[ann]", "=evil; __Host-session=X": "[ann]",
+		"=__Host-session=X": "[]", "__Host-session =X": "[]", "__Host-session= X": "[]", "__Host-session\t=X": "[]",
+		"__Host-session=\tX":     "[]",
+		"a=b; =__Host-session=X": "[]", "a=b; __Host-session =X": "[]", "a=b; __Host-session= X": "[]",
+		"= __Host-session=X": "[]",
+		"__HOST-session=X":   "[]", "\u00a0__Host-session=X": "[]", "__Host-session\u00a0=X": "[]",
+		"__Host-session": "[]",
 	} {
 		conn, err := net.Dial("tcp", at.Host)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: %s\r\nConnection: close\r\n\r\n", strings.ReplaceAll(line, "X", cookie.Value))
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: example.com\r\nCookie: %s\r\nConnection: close\r\n\r\n",
+			strings.ReplaceAll(line, "X", cookie.Value))
 		body, err := io.ReadAll(conn)
 		conn.Close()
 		_, got, _ := strings.Cut(string(body), "\r\n\r\n")

@@ -23,8 +23,8 @@ type Adopter struct {
 	policy policy
 }
 
-// AdopterOptions say where the sessions are. Packages fmt, log/slog and encoding/json print nothing of them, but fmt prints
-// the keys where AdopterOptions are in an unexported field of another struct: see [session.Config].
+// AdopterOptions say where the sessions are. Packages fmt, log/slog and encoding/json print nothing of them, but fmt
+// prints the keys where AdopterOptions are in an unexported field of another struct: see [session.Config].
 type AdopterOptions struct {
 	// Store is a store in Flask-Session's layout. Required.
 	Store store.Store
@@ -38,11 +38,12 @@ type AdopterOptions struct {
 	// CookieName is SESSION_COOKIE_NAME. Empty: "session".
 	CookieName string
 
-	// SigningKeys are SECRET_KEY, and earlier ones, of an application with SESSION_USE_SIGNER. Empty: IDs are not signed.
+	// SigningKeys are SECRET_KEY, and earlier ones, of an application with SESSION_USE_SIGNER. Empty: IDs are not
+	// signed.
 	SigningKeys []string
 
-	// StoreTimeout bounds the time that one Adopt or End spends on Store, as Config.StoreTimeout does for the Manager's own
-	// store. Zero: 5 seconds.
+	// StoreTimeout bounds the time that one Adopt or End spends on Store, as Config.StoreTimeout does for the Manager's
+	// own store. Zero: 5 seconds.
 	StoreTimeout time.Duration
 
 	// Keep leaves Flask's session as it is, for a Flask application that goes on using it. What changes on one side
@@ -62,7 +63,8 @@ func (o AdopterOptions) MarshalText() ([]byte, error) { return []byte(hiddenOpti
 // NewAdopter returns an Adopter. It does no I/O.
 func NewAdopter(o AdopterOptions) (*Adopter, error) {
 	if o.Store == nil {
-		return nil, errors.New("flask: AdopterOptions.Store is nil: pass a store of flaskredis, flaskmemcached, flasksql or flaskfiles")
+		return nil, errors.New("flask: AdopterOptions.Store is nil: pass a store of flaskredis, flaskmemcached, " +
+			"flasksql or flaskfiles")
 	}
 	if o.Serializer == nil {
 		o.Serializer = Msgpack
@@ -71,7 +73,8 @@ func NewAdopter(o AdopterOptions) (*Adopter, error) {
 		o.CookieName = defaultCookieName
 	}
 	if o.StoreTimeout < 0 {
-		return nil, fmt.Errorf("flask: AdopterOptions.StoreTimeout %v is negative; leave it zero for %v", o.StoreTimeout, defaultStoreTimeout)
+		return nil, fmt.Errorf("flask: AdopterOptions.StoreTimeout %v is negative; leave it zero for %v",
+			o.StoreTimeout, defaultStoreTimeout)
 	}
 	if o.StoreTimeout == 0 {
 		o.StoreTimeout = defaultStoreTimeout
@@ -92,8 +95,8 @@ const (
 	defaultCookieName   = "session"       // SESSION_COOKIE_NAME
 	defaultStoreTimeout = 5 * time.Second // as Config.StoreTimeout's
 
-	// maxAdoptions is how many different sessions of one request are loaded. An honest browser sends one, or two after a
-	// change of Domain or Path. The Manager has the same limit for its own.
+	// maxAdoptions is how many different sessions of one request are loaded. An honest browser sends one, or two after
+	// a change of Domain or Path. The Manager has the same limit for its own.
 	maxAdoptions = 3
 
 	// maxAttempts is how often a session is loaded again because a Flask process changes it meanwhile.
@@ -175,14 +178,15 @@ func (a *Adopter) adopt(ctx, old context.Context, key string, s *session.Session
 // ended is the mark of a session that has moved to where Flask-Session's IDs lead nowhere.
 func ended(rec store.Record) store.Record {
 	now := time.Now()
-	return store.Record{Key: rec.Key, Version: rec.Version, Kind: store.Ended, LastSeenAt: now, ExpiresAt: now.Add(markLife)}
+	return store.Record{Key: rec.Key, Version: rec.Version, Kind: store.Ended, LastSeenAt: now,
+		ExpiresAt: now.Add(markLife)}
 }
 
 // markLife is for how long a Flask process that was busy can't bring an ended session back.
 const markLife = 5 * time.Minute
 
-// fill gives s what is in a Flask session, whose login was at the given time; zero: not known, so now. Of a name that is there
-// twice the last counts, as in Python.
+// fill gives s what is in a Flask session, whose login was at the given time; zero: not known, so now. Of a name that
+// is there twice the last counts, as in Python.
 func fill(s *session.Session, p *policy, from session.Serializer, members []session.Member, at time.Time) {
 	// Set inserts into a sorted list, which takes linear time for names in this order, else quadratic.
 	slices.SortStableFunc(members, func(a, b session.Member) int { return strings.Compare(a.Name, b.Name) })
@@ -226,8 +230,8 @@ func fill(s *session.Session, p *policy, from session.Serializer, members []sess
 	}
 }
 
-// End ends the request's Flask session: for a logout beside Keep, before the response is written. It ends up to three, and
-// returns an error if the request names more, since it is unknown then which is the browser's own.
+// End ends the request's Flask session: for a logout beside Keep, before the response is written. It ends up to three,
+// and returns an error if the request names more, since it is unknown then which is the browser's own.
 func (a *Adopter) End(r *http.Request) error {
 	keys, all := a.keys(r)
 	ctx, cancel := context.WithTimeout(r.Context(), a.o.StoreTimeout)
@@ -238,7 +242,8 @@ func (a *Adopter) End(r *http.Request) error {
 		}
 	}
 	if !all {
-		return fmt.Errorf("flask: the request names more than %d Flask sessions; the others were not ended", maxAdoptions)
+		return fmt.Errorf("flask: the request names more than %d Flask sessions; the others were not ended",
+			maxAdoptions)
 	}
 	return nil
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/hipflask/session"
 )
 
-// CookieAdopter takes over the sessions of Flask's signed cookie into the native layout, each when it is first met, and ends
-// the old cookie: for the time after the last route has moved to Go. Set Config.Adopt to its Adopt, and use its Handler in
-// place of the Manager's:
+// CookieAdopter takes over the sessions of Flask's signed cookie into the native layout, each when it is first met, and
+// ends the old cookie: for the time after the last route has moved to Go. Set Config.Adopt to its Adopt, and use its
+// Handler in place of the Manager's:
 //
 //	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{os.Getenv("SECRET_KEY")}})
 //	sessions, err := session.New(session.Config{SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt, AdoptCookie: "session"})
 //	http.ListenAndServe(":8080", adopter.Handler(sessions, router))
 //
-// Cookies that are older than Lifetime are not adopted. An adopted login counts its [session.Config.Lifetime] from the time of
-// Flask's signature; one that is older than that is not logged in. The browser forgets the old cookie with the response to the first
-// request that has it, so a logout is final for this browser. But nothing on the server knows the old cookie: a copy of it
-// can be adopted until it is Lifetime old, as Flask accepts it until then. Lifetime after Flask has signed its last cookie,
-// remove the CookieAdopter.
+// Cookies that are older than Lifetime are not adopted. An adopted login counts its [session.Config.Lifetime] from the
+// time of Flask's signature; one that is older than that is not logged in. The browser forgets the old cookie with the
+// response to the first request that has it, so a logout is final for this browser. But nothing on the server knows the
+// old cookie: a copy of it can be adopted until it is Lifetime old, as Flask accepts it until then. Lifetime after
+// Flask has signed its last cookie, remove the CookieAdopter.
 //
 // A CookieAdopter is safe for concurrent use.
 type CookieAdopter struct {
@@ -41,8 +41,8 @@ type CookieAdopterOptions struct {
 	// Lifetime is PERMANENT_SESSION_LIFETIME: how old a cookie may be. Zero: 31 days.
 	Lifetime time.Duration
 
-	// Cookie has SESSION_COOKIE_NAME, _DOMAIN, _PATH, _SAMESITE and _PARTITIONED, without which a browser doesn't forget the
-	// cookie. An empty Name is "session", an empty Path "/". The Manager's cookie needs another name.
+	// Cookie has SESSION_COOKIE_NAME, _DOMAIN, _PATH, _SAMESITE and _PARTITIONED, without which a browser doesn't
+	// forget the cookie. An empty Name is "session", an empty Path "/". The Manager's cookie needs another name.
 	Cookie session.Cookie
 
 	// InsecureHTTP is for an application without https, as Config.InsecureHTTP.
@@ -60,18 +60,20 @@ func (o CookieAdopterOptions) Format(f fmt.State, _ rune) { io.WriteString(f, hi
 // MarshalText implements [encoding.TextMarshaler], so that encoding/json and log/slog print nothing of the options.
 func (o CookieAdopterOptions) MarshalText() ([]byte, error) { return []byte(hiddenCookieOptions), nil }
 
-// SignedAt is when Flask signed the cookie of an adopted login. The user logged in no later. An adopted session's CreatedAt is
-// the same time, from which [session.Config.Lifetime] counts, until its ID is renewed or the user logs in again; SignedAt also
-// tells that the login is Flask's, and is kept until a Login in Go drops it.
+// SignedAt is when Flask signed the cookie of an adopted login. The user logged in no later. An adopted session's
+// CreatedAt is the same time, from which [session.Config.Lifetime] counts, until its ID is renewed or the user logs in
+// again; SignedAt also tells that the login is Flask's, and is kept until a Login in Go drops it.
 const SignedAt = session.Attribute[time.Time]("github.com/hipflask/session/flask.SignedAt")
 
 // NewCookieAdopter returns a CookieAdopter.
 func NewCookieAdopter(o CookieAdopterOptions) (*CookieAdopter, error) {
 	if len(o.SecretKeys) == 0 {
-		return nil, errors.New("flask: CookieAdopterOptions.SecretKeys is empty: pass the Flask application's SECRET_KEY")
+		return nil, errors.New("flask: CookieAdopterOptions.SecretKeys is empty: pass the Flask application's " +
+			"SECRET_KEY")
 	}
 	if o.Lifetime < 0 {
-		return nil, fmt.Errorf("flask: CookieAdopterOptions.Lifetime %v is negative; leave it zero for 31 days", o.Lifetime)
+		return nil, fmt.Errorf("flask: CookieAdopterOptions.Lifetime %v is negative; leave it zero for 31 days",
+			o.Lifetime)
 	}
 	if o.Cookie.Name == "" {
 		o.Cookie.Name = defaultCookieName
@@ -83,8 +85,9 @@ func NewCookieAdopter(o CookieAdopterOptions) (*CookieAdopter, error) {
 	a := &CookieAdopter{codec: made.(*codec), name: o.Cookie.Name}
 	a.codec.Lifetime(o.Lifetime)
 	forget := http.Cookie{
-		Name: o.Cookie.Name, Path: o.Cookie.Path, Domain: o.Cookie.Domain, SameSite: o.Cookie.SameSite, Partitioned: o.Cookie.Partitioned,
-		MaxAge: -1, Expires: time.Unix(0, 0), HttpOnly: true, Secure: !o.InsecureHTTP,
+		Name: o.Cookie.Name, Path: o.Cookie.Path, Domain: o.Cookie.Domain, SameSite: o.Cookie.SameSite,
+		Partitioned: o.Cookie.Partitioned,
+		MaxAge:      -1, Expires: time.Unix(0, 0), HttpOnly: true, Secure: !o.InsecureHTTP,
 	}
 	if forget.Path == "" {
 		forget.Path = "/"
@@ -100,14 +103,15 @@ func NewCookieAdopter(o CookieAdopterOptions) (*CookieAdopter, error) {
 	return a, nil
 }
 
-// Handler is the Manager's Handler, but it also makes the browser forget the old cookie, with each response to a request that
-// has it. Such a request loads its session, even if next doesn't look at it, and if that fails next is not called. If the
-// session can't be saved, the browser keeps the old cookie and can try again. If the Manager's cookie has the name of the old
-// one, every request fails, since forgetting that cookie would be a logout.
+// Handler is the Manager's Handler, but it also makes the browser forget the old cookie, with each response to a
+// request that has it. Such a request loads its session, even if next doesn't look at it, and if that fails next is not
+// called. If the session can't be saved, the browser keeps the old cookie and can try again. If the Manager's cookie
+// has the name of the old one, every request fails, since forgetting that cookie would be a logout.
 func (a *CookieAdopter) Handler(m *session.Manager, next http.Handler) http.Handler {
 	if m.CookieName() == a.name {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			m.Error(w, r, fmt.Errorf("flask: CookieAdopter: Flask's cookie and the Manager's are both named %q; set Config.Cookie.Name to another name", a.name))
+			m.Error(w, r, fmt.Errorf("flask: CookieAdopter: Flask's cookie and the Manager's are both "+
+				"named %q; set Config.Cookie.Name to another name", a.name))
 		})
 	}
 	inside := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,9 +135,9 @@ func (a *CookieAdopter) Handler(m *session.Manager, next http.Handler) http.Hand
 	})
 }
 
-// Adopt gives s the user, the values, the flash messages and the permanence of the request's Flask cookie, if it has one that
-// is rightly signed and not too old. Values change as those of [Adopter.Adopt] do. At most three different cookies of the
-// name are decoded; the first that can be read is taken.
+// Adopt gives s the user, the values, the flash messages and the permanence of the request's Flask cookie, if it has
+// one that is rightly signed and not too old. Values change as those of [Adopter.Adopt] do. At most three different
+// cookies of the name are decoded; the first that can be read is taken.
 //
 // Outside Handler, Adopt returns an error, since nothing would end the old cookie, which would undo the next logout.
 func (a *CookieAdopter) Adopt(r *http.Request, s *session.Session) error {
@@ -147,7 +151,8 @@ func (a *CookieAdopter) Adopt(r *http.Request, s *session.Session) error {
 		}
 		seen = append(seen, c.Value)
 		if r.Context().Value(a) == nil {
-			return errors.New("flask: CookieAdopter.Adopt without its Handler: use (*CookieAdopter).Handler in place of (*Manager).Handler")
+			return errors.New("flask: CookieAdopter.Adopt without its Handler: use (*CookieAdopter).Handler " +
+				"in place of (*Manager).Handler")
 		}
 		rec, err := a.codec.Decode(c.Value)
 		if err != nil {

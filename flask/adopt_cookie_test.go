@@ -24,14 +24,17 @@ type moved struct {
 	url    *url.URL
 }
 
-func newMoved(t *testing.T, st store.Store, lifetime time.Duration, handle func(*session.Session), options ...func(*session.Config)) *moved {
+func newMoved(t *testing.T, st store.Store, lifetime time.Duration, handle func(*session.Session),
+	options ...func(*session.Config)) *moved {
 	t.Helper()
-	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{secret}, Lifetime: lifetime, InsecureHTTP: true})
+	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{secret}, Lifetime: lifetime,
+		InsecureHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := session.Config{
-		SecretKey: session.NewSecretKey(), Store: st, Adopt: adopter.Adopt, InsecureHTTP: true, Cookie: session.Cookie{Name: "new"},
+		SecretKey: session.NewSecretKey(), Store: st, Adopt: adopter.Adopt, InsecureHTTP: true,
+		Cookie: session.Cookie{Name: "new"},
 	}
 	for _, o := range options {
 		o(&config)
@@ -54,7 +57,8 @@ func newMoved(t *testing.T, st store.Store, lifetime time.Duration, handle func(
 
 // flask gives the browser a cookie that Flask has signed.
 func (m *moved) flask(document string, at time.Time) {
-	m.client.Jar.SetCookies(m.url, []*http.Cookie{{Name: "session", Value: signer(m.t).Sign([]byte(document), at), Path: "/"}})
+	m.client.Jar.SetCookies(m.url,
+		[]*http.Cookie{{Name: "session", Value: signer(m.t).Sign([]byte(document), at), Path: "/"}})
 }
 
 func (m *moved) get(path string, status int) {
@@ -78,8 +82,8 @@ func (m *moved) has(name string) bool {
 	return false
 }
 
-// TestCookieAdopter: a login of Flask's cookie moves, with its values and the time of its signature, and the browser forgets the
-// cookie; so a logout is not undone.
+// TestCookieAdopter: a login of Flask's cookie moves, with its values and the time of its signature, and the browser
+// forgets the cookie; so a logout is not undone.
 func TestCookieAdopter(t *testing.T) {
 	t.Parallel()
 	signed := time.Now().Add(-24 * time.Hour).Truncate(time.Second)
@@ -100,14 +104,16 @@ func TestCookieAdopter(t *testing.T) {
 		m.flask(`{"_fresh":true,"_user_id":"ann","cart":5}`, signed)
 		m.get(first, 200)
 		if m.has("session") || !m.has("new") {
-			t.Errorf("%s: after adoption the browser has the old cookie %v, and the new one %v", first, m.has("session"), m.has("new"))
+			t.Errorf("%s: after adoption the browser has the old cookie %v, and the new one %v", first,
+				m.has("session"), m.has("new"))
 		}
 		m.get("/", 200)
 		if got != "ann cart" || !at.Equal(signed) {
 			t.Errorf("%s: got %q, signed at %v, want %q and %v", first, got, at, "ann cart", signed)
 		}
 		logout = true
-		m.flask(`{"_fresh":true,"_user_id":"ann"}`, signed) // again there, such as from a Flask process that was still running
+		// again there, such as from a Flask process that was still running
+		m.flask(`{"_fresh":true,"_user_id":"ann"}`, signed)
 		m.get("/", 200)
 		logout = false
 		m.get("/", 200)
@@ -183,7 +189,8 @@ func TestCookieAdopterNeedsItsHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newManager(t, func(c *session.Config) {
-		c.SecretKey, c.CookieCodec, c.Store, c.Adopt, c.Cookie.Name = session.NewSecretKey(), nil, memstore.New(nil), adopter.Adopt, "new"
+		c.SecretKey, c.CookieCodec, c.Store, c.Adopt, c.Cookie.Name = session.NewSecretKey(), nil, memstore.New(nil),
+			adopter.Adopt, "new"
 	})
 	r := httptest.NewRequest("GET", "https://example.com/", nil)
 	r.AddCookie(&http.Cookie{Name: "session", Value: signer(t).Sign([]byte(`{"_user_id":"ann"}`), time.Now())})
@@ -193,7 +200,8 @@ func TestCookieAdopterNeedsItsHandler(t *testing.T) {
 		t.Errorf("without Handler: got status %d and %q, want 500 and no cookie", w.Code, w.Header().Get("Set-Cookie"))
 	}
 	for _, o := range []flask.CookieAdopterOptions{
-		{}, {SecretKeys: []string{""}}, {SecretKeys: []string{secret}, Lifetime: -1}, {SecretKeys: []string{secret}, Cookie: session.Cookie{Name: "a b"}},
+		{}, {SecretKeys: []string{""}}, {SecretKeys: []string{secret}, Lifetime: -1},
+		{SecretKeys: []string{secret}, Cookie: session.Cookie{Name: "a b"}},
 	} {
 		if _, err := flask.NewCookieAdopter(o); err == nil {
 			t.Errorf("%+v was taken", o)
@@ -201,8 +209,8 @@ func TestCookieAdopterNeedsItsHandler(t *testing.T) {
 	}
 }
 
-// TestAdoptedLoginKeepsItsTime: Lifetime counts from Flask's signature, and a login that is older than the Manager accepts is
-// over at once.
+// TestAdoptedLoginKeepsItsTime: Lifetime counts from Flask's signature, and a login that is older than the Manager
+// accepts is over at once.
 func TestAdoptedLoginKeepsItsTime(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Truncate(time.Second)
@@ -241,7 +249,8 @@ func TestAdoptedLoginKeepsItsTime(t *testing.T) {
 	}
 }
 
-// TestCookieAdopterOfTheSameName: forgetting the old cookie would forget the new one, so nothing works from the first request.
+// TestCookieAdopterOfTheSameName: forgetting the old cookie would forget the new one, so nothing works from the first
+// request.
 func TestCookieAdopterOfTheSameName(t *testing.T) {
 	t.Parallel()
 	m := newMoved(t, memstore.New(nil), 0, func(*session.Session) { t.Error("the handler was called") },

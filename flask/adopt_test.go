@@ -70,14 +70,16 @@ func (m *move) write(values map[string]any) (sid string) {
 	}
 	ids, _ := flask.SID(nil, "")
 	_, sid = ids.New()
-	if err := m.old.Create(m.t.Context(), store.Record{Key: sid, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: data}); err != nil {
+	if err := m.old.Create(m.t.Context(),
+		store.Record{Key: sid, Version: 1, ExpiresAt: time.Now().Add(time.Hour), Data: data}); err != nil {
 		m.t.Fatal(err)
 	}
 	return sid
 }
 
 // visit sends a request with Flask's cookie and perhaps ours.
-func (m *move) visit(sid string, ours *http.Cookie, handle func(*http.Request, *session.Session)) (*http.Response, *http.Cookie) {
+func (m *move) visit(sid string, ours *http.Cookie, handle func(*http.Request, *session.Session)) (*http.Response,
+	*http.Cookie) {
 	m.t.Helper()
 	r := httptest.NewRequest("GET", "https://example.com/", nil)
 	r.AddCookie(&http.Cookie{Name: "session", Value: sid})
@@ -85,7 +87,9 @@ func (m *move) visit(sid string, ours *http.Cookie, handle func(*http.Request, *
 		r.AddCookie(ours)
 	}
 	w := httptest.NewRecorder()
-	m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { handle(r, session.From(r)) })).ServeHTTP(w, r)
+	m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		handle(r, session.From(r))
+	})).ServeHTTP(w, r)
 	for _, c := range w.Result().Cookies() {
 		ours = c
 	}
@@ -97,8 +101,10 @@ func TestAdopt(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		m := newMove(t, flaskFiles(t), keep)
 		sid := m.write(map[string]any{
-			"_user_id": "ann", "_fresh": true, "_permanent": true, "_flashes": []any{flask.Tuple{"info", "hi"}}, "n": 5, "b": []byte{0, 255},
-			"set": flask.Set{"a"}, "uuid": flask.UUID{1}, "at": flask.Naive(time.Date(2024, 2, 29, 1, 2, 3, 0, time.UTC)),
+			"_user_id": "ann", "_fresh": true, "_permanent": true, "_flashes": []any{flask.Tuple{"info", "hi"}}, "n": 5,
+			"b":   []byte{0, 255},
+			"set": flask.Set{"a"}, "uuid": flask.UUID{1},
+			"at": flask.Naive(time.Date(2024, 2, 29, 1, 2, 3, 0, time.UTC)),
 		})
 		res, ours := m.visit(sid, nil, func(_ *http.Request, s *session.Session) {
 			b, _ := session.Key[[]byte]("b").Get(s)
@@ -197,7 +203,8 @@ func TestAdoptLosesNothing(t *testing.T) {
 	t.Parallel()
 	m := newMoveTo(t, full{memstore.New(nil)}, flaskFiles(t), false)
 	sid := m.write(map[string]any{"_user_id": "ann"})
-	if res, _ := m.visit(sid, nil, func(*http.Request, *session.Session) {}); res.StatusCode != http.StatusServiceUnavailable {
+	if res, _ := m.visit(sid, nil, func(*http.Request, *session.Session) {}); res.StatusCode !=
+		http.StatusServiceUnavailable {
 		t.Errorf("got status %d, want 503", res.StatusCode)
 	}
 	if rec, err := m.old.Load(t.Context(), sid); err != nil || rec.Kind != store.Live {
@@ -240,7 +247,8 @@ func (c *counted) Load(ctx context.Context, key string) (store.Record, error) {
 	return c.Store.Load(ctx, key)
 }
 
-// TestAdoptIsBounded: whatever cookies a request has, at most three sessions are loaded, each once, within StoreTimeout.
+// TestAdoptIsBounded: whatever cookies a request has, at most three sessions are loaded, each once, within
+// StoreTimeout.
 func TestAdoptIsBounded(t *testing.T) {
 	t.Parallel()
 	ids, _ := flask.SID(nil, "")
@@ -264,13 +272,17 @@ func TestAdoptIsBounded(t *testing.T) {
 		m := newMove(t, st, false)
 		r := request(c.cookies, c.times)
 		w := httptest.NewRecorder()
-		m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a") })).ServeHTTP(w, r)
+		m.manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			session.From(r).Get("a")
+		})).ServeHTTP(w, r)
 		if total(st.loads) != c.loads || len(st.loads) != c.loads || w.Code != 200 {
-			t.Errorf("%d cookies, each %d times: Adopt made %d loads of %d sessions, want %d; status %d", c.cookies, c.times, total(st.loads), len(st.loads), c.loads, w.Code)
+			t.Errorf("%d cookies, each %d times: Adopt made %d loads of %d sessions, want %d; status %d",
+				c.cookies, c.times, total(st.loads), len(st.loads), c.loads, w.Code)
 		}
 		clear(st.loads)
 		if err := m.adopter.End(r); (err != nil) != c.endFails || total(st.loads) != c.loads {
-			t.Errorf("%d cookies, each %d times: End made %d loads, want %d, and returned %v", c.cookies, c.times, total(st.loads), c.loads, err)
+			t.Errorf("%d cookies, each %d times: End made %d loads, want %d, and returned %v", c.cookies,
+				c.times, total(st.loads), c.loads, err)
 		}
 	}
 
@@ -285,9 +297,11 @@ func TestAdoptIsBounded(t *testing.T) {
 	}
 	defer m.Close()
 	w := httptest.NewRecorder()
-	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a") })).ServeHTTP(w, request(3, 1))
+	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Get("a") })).ServeHTTP(w,
+		request(3, 1))
 	if w.Code != http.StatusServiceUnavailable || total(st.loads) != 1 {
-		t.Errorf("a store that does not answer: got status %d after %d loads, want 503 after one", w.Code, total(st.loads))
+		t.Errorf("a store that does not answer: got status %d after %d loads, want 503 after one", w.Code,
+			total(st.loads))
 	}
 	if err := a.End(request(3, 1)); err == nil {
 		t.Error("a store that does not answer: End reported no error")
@@ -320,7 +334,8 @@ func (d *dated) Load(ctx context.Context, key string) (store.Record, error) {
 func TestAdoptKeepsTheTime(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []bool{false, true} {
-		for age, want := range map[time.Duration]string{time.Hour: "ann", 31 * 24 * time.Hour: ""} { // Lifetime is 30 days
+		// Lifetime is 30 days
+		for age, want := range map[time.Duration]string{time.Hour: "ann", 31 * 24 * time.Hour: ""} {
 			at := time.Now().Add(-age).Truncate(time.Millisecond)
 			m := newMove(t, &dated{flaskFiles(t), at}, keep)
 			sid := m.write(map[string]any{"_user_id": "ann", "n": 5})
@@ -329,7 +344,8 @@ func TestAdoptKeepsTheTime(t *testing.T) {
 				_, ours = m.visit(sid, ours, func(_ *http.Request, s *session.Session) {
 					n, there := s.Get("n")
 					if s.Principal() != want || there != (want != "") {
-						t.Errorf("keep %v, age %v: got principal %q and n %v, want %q", keep, age, s.Principal(), n, want)
+						t.Errorf("keep %v, age %v: got principal %q and n %v, want %q",
+							keep, age, s.Principal(), n, want)
 					}
 				})
 			}

@@ -8,8 +8,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// BenchmarkCookie is what a request has to do with Flask's cookie, without the Manager: compressed, as Flask writes most
-// sessions, and one that is too short for that.
+// BenchmarkCookie is what a request has to do with Flask's cookie, without the Manager: compressed, as Flask writes
+// most sessions, and one that is too short for that.
 func BenchmarkCookie(b *testing.B) {
 	made, err := Cookie([]string{"secret-key"}, "session")
 	if err != nil {

@@ -36,12 +36,14 @@ type Options struct {
 	// Derivation is its key_derivation. Zero: DeriveHMAC.
 	Derivation Derivation
 
-	// UserKey is the key of the session whose value names the user: what Principal reads and Login sets. Setting it is a
-	// Login, deleting it ends one. Empty: "_user_id", Flask-Login's. The application of Flask's tutorial has "username".
+	// UserKey is the key of the session whose value names the user: what Principal reads and Login sets. Setting it is
+	// a Login, deleting it ends one. Empty: "_user_id", Flask-Login's. The application of Flask's tutorial has
+	// "username".
 	UserKey string
 
-	// RememberCookie is Flask-Login's REMEMBER_COOKIE_NAME. Empty: "remember_token". Where a request has that cookie, Logout
-	// leaves "_remember": "clear" in the new session, so that Flask-Login deletes it and doesn't log in by it again.
+	// RememberCookie is Flask-Login's REMEMBER_COOKIE_NAME. Empty: "remember_token". Where a request has that cookie,
+	// Logout leaves "_remember": "clear" in the new session, so that Flask-Login deletes it and doesn't log in by it
+	// again.
 	RememberCookie string
 
 	// Tags are those that were registered beside Flask's.
@@ -88,7 +90,8 @@ func (c *codec) CheckCookie(cookie *http.Cookie) error {
 		return nil
 	}
 	if size := len(cookie.String()); size > maxCookieLine {
-		return fmt.Errorf("%w: the cookie has %d bytes, Flask's MAX_COOKIE_SIZE is %d", session.ErrTooLarge, size, maxCookieLine)
+		return fmt.Errorf("%w: the cookie has %d bytes, Flask's MAX_COOKIE_SIZE is %d", session.ErrTooLarge,
+			size, maxCookieLine)
 	}
 	return nil
 }
@@ -97,8 +100,8 @@ func (c *codec) Encode(r store.Record) (string, error) {
 	return c.signer.Sign(r.Data, time.Now()), nil
 }
 
-// Refresh signs the payload anew as it was received. Compressed again it could be longer, and no longer fit: Go's zlib is not
-// Python's.
+// Refresh signs the payload anew as it was received. Compressed again it could be longer, and no longer fit: Go's zlib
+// is not Python's.
 func (c *codec) Refresh(value string) (string, error) {
 	return c.signer.resign(value, time.Now())
 }

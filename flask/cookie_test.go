@@ -132,7 +132,8 @@ func TestRefusedWhenSet(t *testing.T) {
 			err = s.Err()
 			fmt.Fprint(w, "fine")
 		})
-		if err == nil || !strings.Contains(err.Error(), `"k"`) || res.StatusCode != http.StatusInternalServerError || cookie != "" {
+		if err == nil || !strings.Contains(err.Error(), `"k"`) || res.StatusCode != http.StatusInternalServerError ||
+			cookie != "" {
 			t.Errorf("%s: got Err %v, status %d; want an error that names the key, and 500", name, err, res.StatusCode)
 		}
 	}
@@ -165,7 +166,8 @@ func TestAttributesAndDeletion(t *testing.T) {
 		t.Errorf("got Vary %q, want Cookie", res.Header.Get("Vary"))
 	}
 	res, _ = serve(m, cookie, change(func(s *session.Session) { s.Delete("a") }))
-	if line := res.Header.Get("Set-Cookie"); !strings.HasPrefix(line, "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax") {
+	if line := res.Header.Get("Set-Cookie"); !strings.HasPrefix(line,
+		"session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax") {
 		t.Errorf("an emptied session: got %q, want a deletion", line)
 	}
 	res, _ = serve(m, cookie, change(func(s *session.Session) { s.Logout() }))
@@ -217,7 +219,8 @@ func TestMaxCookieSize(t *testing.T) {
 		}
 	}
 	if fits < 4090 || breaks == 0 {
-		t.Errorf("the largest cookie sent has %d bytes, want 4090 to 4093, and larger ones refused (%d were)", fits, breaks)
+		t.Errorf("the largest cookie sent has %d bytes, want 4090 to 4093, and larger ones refused (%d were)",
+			fits, breaks)
 	}
 }
 
@@ -315,8 +318,10 @@ func TestSignedButUnreadable(t *testing.T) {
 				t.Errorf("%s: got %d values, want none", name, n)
 			}
 		})
-		if res.StatusCode != 200 || len(got) != 1 || got[0].Kind != session.EventRejected || got[0].Reason != session.ReasonUndecodable {
-			t.Errorf("%s: got status %d and events %+v; want 200 and one that says undecodable", name, res.StatusCode, got)
+		if res.StatusCode != 200 || len(got) != 1 || got[0].Kind != session.EventRejected ||
+			got[0].Reason != session.ReasonUndecodable {
+			t.Errorf("%s: got status %d and events %+v; want 200 and one that says undecodable", name,
+				res.StatusCode, got)
 		}
 	}
 }
@@ -324,7 +329,9 @@ func TestSignedButUnreadable(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	_, cookie := serve(newManager(t), "", change(func(s *session.Session) { s.Login("ann") }))
-	rotated := newManager(t, func(c *session.Config) { c.SecretKey, c.SecretKeyFallbacks = "new", []string{"older", secret} })
+	rotated := newManager(t, func(c *session.Config) {
+		c.SecretKey, c.SecretKeyFallbacks = "new", []string{"older", secret}
+	})
 	_, changed := serve(rotated, cookie, change(func(s *session.Session) {
 		if s.Principal() != "ann" {
 			t.Errorf("a cookie of the old key: got principal %q, want ann", s.Principal())
@@ -357,9 +364,10 @@ func TestLoginIsFlaskLogins(t *testing.T) {
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]session.Config{
-		"SecretKey is empty":             {CookieCodec: flask.Cookie},
-		"SecretKeyFallbacks[0] is empty": {SecretKey: secret, SecretKeyFallbacks: []string{""}, CookieCodec: flask.Cookie},
-		"can't be negative":              {SecretKey: secret, CookieCodec: flask.Options{Leeway: -1}.Cookie},
+		"SecretKey is empty": {CookieCodec: flask.Cookie},
+		"SecretKeyFallbacks[0] is empty": {SecretKey: secret, SecretKeyFallbacks: []string{""},
+			CookieCodec: flask.Cookie},
+		"can't be negative": {SecretKey: secret, CookieCodec: flask.Options{Leeway: -1}.Cookie},
 	} {
 		if m, err := session.New(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want an error with %q", err, name)
@@ -375,7 +383,8 @@ func TestNoTake(t *testing.T) {
 	m := newManager(t)
 	_, cookie := serve(m, "", change(func(s *session.Session) { s.Set("a", "x") }))
 	serve(m, cookie, func(w http.ResponseWriter, r *http.Request) {
-		if _, _, err := session.Key[string]("a").Take(r.Context(), session.From(r)); !errors.Is(err, errors.ErrUnsupported) {
+		if _, _, err := session.Key[string]("a").Take(r.Context(), session.From(r)); !errors.Is(err,
+			errors.ErrUnsupported) {
 			t.Errorf("Take: got %v, want errors.ErrUnsupported", err)
 		}
 	})
@@ -388,7 +397,8 @@ func TestDecodeNamesTheUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "", `{"_user_id":7}`: "7", `{"_user\u005fid":"ann"}`: "ann", `{"_user_id":"a","_user_id":"b"}`: "b"} {
+	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "",
+		`{"_user_id":7}`: "7", `{"_user\u005fid":"ann"}`: "ann", `{"_user_id":"a","_user_id":"b"}`: "b"} {
 		if r, err := codec.Decode(signer(t).Sign([]byte(document), time.Now())); err != nil || r.Principal != want {
 			t.Errorf("%s: got principal %q, %v; want %q", document, r.Principal, err, want)
 		}
@@ -399,7 +409,8 @@ func TestDecodeNamesTheUser(t *testing.T) {
 func TestWeakKeysAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	for key, want := range map[string]string{
-		"dev": "at least 16", "any random string": "well-known sample", "your-256-bit-secret": "guessable", session.NewSecretKey(): "",
+		"dev": "at least 16", "any random string": "well-known sample", "your-256-bit-secret": "guessable",
+		session.NewSecretKey(): "",
 	} {
 		var log bytes.Buffer
 		m := newManager(t, func(c *session.Config) {
@@ -413,7 +424,8 @@ func TestWeakKeysAreLoggedOnce(t *testing.T) {
 				ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "https://example.com/", nil))
 		}
 		got := log.String()
-		if !strings.Contains(got, want) || strings.Count(got, "\n") > 1 || (want == "") != (got == "") || strings.Contains(got, key) {
+		if !strings.Contains(got, want) || strings.Count(got, "\n") > 1 || (want == "") != (got == "") ||
+			strings.Contains(got, key) {
 			t.Errorf("key of which is said %q: the log is %q", want, got)
 		}
 	}

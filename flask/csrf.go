@@ -22,14 +22,15 @@ const csrfKey = session.Key[string]("csrf_token")
 // concurrent use.
 //
 // A token that Token made before a Login is not valid after it: see KeepAtLogin. Flask-WTF itself does not do that: it
-// accepts such a token until Token is called again, and in a session shared with Flask, Check accepts what Flask-WTF made. Call
-// Rotate after Login where Flask makes or checks forms for visitors who are not logged in.
+// accepts such a token until Token is called again, and in a session shared with Flask, Check accepts what Flask-WTF
+// made. Call Rotate after Login where Flask makes or checks forms for visitors who are not logged in.
 type CSRF struct {
-	// KeepAtLogin accepts tokens from before a Login, so that a form in another tab still works after it. Set it before the
-	// first use. Whoever knew the token of the anonymous visitor then knows that of the user.
+	// KeepAtLogin accepts tokens from before a Login, so that a form in another tab still works after it. Set it before
+	// the first use. Whoever knew the token of the anonymous visitor then knows that of the user.
 	KeepAtLogin bool
 
-	// UserKey is that of [Options], for sessions shared with a Flask application that has its own. Set it before the first use.
+	// UserKey is that of [Options], for sessions shared with a Flask application that has its own. Set it before the
+	// first use.
 	UserKey string
 
 	signer *Signer
@@ -48,7 +49,9 @@ func NewCSRF(secretKey string, maxAge time.Duration) (*CSRF, error) {
 		maxAge = time.Hour
 	}
 	derived := hmacSHA256([]byte(secretKey), "hipflask csrf login")
-	return &CSRF{signer: signer, maxAge: maxAge, mac: func(message string) [sha256.Size]byte { return hmacSHA256(derived[:], message) }}, nil
+	return &CSRF{signer: signer, maxAge: maxAge, mac: func(message string) [sha256.Size]byte {
+		return hmacSHA256(derived[:], message)
+	}}, nil
 }
 
 // Token returns the token for a form of this session, which it keeps in the session on first use, and after a Login.
@@ -98,8 +101,8 @@ func (c *CSRF) Check(s *session.Session, token string) error {
 	return nil
 }
 
-// A session's csrf_token that is made here has the form of Flask-WTF's, 40 hexadecimal digits: of a nonce, of a MAC that shows
-// that it was made here, and of a MAC of the login that it belongs to.
+// A session's csrf_token that is made here has the form of Flask-WTF's, 40 hexadecimal digits: of a nonce, of a MAC
+// that shows that it was made here, and of a MAC of the login that it belongs to.
 const (
 	nonceBytes = 10
 	macBytes   = 5
@@ -128,8 +131,8 @@ func (c *CSRF) isOf(s *session.Session, token string) bool {
 	return login == "" || c.isFlaskLogin(s) // Flask-WTF made it, and nobody knows when
 }
 
-// loginOf names the login that the session has: by the handle, which each Login changes, or in a layout shared with Flask,
-// which has no handles, by the user. It is "" for a visitor who is not logged in.
+// loginOf names the login that the session has: by the handle, which each Login changes, or in a layout shared with
+// Flask, which has no handles, by the user. It is "" for a visitor who is not logged in.
 func (c *CSRF) loginOf(s *session.Session) string {
 	switch info := s.Info(); {
 	case info.Principal == "":

@@ -9,8 +9,9 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// TestCSRFEndsAtLogin: a token from before a Login is not valid after it, in the same request and in later ones, in each
-// layout; but it is if the application wants that. A token from after it is, and what Flask-WTF has made is in Flask's layout.
+// TestCSRFEndsAtLogin: a token from before a Login is not valid after it, in the same request and in later ones, in
+// each layout; but it is if the application wants that. A token from after it is, and what Flask-WTF has made is in
+// Flask's layout.
 func TestCSRFEndsAtLogin(t *testing.T) {
 	t.Parallel()
 	for layout, configure := range map[string]func(*session.Config){

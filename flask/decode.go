@@ -249,8 +249,8 @@ func (p *parser) list(build bool) (any, error) {
 	}
 }
 
-// object reads an object. One that may be a tag is built even if it is only to be checked, with all within it, since its
-// content decides whether it is valid. So each byte is read once, however deep such objects are nested.
+// object reads an object. One that may be a tag is built even if it is only to be checked, with all within it, since
+// its content decides whether it is valid. So each byte is read once, however deep such objects are nested.
 func (p *parser) object(build bool) (any, error) {
 	p.pos++
 	p.space()
@@ -294,8 +294,8 @@ func (p *parser) object(build bool) (any, error) {
 	return object, nil
 }
 
-// mayBeTag reports whether the object whose first key begins here can be a tag. A tag has a single key; Flask's begin with
-// a space, which can be written as an escape.
+// mayBeTag reports whether the object whose first key begins here can be a tag. A tag has a single key; Flask's begin
+// with a space, which can be written as an escape.
 func (p *parser) mayBeTag() bool {
 	if p.plain || p.pos+1 >= len(p.data) {
 		return false

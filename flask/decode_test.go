@@ -7,8 +7,8 @@ import (
 	"github.com/hipflask/session/flask"
 )
 
-// TestTagsAreReadOnce: however deep tags are nested, the content of each is decoded once by Unmarshal, and not by Split. It
-// counts the calls of a tag's Decode. verify/steps counts all other work.
+// TestTagsAreReadOnce: however deep tags are nested, the content of each is decoded once by Unmarshal, and not by
+// Split. It counts the calls of a tag's Decode. verify/steps counts all other work.
 func TestTagsAreReadOnce(t *testing.T) {
 	t.Parallel()
 	decoded := 0
@@ -30,7 +30,8 @@ func TestTagsAreReadOnce(t *testing.T) {
 		decoded = 0
 		members, err := tagged.Split([]byte(`{"a":` + nested + `,"b":1}`))
 		if err != nil || len(members) != 2 || decoded != 0 {
-			t.Errorf("first key %s: Split gave %d members, %v, and decoded %d tags, want none", first, len(members), err, decoded)
+			t.Errorf("first key %s: Split gave %d members, %v, and decoded %d tags, want none", first,
+				len(members), err, decoded)
 			continue
 		}
 		decoded = 0

@@ -24,8 +24,10 @@ func TestMarshal(t *testing.T) {
 	}{
 		{nil, `null`},
 		{"é\U0001F600\x7f/<>&'\"\\\n\r\t\f\b\x01", `"\u00e9\ud83d\ude00\u007f/<>&'\"\\\n\r\t\f\b\u0001"`},
-		{1.0, `1.0`}, {0.0001, `0.0001`}, {0.00001, `1e-05`}, {1e15, `1000000000000000.0`}, {1e16, `1e+16`}, {1.5e300, `1.5e+300`},
-		{5e-324, `5e-324`}, {math.Copysign(0, -1), `-0.0`}, {math.NaN(), `NaN`}, {math.Inf(-1), `-Infinity`}, {float32(0.1), `0.1`},
+		{1.0, `1.0`}, {0.0001, `0.0001`}, {0.00001, `1e-05`}, {1e15, `1000000000000000.0`}, {1e16, `1e+16`},
+		{1.5e300, `1.5e+300`},
+		{5e-324, `5e-324`}, {math.Copysign(0, -1), `-0.0`}, {math.NaN(), `NaN`}, {math.Inf(-1), `-Infinity`},
+		{float32(0.1), `0.1`},
 		{int8(-3), `-3`}, {uint64(math.MaxUint64), `18446744073709551615`}, {huge, `123456789012345678901234567890`},
 		{[]byte{0, 0xff}, `{" b":"AP8="}`},
 		{flask.Tuple{1, flask.Tuple{2}}, `{" t":[1,{" t":[2]}]}`},
@@ -56,8 +58,10 @@ func TestMarshalRefuses(t *testing.T) {
 		deep = []any{deep}
 	}
 	for name, value := range map[string]any{
-		"zero time": time.Time{}, "year 99": time.Date(99, 1, 1, 0, 0, 0, 0, time.UTC), "year 10000": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
-		"not UTF-8": "secret\xff", "function": func() {}, "channel": make(chan int), "complex": 1i, "deep": deep, "keys": map[int]int{1: 1},
+		"zero time": time.Time{}, "year 99": time.Date(99, 1, 1, 0, 0, 0, 0, time.UTC),
+		"year 10000": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+		"not UTF-8":  "secret\xff", "function": func() {}, "channel": make(chan int), "complex": 1i,
+		"deep": deep, "keys": map[int]int{1: 1},
 	} {
 		got, err := flask.TaggedJSON.Marshal(value)
 		if name == "keys" { // encoding/json writes such keys as text, and so does Python

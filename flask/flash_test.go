@@ -8,8 +8,8 @@ import (
 	"github.com/hipflask/session/flask"
 )
 
-// TestFlashesOfAnyType: flash(form.errors), flash(404), flash(Markup(...)) and so on. What Python's str gives was printed by
-// Python 3.11.
+// TestFlashesOfAnyType: flash(form.errors), flash(404), flash(Markup(...)) and so on. What Python's str gives was
+// printed by Python 3.11.
 func TestFlashesOfAnyType(t *testing.T) {
 	list := []any{
 		flask.Tuple{"message", "text"},

@@ -10,7 +10,8 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// TestLayoutNeedsItsIDs: a store in Flask-Session's layout under IDs of our own would hold sessions that Flask can't read.
+// TestLayoutNeedsItsIDs: a store in Flask-Session's layout under IDs of our own would hold sessions that Flask can't
+// read.
 func TestLayoutNeedsItsIDs(t *testing.T) {
 	t.Parallel()
 	_, err := session.New(session.Config{SecretKey: session.NewSecretKey(), Store: flaskFiles(t)})

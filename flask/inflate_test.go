@@ -28,8 +28,10 @@ func streams(tb testing.TB) (list [][]byte) {
 		steep = append(steep, bytes.Repeat([]byte{byte(i)}, a)...)
 	}
 	for _, plain := range [][]byte{
-		nil, []byte("a"), []byte(`{"a":1}`), noise[:300], steep, bytes.Repeat([]byte("a"), 70000), append(noise, noise...),
-		[]byte(`{"_fresh":true,"_user_id":"42","cart":[` + strings.Repeat(`{"quantity":1,"sku":"A-0001"},`, 30) + `null]}`),
+		nil, []byte("a"), []byte(`{"a":1}`), noise[:300], steep, bytes.Repeat([]byte("a"), 70000),
+		append(noise, noise...),
+		[]byte(`{"_fresh":true,"_user_id":"42","cart":[` +
+			strings.Repeat(`{"quantity":1,"sku":"A-0001"},`, 30) + `null]}`),
 		append(append(bytes.Clone(noise[:300]), bytes.Repeat([]byte("0123456789abcdef"), 2030)...), noise[:300]...),
 	} {
 		for _, level := range []int{zlib.NoCompression, zlib.HuffmanOnly, zlib.BestSpeed, zlib.BestCompression} {
@@ -68,7 +70,8 @@ func reference(stream []byte) (plain []byte, ok bool) {
 	return plain, err == nil && len(plain) <= inflateLimit && src.Len() == 0
 }
 
-// compare inflates stream in both ways, as it is and with the checksum of what it holds, which no damage would leave right.
+// compare inflates stream in both ways, as it is and with the checksum of what it holds, which no damage would leave
+// right.
 func compare(t *testing.T, z *inflater, stream []byte) {
 	t.Helper()
 	if len(stream) > 1 && stream[1]&0x20 != 0 {
@@ -79,7 +82,8 @@ func compare(t *testing.T, z *inflater, stream []byte) {
 		got, ok := z.inflate(append(z.src[:0], stream...), inflateLimit)
 		want, wantOK := reference(stream)
 		if ok != wantOK || ok && !bytes.Equal(got, want) {
-			t.Fatalf("%x: got %.100q, %v; compress/zlib has %.100q, %v", stream[:min(len(stream), 200)], got, ok, want, wantOK)
+			t.Fatalf("%x: got %.100q, %v; compress/zlib has %.100q, %v", stream[:min(len(stream), 200)],
+				got, ok, want, wantOK)
 		}
 		if len(stream) < 6 {
 			return
@@ -215,18 +219,24 @@ func TestInflateEdges(t *testing.T) {
 		"a preset dictionary":        {new(stream).put(0x2078, 16).put(1, 1).put(1, 2).code(end, 7), false},
 		"another method":             {new(stream).put(0x0977, 16).put(1, 1).put(1, 2).code(end, 7), false},
 		"no distances":               {dynamicBlock(lengths(257, ab), []int{0}).code(0, 1).code(1, 1), true},
-		"no distances, but one used": {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{0}).code(0, 1).code(3, 2).put(0, 1).code(2, 2), false},
-		"one distance":               {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{1}).code(0, 1).code(3, 2).code(0, 1).code(2, 2), true},
-		"one distance, another used": {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{1}).code(0, 1).code(3, 2).code(1, 1).code(2, 2), false},
-		"one distance of two bits":   {dynamicBlock(lengths(257, ab), []int{2}).code(0, 1).code(1, 1), false},
-		"too many symbols":           {dynamicBlock(lengths(257, map[int]int{'a': 1, 'b': 1, 256: 1}), []int{0}).code(0, 1).code(1, 1), false},
-		"too few symbols":            {dynamicBlock(lengths(257, map[int]int{'a': 1, 256: 2}), []int{0}).code(0, 1).code(2, 2), false},
-		"286 symbols, 30 distances":  {dynamicBlock(lengths(286, ab), make([]int, 30)).code(0, 1).code(1, 1), true},
-		"287 symbols":                {dynamicBlock(lengths(287, ab), []int{0}).code(0, 1).code(1, 1), false},
-		"31 distances":               {dynamicBlock(lengths(257, ab), make([]int, 31)).code(0, 1).code(1, 1), false},
+		"no distances, but one used": {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{0}).code(0,
+			1).code(3, 2).put(0, 1).code(2, 2), false},
+		"one distance": {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{1}).code(0,
+			1).code(3, 2).code(0, 1).code(2, 2), true},
+		"one distance, another used": {dynamicBlock(lengths(258, map[int]int{'a': 1, 256: 2, 257: 2}), []int{1}).code(0,
+			1).code(3, 2).code(1, 1).code(2, 2), false},
+		"one distance of two bits": {dynamicBlock(lengths(257, ab), []int{2}).code(0, 1).code(1, 1), false},
+		"too many symbols": {dynamicBlock(lengths(257, map[int]int{'a': 1, 'b': 1, 256: 1}),
+			[]int{0}).code(0, 1).code(1, 1), false},
+		"too few symbols": {dynamicBlock(lengths(257, map[int]int{'a': 1, 256: 2}), []int{0}).code(0,
+			1).code(2, 2), false},
+		"286 symbols, 30 distances": {dynamicBlock(lengths(286, ab), make([]int, 30)).code(0, 1).code(1, 1), true},
+		"287 symbols":               {dynamicBlock(lengths(287, ab), []int{0}).code(0, 1).code(1, 1), false},
+		"31 distances":              {dynamicBlock(lengths(257, ab), make([]int, 31)).code(0, 1).code(1, 1), false},
 		"a repetition at the beginning": {new(stream).put(0x9c78, 16).put(1, 1).put(2, 2).put(0, 10).put(18-4, 4).
 			put(2, 3).put(0, 3).put(2, 3).put(2, 3).put(0, 13*3).put(2, 3). // 0, 1, 16 and 18 have two bits
-			code(2, 2).put(3, 2).code(3, 2).put(91-11, 7).code(1, 2).code(3, 2).put(127, 7).code(3, 2).put(158-138-11, 7).code(1, 2).code(0, 2).
+			code(2, 2).put(3, 2).code(3, 2).put(91-11, 7).code(1, 2).code(3, 2).put(127, 7).code(3, 2).put(158-138-11,
+			7).code(1, 2).code(0, 2).
 			code(0, 1).code(1, 1), false},
 		"a header without codes":       {new(stream).put(0x9c78, 16).put(1, 1).put(2, 2).put(0, 14).put(0, 12), false},
 		"nothing but the end's symbol": {dynamicBlock(lengths(257, map[int]int{256: 1}), []int{0}).code(0, 1), true},

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Flask-Login's keys in the session (flask_login/login_manager.py). The user is the session's Principal, of whatever type.
+// Flask-Login's keys in the session (flask_login/login_manager.py). The user is the session's Principal, of whatever
+// type.
 const (
 	loginUserKey = "_user_id"
 	remember     = "_remember" // what Flask-Login is to do with its remember-me cookie

@@ -12,14 +12,14 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Msgpack is Flask-Session's serializer, msgpack as msgspec writes it. It reads the other form, JSON, as well, and writes it
-// anew as msgpack, as Flask-Session does. It reads the pickles of Flask-Session before 0.7, too, and writes them as pickles
-// again: an application that still has such a version could not read anything else. New sessions are msgpack, so for such an
-// application use [Pickle].
+// Msgpack is Flask-Session's serializer, msgpack as msgspec writes it. It reads the other form, JSON, as well, and
+// writes it anew as msgpack, as Flask-Session does. It reads the pickles of Flask-Session before 0.7, too, and writes
+// them as pickles again: an application that still has such a version could not read anything else. New sessions are
+// msgpack, so for such an application use [Pickle].
 //
-// An untyped Get gives nil, bool, string, int64 (*big.Int above it), float64, []byte, []any, map[string]any (map[any]any
-// if a key is no text) and time.Time in UTC, to the microsecond. Python's tuples and sets are lists here, UUIDs, Decimals
-// and naive times are text; so they are when Python reads them back.
+// An untyped Get gives nil, bool, string, int64 (*big.Int above it), float64, []byte, []any, map[string]any
+// (map[any]any if a key is no text) and time.Time in UTC, to the microsecond. Python's tuples and sets are lists here,
+// UUIDs, Decimals and naive times are text; so they are when Python reads them back.
 //
 // What msgspec can't hold is an error when it is set: integers outside -2^63 to 2^64-1, text that is not UTF-8, times
 // outside the years 1 to 9999, functions, channels, complex numbers, and more than 300 levels. A value of a Python type
@@ -129,7 +129,8 @@ func formOf(document []byte) form {
 }
 
 // convert takes a document of another format apart.
-func convert(read func([]byte) (any, error), document []byte, write func([]byte, any) ([]byte, error)) ([]session.Member, error) {
+func convert(read func([]byte) (any, error), document []byte,
+	write func([]byte, any) ([]byte, error)) ([]session.Member, error) {
 	v, err := read(document)
 	if err != nil {
 		return nil, err
@@ -267,8 +268,8 @@ func appendArray(b []byte, list []any) (_ []byte, err error) {
 	return b, nil
 }
 
-// appendLength writes the smallest header for a length: in the byte itself up to most, then with 1, 2 or 4 bytes. A code
-// of 0 is one that the type does not have.
+// appendLength writes the smallest header for a length: in the byte itself up to most, then with 1, 2 or 4 bytes. A
+// code of 0 is one that the type does not have.
 func appendLength(b []byte, n int, fix byte, most int, code8, code16, code32 byte) []byte {
 	switch {
 	case n <= most:

@@ -11,8 +11,8 @@ import (
 	"github.com/hipflask/session"
 )
 
-// TestFullCookieIsRenewed: Flask made the cookie (verify/interop has the like), as long as one can be; compressed by Go it
-// would be 42 bytes longer. A request that only reads renews it all the same.
+// TestFullCookieIsRenewed: Flask made the cookie (verify/interop has the like), as long as one can be; compressed by Go
+// it would be 42 bytes longer. A request that only reads renews it all the same.
 func TestFullCookieIsRenewed(t *testing.T) {
 	t.Parallel()
 	b, err := os.ReadFile("testdata/full.txt")
@@ -30,7 +30,8 @@ func TestFullCookieIsRenewed(t *testing.T) {
 	m := newManager(t, func(c *session.Config) { c.Lifetime = 40 * 365 * 24 * time.Hour })
 	res, renewed := serve(m, cookie, change(func(s *session.Session) { s.Get("t") }))
 	if res.StatusCode != http.StatusOK || renewed == cookie || len(renewed) != len(cookie) {
-		t.Fatalf("got status %d and a cookie of %d bytes; want 200 and a new one of %d", res.StatusCode, len(renewed), len(cookie))
+		t.Fatalf("got status %d and a cookie of %d bytes; want 200 and a new one of %d", res.StatusCode,
+			len(renewed), len(cookie))
 	}
 	payload, at, err := signer(t).Unsign(renewed)
 	if err != nil || string(payload) != string(packed) || time.Since(at) > time.Hour {
@@ -42,16 +43,21 @@ func TestFullCookieIsRenewed(t *testing.T) {
 		c.Lifetime = 40 * 365 * 24 * time.Hour
 		c.Cookie.Path = "/" + strings.Repeat("a", 100)
 	})
-	if res, after := serve(m, cookie, change(func(s *session.Session) { s.Get("t") })); res.StatusCode != http.StatusOK || after != cookie {
+	if res, after := serve(m, cookie, change(func(s *session.Session) {
+		s.Get("t")
+	})); res.StatusCode != http.StatusOK || after != cookie {
 		t.Errorf("with a longer Path: got status %d, another cookie: %v", res.StatusCode, res.Header)
 	}
-	if res, _ := serve(m, cookie, change(func(s *session.Session) { s.Set("t", 1); s.Set("u", strings.Repeat("x", 9)) })); res.StatusCode != http.StatusOK {
+	if res, _ := serve(m, cookie, change(func(s *session.Session) {
+		s.Set("t", 1)
+		s.Set("u", strings.Repeat("x", 9))
+	})); res.StatusCode != http.StatusOK {
 		t.Errorf("a change that makes it shorter: got status %d", res.StatusCode)
 	}
 }
 
-// TestOddValueCostsItsKeyAlone: the documents are what Flask 3.1.3 writes of datetime(50, 1, 1), "\ud83d" and so on, or what
-// nobody writes.
+// TestOddValueCostsItsKeyAlone: the documents are what Flask 3.1.3 writes of datetime(50, 1, 1), "\ud83d" and so on, or
+// what nobody writes.
 func TestOddValueCostsItsKeyAlone(t *testing.T) {
 	t.Parallel()
 	for name, odd := range map[string]string{
@@ -79,7 +85,8 @@ func TestOddValueCostsItsKeyAlone(t *testing.T) {
 			}
 			s.Set("new", 1)
 		}))
-		if key := strings.HasPrefix(odd, `"odd"`); key && (len(events) == 0 || events[0].Kind != session.EventUndecodable || events[0].Key != "odd") {
+		if key := strings.HasPrefix(odd, `"odd"`); key &&
+			(len(events) == 0 || events[0].Kind != session.EventUndecodable || events[0].Key != "odd") {
 			t.Errorf("%s: got events %+v, want one that names the key", name, events)
 		}
 		want := `{"_user_id":"ann","new":1,` + odd + `,"theme":"dark"}`

@@ -12,14 +12,14 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Pickle is what cachelib keeps in its files, and Flask-Session before 0.7 in its stores: a session as a Python pickle, of any
-// protocol. Nothing is executed: it reads the values that a session is made of, and datetime, date, timedelta, timezone,
-// UUID, Decimal and Markup by their names. An object of any other class, such as an OrderedDict or an enum's member, is kept
-// as the steps that make it, and its key counts as absent for Get. What it writes is protocol 4.
+// Pickle is what cachelib keeps in its files, and Flask-Session before 0.7 in its stores: a session as a Python pickle,
+// of any protocol. Nothing is executed: it reads the values that a session is made of, and datetime, date, timedelta,
+// timezone, UUID, Decimal and Markup by their names. An object of any other class, such as an OrderedDict or an enum's
+// member, is kept as the steps that make it, and its key counts as absent for Get. What it writes is protocol 4.
 //
 // Untyped Get gives Msgpack's types, and Tuple, Set, Markup, UUID, Decimal, *big.Int of any size, Naive, and time.Time
-// with its offset: here they keep their meaning. It bounds the size and the depth of what it reads, and how much a pickle
-// can repeat itself by its memo: the work is linear in the pickle's bytes.
+// with its offset: here they keep their meaning. It bounds the size and the depth of what it reads, and how much a
+// pickle can repeat itself by its memo: the work is linear in the pickle's bytes.
 var Pickle session.Serializer = pickleSerializer{}
 
 type pickleSerializer struct{}
@@ -257,8 +257,9 @@ func appendPickleInteger(b []byte, n *big.Int) ([]byte, error) {
 // appendDatetime writes the class and its state, in which an hour that occurs twice is the first (fold=0).
 func appendDatetime(b []byte, t time.Time) []byte {
 	y, us := t.Year(), t.Nanosecond()/1000
-	return appendPickleBytes(append(b, "cdatetime\ndatetime\n"...), []byte{byte(y >> 8), byte(y), byte(t.Month()), byte(t.Day()),
-		byte(t.Hour()), byte(t.Minute()), byte(t.Second()), byte(us >> 16), byte(us >> 8), byte(us)})
+	return appendPickleBytes(append(b, "cdatetime\ndatetime\n"...),
+		[]byte{byte(y >> 8), byte(y), byte(t.Month()), byte(t.Day()),
+			byte(t.Hour()), byte(t.Minute()), byte(t.Second()), byte(us >> 16), byte(us >> 8), byte(us)})
 }
 
 func appendZone(b []byte, offset int) []byte {

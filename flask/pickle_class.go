@@ -10,8 +10,10 @@ import (
 
 // classes are those that have a Go type.
 var classes = []class{
-	"datetime\ndatetime", "datetime\ndate", "datetime\ntimedelta", "datetime\ntimezone", "uuid\nUUID", "decimal\nDecimal",
-	"markupsafe\nMarkup", "builtins\nset", "builtins\nfrozenset", "builtins\nbytearray", "builtins\nbytes", "_codecs\nencode",
+	"datetime\ndatetime", "datetime\ndate", "datetime\ntimedelta", "datetime\ntimezone", "uuid\nUUID",
+	"decimal\nDecimal",
+	"markupsafe\nMarkup", "builtins\nset", "builtins\nfrozenset", "builtins\nbytearray", "builtins\nbytes",
+	"_codecs\nencode",
 }
 
 func isObject(v any) bool {
@@ -49,7 +51,8 @@ func reduce(c class, args Tuple, newObj bool) (v any, ok bool) {
 				return nil, false
 			}
 		}
-		return d, len(args) == 3 && d[0] >= -999_999_999 && d[0] <= 999_999_999 && d[1] >= 0 && d[1] < 86400 && d[2] >= 0 && d[2] < 1_000_000
+		return d, len(args) == 3 && d[0] >= -999_999_999 && d[0] <= 999_999_999 && d[1] >= 0 && d[1] < 86400 &&
+			d[2] >= 0 && d[2] < 1_000_000
 	case "datetime\ntimezone":
 		d, is := first.(timedelta)
 		offset := d[0]*86400 + d[1]
@@ -152,7 +155,8 @@ func datetime(b []byte, z *zone) (any, bool) {
 	}
 	t := time.Date(year, month, int(b[3]), int(b[4]), int(b[5]), int(b[6]), us*1000, where)
 	// What time.Date would turn into another time is none that Python writes.
-	if year < 1 || year > 9999 || t.Month() != month || t.Day() != int(b[3]) || t.Hour() != int(b[4]) || t.Minute() != int(b[5]) ||
+	if year < 1 || year > 9999 || t.Month() != month || t.Day() != int(b[3]) || t.Hour() != int(b[4]) ||
+		t.Minute() != int(b[5]) ||
 		t.Second() != int(b[6]) {
 		return nil, false
 	}
@@ -162,8 +166,8 @@ func datetime(b []byte, z *zone) (any, bool) {
 	return t, true
 }
 
-// resolve takes the boxes away. A value that the pickle repeats by its memo is repeated here, and again by whoever writes it
-// in another format, so each time it spends steps for its size. A value that contains itself is too deep.
+// resolve takes the boxes away. A value that the pickle repeats by its memo is repeated here, and again by whoever
+// writes it in another format, so each time it spends steps for its size. A value that contains itself is too deep.
 func (b *budget) resolve(v any, depth int) (any, bool) {
 	if depth > maxReadDepth || !b.spend(weight(v)) {
 		return nil, false
@@ -201,8 +205,8 @@ func (b *budget) resolve(v any, depth int) (any, bool) {
 	return v, true
 }
 
-// weight is how many steps it takes to write a value that has no items: one for 16 bytes of text, but one for each byte of
-// an integer, whose decimal digits cost more.
+// weight is how many steps it takes to write a value that has no items: one for 16 bytes of text, but one for each byte
+// of an integer, whose decimal digits cost more.
 func weight(v any) int {
 	switch v := v.(type) {
 	case string:

@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// object is a Python object of which nothing is known here but the steps that make it. They are written again, never run.
+// object is a Python object of which nothing is known here but the steps that make it. They are written again, never
+// run.
 type object struct {
 	make  byte  // opReduce, opNewObj or opNewObjEx
 	from  []any // the class, or another object, and the arguments

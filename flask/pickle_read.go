@@ -28,8 +28,8 @@ type unpickler struct {
 	budget budget
 }
 
-// budget is how many steps are left. Most opcodes cost as much time as they have bytes. But with the memo a few bytes can
-// name the same large value again and again, so whatever walks or copies a value spends steps for its size.
+// budget is how many steps are left. Most opcodes cost as much time as they have bytes. But with the memo a few bytes
+// can name the same large value again and again, so whatever walks or copies a value spends steps for its size.
 type budget int
 
 const (
@@ -70,7 +70,8 @@ func run(data []byte, whole bool) (any, error) {
 	if len(data) > maxPickle {
 		return nil, errPickle
 	}
-	u := unpickler{data: data, old: whole && (data[0] != opProto || data[1] < 3), budget: freeSteps + budget(stepsPerByte*len(data))}
+	u := unpickler{data: data, old: whole && (data[0] != opProto || data[1] < 3),
+		budget: freeSteps + budget(stepsPerByte*len(data))}
 	stopped := false
 	for u.pos < len(u.data) && !stopped {
 		op := u.data[u.pos]

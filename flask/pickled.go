@@ -6,8 +6,8 @@ import (
 	"github.com/hipflask/session"
 )
 
-// pickledMark begins the value of a session that was read from a pickle, in the members of Msgpack and JSON. No value in
-// these formats begins so. The value stays a pickle, with the types that the other format has not.
+// pickledMark begins the value of a session that was read from a pickle, in the members of Msgpack and JSON. No value
+// in these formats begins so. The value stays a pickle, with the types that the other format has not.
 const pickledMark = 0xc1
 
 func isPickled(value []byte) bool { return len(value) > 0 && value[0] == pickledMark }

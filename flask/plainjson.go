@@ -14,8 +14,8 @@ import (
 	"github.com/hipflask/session"
 )
 
-// JSON is Flask-Session's serializer with SESSION_SERIALIZATION_FORMAT = "json", JSON as msgspec writes it. It reads the
-// other form, msgpack, as well, and writes it anew as JSON; and pickles, which stay pickles, as for [Msgpack].
+// JSON is Flask-Session's serializer with SESSION_SERIALIZATION_FORMAT = "json", JSON as msgspec writes it. It reads
+// the other form, msgpack, as well, and writes it anew as JSON; and pickles, which stay pickles, as for [Msgpack].
 //
 // JSON has few types: bytes are base64 text, times are ISO text, tuples and sets are lists, when Python reads them back
 // too. A Key of the type reads them all the same. NaN and infinities, for which msgspec writes null, are an error when
@@ -51,7 +51,10 @@ func (plainJSON) Split(document []byte) ([]session.Member, error) {
 	case formNone:
 		return nil, nil
 	case formMsgpack:
-		return convert(func(b []byte) (any, error) { r := msgpackReader{data: b}; return r.whole() }, document, appendPlainJSON)
+		return convert(func(b []byte) (any, error) {
+			r := msgpackReader{data: b}
+			return r.whole()
+		}, document, appendPlainJSON)
 	case formPickle:
 		return convert(readPickle, document, appendPickled)
 	}

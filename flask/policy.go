@@ -43,8 +43,8 @@ func (p *policy) Lifetime(configured time.Duration) (lifetime, refresh time.Dura
 // UserKey implements session.Policy.
 func (p *policy) UserKey() string { return p.userKey }
 
-// LoginKeys implements session.Policy (flask_login/utils.py, logout_user). An application without Flask-Login has its own
-// key alone.
+// LoginKeys implements session.Policy (flask_login/utils.py, logout_user). An application without Flask-Login has its
+// own key alone.
 func (p *policy) LoginKeys() []string {
 	if p.userKey != loginUserKey {
 		return []string{p.userKey}
@@ -62,8 +62,8 @@ func (p *policy) Login(principal string, get func(key string, pointer any) bool)
 	return values
 }
 
-// Logout implements session.Policy. Flask-Login would log in again by its remember-me cookie, unless the session tells it to
-// delete that (flask_login/login_manager.py, _load_user and _update_remember_cookie).
+// Logout implements session.Policy. Flask-Login would log in again by its remember-me cookie, unless the session tells
+// it to delete that (flask_login/login_manager.py, _load_user and _update_remember_cookie).
 func (p *policy) Logout(r *http.Request) map[string]any {
 	if p.userKey != loginUserKey || len(r.CookiesNamed(p.rememberCookie)) == 0 {
 		return nil
@@ -101,8 +101,8 @@ func principalOf(text string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// userLike returns the value for the user's key, of the type that it has in the session: user loaders of Flask-Login that
-// look up an int don't find the text.
+// userLike returns the value for the user's key, of the type that it has in the session: user loaders of Flask-Login
+// that look up an int don't find the text.
 func (p *policy) userLike(principal string, get func(key string, pointer any) bool) any {
 	var old any
 	if !get(p.userKey, &old) {

@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// pythonText returns Python's str of a value, as a template shows it. Of a dict the items are in the order of their keys.
+// pythonText returns Python's str of a value, as a template shows it. Of a dict the items are in the order of their
+// keys.
 func pythonText(v any) string {
 	switch v := v.(type) {
 	case string:

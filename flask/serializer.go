@@ -145,8 +145,8 @@ func flashed(f document.Flash) any {
 	return Tuple{f.Category, f.Message}
 }
 
-// flashesOf returns the flash messages in the value of their key: pairs of category and message, of any types, which keep
-// them when they are written back.
+// flashesOf returns the flash messages in the value of their key: pairs of category and message, of any types, which
+// keep them when they are written back.
 func flashesOf(v any) (messages []document.Flash, ok bool) {
 	list, ok := items(v)
 	for _, item := range list {
@@ -212,8 +212,8 @@ func jsonForm(v any) any {
 	return v
 }
 
-// Split checks that the document is JSON. What a tag holds is judged when its value is read: an odd value, such as a date of
-// the year 50 or half a surrogate pair, costs its key alone, and its bytes are kept.
+// Split checks that the document is JSON. What a tag holds is judged when its value is read: an odd value, such as a
+// date of the year 50 or half a surrogate pair, costs its key alone, and its bytes are kept.
 func (s *taggedJSON) Split(document []byte) ([]session.Member, error) {
 	if len(document) == 0 {
 		return nil, nil

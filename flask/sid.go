@@ -13,11 +13,11 @@ import (
 )
 
 // SID is the session.Config.IDFormat of Flask-Session 0.8: a random session ID of 256 bits, unsigned, under which the
-// store keeps the session as it is. Use it with a store of the packages below this one and the Serializer that the Flask
-// application uses (Msgpack, JSON, or Pickle for cachelib's files).
+// store keeps the session as it is. Use it with a store of the packages below this one and the Serializer that the
+// Flask application uses (Msgpack, JSON, or Pickle for cachelib's files).
 //
-// It makes the Manager follow Flask's rules: Config.Lifetime is PERMANENT_SESSION_LIFETIME (zero: 31 days), counted from
-// the last change or renewal; IdleTimeout does not apply; Login and Principal are Flask-Login's logged-in user.
+// It makes the Manager follow Flask's rules: Config.Lifetime is PERMANENT_SESSION_LIFETIME (zero: 31 days), counted
+// from the last change or renewal; IdleTimeout does not apply; Login and Principal are Flask-Login's logged-in user.
 //
 // Any text of the right form in a cookie reaches the store, and who can read the store can make cookies of what is in
 // it: so Flask-Session does it. SECRET_KEY is not used.
@@ -30,13 +30,14 @@ func (o Options) SID(keys []string, name string) (session.IDFormat, error) {
 	return &sids{policy: o.policy()}, nil
 }
 
-// SignedSID is SID for applications with SESSION_USE_SIGNER: what is not signed with SECRET_KEY does not reach the store.
-// Flask-Session knows no fallback keys; here they verify.
+// SignedSID is SID for applications with SESSION_USE_SIGNER: what is not signed with SECRET_KEY does not reach the
+// store. Flask-Session knows no fallback keys; here they verify.
 func SignedSID(keys []string, name string) (session.IDFormat, error) {
 	return Options{}.SignedSID(keys, name)
 }
 
-// SignedSID is the function SignedSID for an application that changed UserKey or RememberCookie; other fields have no effect.
+// SignedSID is the function SignedSID for an application that changed UserKey or RememberCookie; other fields have no
+// effect.
 func (o Options) SignedSID(keys []string, name string) (session.IDFormat, error) {
 	if fips140.Enforced() {
 		return nil, errors.New("flask: Flask-Session signs with HMAC-SHA1, which GODEBUG=fips140=only forbids; use SID")

@@ -26,7 +26,8 @@ func TestSID(t *testing.T) {
 			t.Errorf("%d characters: got %v, want the ID itself", len(sid), err)
 		}
 	}
-	for _, bad := range []string{"", "short", flaskSigned, strings.Repeat("a", 129), strings.Repeat("a", 20) + ":x", flaskSID + "\n", flaskSID + " ", flaskSID + "é"} {
+	for _, bad := range []string{"", "short", flaskSigned, strings.Repeat("a", 129), strings.Repeat("a", 20) + ":x",
+		flaskSID + "\n", flaskSID + " ", flaskSID + "é"} {
 		if _, err := f.Parse(bad); !errors.Is(err, session.ReasonMalformed) {
 			t.Errorf("%d characters: got %v, want malformed", len(bad), err)
 		}
@@ -34,7 +35,8 @@ func TestSID(t *testing.T) {
 	token, key := f.New()
 	again, _ := f.New()
 	if token != key || len(token) != 43 || token == again {
-		t.Errorf("New: got a token of %d characters, equal to its key: %v, to the next: %v", len(token), token == key, token == again)
+		t.Errorf("New: got a token of %d characters, equal to its key: %v, to the next: %v", len(token),
+			token == key, token == again)
 	}
 }
 
@@ -70,7 +72,8 @@ func TestSignedSID(t *testing.T) {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	if _, err := flask.SignedSID([]string{"a", ""}, "session"); err == nil || !strings.Contains(err.Error(), "SecretKeyFallbacks[0]") {
+	if _, err := flask.SignedSID([]string{"a", ""}, "session"); err == nil ||
+		!strings.Contains(err.Error(), "SecretKeyFallbacks[0]") {
 		t.Errorf("an empty key: got %v, want an error that names it", err)
 	}
 }

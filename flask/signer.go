@@ -24,10 +24,11 @@ import (
 type Derivation uint8
 
 const (
-	DeriveHMAC   Derivation = iota // "hmac", the HMAC of the salt under the secret: Flask's session cookie
-	DeriveConcat                   // "django-concat", the hash of salt, "signer" and secret: itsdangerous's default, Flask-WTF
-	DerivePlain                    // "concat", the hash of salt and secret
-	DeriveNone                     // "none", the secret itself
+	DeriveHMAC Derivation = iota // "hmac", the HMAC of the salt under the secret: Flask's session cookie
+	// "django-concat", the hash of salt, "signer" and secret: itsdangerous's default, Flask-WTF
+	DeriveConcat
+	DerivePlain // "concat", the hash of salt and secret
+	DeriveNone  // "none", the secret itself
 )
 
 // Signer makes and checks what itsdangerous's URLSafeTimedSerializer does: PAYLOAD.TIMESTAMP.SIGNATURE. It is safe for
@@ -50,7 +51,8 @@ var b64 = base64.RawURLEncoding.Strict()
 func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Hash, maxInflated int) (*Signer, error) {
 	if digest == nil {
 		if fips140.Enforced() {
-			return nil, errors.New("flask: Flask signs with HMAC-SHA1, which GODEBUG=fips140=only forbids; set a SHA-2 digest on both sides")
+			return nil, errors.New("flask: Flask signs with HMAC-SHA1, which GODEBUG=fips140=only forbids; " +
+				"set a SHA-2 digest on both sides")
 		}
 		digest = sha1.New
 	}
@@ -77,7 +79,8 @@ func NewSigner(salt string, keys []string, how Derivation, digest func() hash.Ha
 		case DeriveNone:
 			key = []byte(k)
 		default:
-			return nil, fmt.Errorf("flask: Derivation %d is none of DeriveHMAC, DeriveConcat, DerivePlain and DeriveNone", how)
+			return nil,
+				fmt.Errorf("flask: Derivation %d is none of DeriveHMAC, DeriveConcat, DerivePlain and DeriveNone", how)
 		}
 		if h != nil {
 			key = h.Sum(nil)
@@ -222,8 +225,8 @@ func (w *deflater) deflate(payload []byte) {
 }
 
 // maxHasty bounds the payloads that are compressed in the fastest way. Any other level of compress/flate begins with
-// clearing 640 KB, which takes as long as the rest and throws out what the processor's caches held. Sessions of this size
-// become 2 % longer by it, and one of less than 128 bytes that repeats itself up to 16 bytes; what comes near to
+// clearing 640 KB, which takes as long as the rest and throws out what the processor's caches held. Sessions of this
+// size become 2 % longer by it, and one of less than 128 bytes that repeats itself up to 16 bytes; what comes near to
 // MAX_COOKIE_SIZE is larger.
 const maxHasty = 1 << 10
 

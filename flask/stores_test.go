@@ -58,7 +58,8 @@ func TestFormsAreToldApart(t *testing.T) {
 	t.Parallel()
 	want := map[string]any{"_permanent": true, "user": "ann", "n": int64(5)}
 	for name, document := range smallDocuments {
-		for reader, s := range map[string]session.Serializer{"msgpack": flask.Msgpack, "json": flask.JSON, "pickle": flask.Pickle} {
+		for reader, s := range map[string]session.Serializer{"msgpack": flask.Msgpack, "json": flask.JSON,
+			"pickle": flask.Pickle} {
 			if reader == "pickle" && !strings.HasPrefix(name, "pickle") {
 				if _, err := s.Split(unhex(t, document)); err == nil {
 					t.Errorf("Pickle took %s", name)
@@ -84,13 +85,15 @@ func TestFormsAreToldApart(t *testing.T) {
 // TestMsgpackOfMsgspec is docs in hex made by msgspec 0.21.1.
 func TestMsgpackOfMsgspec(t *testing.T) {
 	t.Parallel()
-	document := unhex(t, "8baa5f7065726d616e656e74c3a475736572a3616e6ea16e05a85f666c61736865739192a76d657373616765a26869a26174"+
-		"d7ff1d6f280065e11a7fa162c40200ffa166cb3ff8000000000000a1749201c0a175d92431323334353637382d313233342d353637382d31323334"+
-		"2d353637383132333435363738a164a4312e3530a17881a17990")
+	document := unhex(t,
+		"8baa5f7065726d616e656e74c3a475736572a3616e6ea16e05a85f666c61736865739192a76d657373616765a26869a26174"+
+			"d7ff1d6f280065e11a7fa162c40200ffa166cb3ff8000000000000a1749201c0a175d924313233343536373"+
+			"82d313233342d353637382d313233342d353637383132333435363738a164a4312e3530a17881a17990")
 	got := values(t, flask.Msgpack, document)
 	want := map[string]any{
 		"_permanent": true, "user": "ann", "n": int64(5), "_flashes": []any{[]any{"message", "hi"}},
-		"at": time.Date(2024, 2, 29, 23, 59, 59, 123456000, time.UTC), "b": []byte{0, 255}, "f": 1.5, "t": []any{int64(1), nil},
+		"at": time.Date(2024, 2, 29, 23, 59, 59, 123456000, time.UTC), "b": []byte{0, 255}, "f": 1.5,
+		"t": []any{int64(1), nil},
 		"u": "12345678-1234-5678-1234-567812345678", "d": "1.50", "x": map[string]any{"y": []any{}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -104,12 +107,17 @@ func TestMsgpackOfMsgspec(t *testing.T) {
 		t.Errorf("put together again: got %x, %v", back, err)
 	}
 	for want, value := range map[string]any{
-		"c0": nil, "c3": true, "7f": 127, "cc80": 128, "cd0100": 256, "ce00010000": 65536, "cf0000000100000000": int64(1) << 32,
-		"ff": -1, "e0": -32, "d0df": -33, "d1ff7f": -129, "d2ffff7fff": -32769, "cfffffffffffffffff": uint64(math.MaxUint64),
-		"cb3ff8000000000000": 1.5, "cb7ff8000000000001": math.NaN(), "cb4000000000000000": 2.0, "a161": "a", "c40161": []byte("a"),
+		"c0": nil, "c3": true, "7f": 127, "cc80": 128, "cd0100": 256, "ce00010000": 65536,
+		"cf0000000100000000": int64(1) << 32,
+		"ff":                 -1, "e0": -32, "d0df": -33, "d1ff7f": -129, "d2ffff7fff": -32769,
+		"cfffffffffffffffff": uint64(math.MaxUint64),
+		"cb3ff8000000000000": 1.5, "cb7ff8000000000001": math.NaN(), "cb4000000000000000": 2.0, "a161": "a",
+		"c40161":     []byte("a"),
 		"92a161a162": flask.Tuple{"a", "b"}, "d6ff65e11a7f": time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC),
-		"d7ff1d6f280065e11a7f": time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.UTC), "c70cff00000000fffffff1886e0900": time.Time{},
-		"81a16101": map[string]int{"a": 1}, "810102": map[int]int{1: 2}, "91a7e6bca2e6bca261": []string{"漢漢a"},
+		"d7ff1d6f280065e11a7f":           time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.UTC),
+		"c70cff00000000fffffff1886e0900": time.Time{},
+		"81a16101":                       map[string]int{"a": 1}, "810102": map[int]int{1: 2},
+		"91a7e6bca2e6bca261": []string{"漢漢a"},
 	} {
 		if got, err := flask.Msgpack.Marshal(value); err != nil || hex.EncodeToString(got) != want {
 			t.Errorf("%v: got %x, %v; want %s", value, got, err, want)
@@ -137,7 +145,8 @@ func TestTypesThroughStores(t *testing.T) {
 		{flask.Msgpack, "a set", flask.Set{"a"}, []any{"a"}},
 		{flask.Msgpack, "a UUID", flask.UUID{1}, "01000000-0000-0000-0000-000000000000"},
 		{flask.Msgpack, "numbers for keys", map[int]string{7: "a"}, map[any]any{int64(7): "a"}},
-		{flask.Msgpack, "a struct", cart{map[string]int{"tea": 2}}, map[string]any{"items": map[string]any{"tea": int64(2)}}},
+		{flask.Msgpack, "a struct", cart{map[string]int{"tea": 2}},
+			map[string]any{"items": map[string]any{"tea": int64(2)}}},
 		{flask.JSON, "bytes", []byte{0, 255}, "AP8="},
 		{flask.JSON, "a whole float", 2.0, 2.0},
 		{flask.JSON, "a time", at, "2024-02-29T23:59:59.123456+05:30"},
@@ -152,7 +161,8 @@ func TestTypesThroughStores(t *testing.T) {
 		{flask.Pickle, "markup", flask.Markup("<b>"), flask.Markup("<b>")},
 		{flask.Pickle, "a decimal", flask.Decimal("1.50"), flask.Decimal("1.50")},
 		{flask.Pickle, "a huge integer", huge, huge},
-		{flask.Pickle, "a flash message", []session.FlashMessage{{Category: "c", Message: "m"}}, []any{flask.Tuple{"c", "m"}}},
+		{flask.Pickle, "a flash message", []session.FlashMessage{{Category: "c", Message: "m"}},
+			[]any{flask.Tuple{"c", "m"}}},
 	} {
 		data, err := test.s.Marshal(test.value)
 		if err != nil {
@@ -166,10 +176,12 @@ func TestTypesThroughStores(t *testing.T) {
 			t.Errorf("%T: %s, untyped: got %#v, want %#v", test.s, test.name, untyped, test.untyped)
 		}
 		typed := reflect.New(reflect.TypeOf(test.value))
-		if test.s == flask.Msgpack && test.name == "a set" || test.name == "a tuple" && test.s != flask.Pickle || test.name == "a UUID" && test.s != flask.Pickle {
+		if test.s == flask.Msgpack && test.name == "a set" || test.name == "a tuple" && test.s != flask.Pickle ||
+			test.name == "a UUID" && test.s != flask.Pickle {
 			continue // Python reads another type, and so does Go
 		}
-		if err := test.s.Unmarshal(data, typed.Interface()); err != nil || !equal(typed.Elem().Interface(), test.value) {
+		if err := test.s.Unmarshal(data, typed.Interface()); err != nil ||
+			!equal(typed.Elem().Interface(), test.value) {
 			t.Errorf("%T: %s, typed: got %#v, %v", test.s, test.name, typed.Elem(), err)
 		}
 	}
@@ -178,7 +190,8 @@ func TestTypesThroughStores(t *testing.T) {
 func equal(a, b any) bool {
 	if a, ok := a.(time.Time); ok {
 		b, ok := b.(time.Time)
-		return ok && a.Equal(b) && a.Format(time.RFC3339) == b.Format(time.RFC3339) || ok && a.Location() == time.UTC && a.Equal(b)
+		return ok && a.Equal(b) && a.Format(time.RFC3339) == b.Format(time.RFC3339) ||
+			ok && a.Location() == time.UTC && a.Equal(b)
 	}
 	if a, ok := a.(*big.Int); ok {
 		b, ok := b.(*big.Int)
@@ -196,9 +209,11 @@ func TestStoresRefuseWhenSet(t *testing.T) {
 	early := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, s := range []session.Serializer{flask.Msgpack, flask.JSON, flask.Pickle} {
 		for name, value := range map[string]any{
-			"not UTF-8": "\xff", "not UTF-8 within": map[string]any{"a": []any{"\xff"}}, "a channel": make(chan int), "a function": func() {},
-			"the year 0": early, "the naive year 0": flask.Naive(early), "too deep": deep, "complex": 1i, "a key that is no text": map[string]any{"\xff": 1},
-			"a map by arrays": map[[1]int]int{{1}: 1}, "no decimal": flask.Decimal("1,5"),
+			"not UTF-8": "\xff", "not UTF-8 within": map[string]any{"a": []any{"\xff"}}, "a channel": make(chan int),
+			"a function": func() {},
+			"the year 0": early, "the naive year 0": flask.Naive(early), "too deep": deep, "complex": 1i,
+			"a key that is no text": map[string]any{"\xff": 1},
+			"a map by arrays":       map[[1]int]int{{1}: 1}, "no decimal": flask.Decimal("1,5"),
 		} {
 			if got, err := s.Marshal(value); err == nil {
 				t.Errorf("%T: %s was written as %q", s, name, got)
@@ -208,7 +223,8 @@ func TestStoresRefuseWhenSet(t *testing.T) {
 	if got, err := flask.Pickle.Marshal(flask.Set{[]any{1}}); err == nil {
 		t.Errorf("Pickle: a set of lists was written as %q", got)
 	}
-	for name, value := range map[string]any{"2^64": new(big.Int).Lsh(big.NewInt(1), 64), "-2^63-1": new(big.Int).Sub(big.NewInt(math.MinInt64), big.NewInt(1))} {
+	for name, value := range map[string]any{"2^64": new(big.Int).Lsh(big.NewInt(1), 64),
+		"-2^63-1": new(big.Int).Sub(big.NewInt(math.MinInt64), big.NewInt(1))} {
 		if got, err := flask.Msgpack.Marshal(value); err == nil {
 			t.Errorf("Msgpack: %s was written as %x", name, got)
 		}
@@ -233,8 +249,9 @@ func TestKeptUnread(t *testing.T) {
 		"an extension type": {flask.Msgpack, "81a161d40501"},
 		"a list as a key":   {flask.Msgpack, "81a161819101c0"},
 		"a frozenset":       {flask.Pickle, "80047d28580100000061284a01000000" + "91752e"},
-		"a bytearray":       {flask.Pickle, "80047d285801000000616362756 96c74696e730a6279746561727261790a4201000000788552752e"},
-		"a date":            {flask.Pickle, "80047d28580100000061636461746574696d650a646174650a420400000007e8021d8552752e"},
+		"a bytearray": {flask.Pickle,
+			"80047d285801000000616362756 96c74696e730a6279746561727261790a4201000000788552752e"},
+		"a date": {flask.Pickle, "80047d28580100000061636461746574696d650a646174650a420400000007e8021d8552752e"},
 	} {
 		document := unhex(t, test.document)
 		members, err := test.s.Split(document)
@@ -255,17 +272,18 @@ func TestKeptUnread(t *testing.T) {
 func TestPickleExecutesNothing(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
-		"os.system":                         "cos\nsystem\nX\x02\x00\x00\x00id\x85R",
-		"builtins.eval":                     "cbuiltins\neval\nX\x01\x00\x00\x001\x85R",
-		"a class as a value":                "cdatetime\ndatetime\n",
-		"a name of a listed module":         "cdatetime\nsys\n",
-		"a call's result, called":           "cfunctools\npartial\ncos\nsystem\n\x85R)R",
-		"NEWOBJ_EX":                         "cuuid\nUUID\n)}(u\x92",
-		"an OrderedDict":                    "ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00aNu",
-		"BUILD":                             "capp\nUser\n)\x81}(X\x01\x00\x00\x00aNub",
-		"half a surrogate pair":             "X\x03\x00\x00\x00\xed\xa0\xbd",
-		"a zone":                            "cdatetime\ntimezone\ncdatetime\ntimedelta\nJ\x00\x00\x00\x00J\x00\x00\x00\x00J\x00\x00\x00\x00\x87R\x85R",
-		"a datetime with a zone of its own": "cdatetime\ndatetime\n(B\x0a\x00\x00\x00\x07\xe8\x02\x1d\x17;;\x00\x00\x00capp\nZone\n(tRtR",
+		"os.system":                 "cos\nsystem\nX\x02\x00\x00\x00id\x85R",
+		"builtins.eval":             "cbuiltins\neval\nX\x01\x00\x00\x001\x85R",
+		"a class as a value":        "cdatetime\ndatetime\n",
+		"a name of a listed module": "cdatetime\nsys\n",
+		"a call's result, called":   "cfunctools\npartial\ncos\nsystem\n\x85R)R",
+		"NEWOBJ_EX":                 "cuuid\nUUID\n)}(u\x92",
+		"an OrderedDict":            "ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00aNu",
+		"BUILD":                     "capp\nUser\n)\x81}(X\x01\x00\x00\x00aNub",
+		"half a surrogate pair":     "X\x03\x00\x00\x00\xed\xa0\xbd",
+		"a zone":                    "cdatetime\ntimezone\ncdatetime\ntimedelta\nJ\x00\x00\x00\x00J\x00\x00\x00\x00J\x00\x00\x00\x00\x87R\x85R",
+		"a datetime with a zone of " +
+			"its own": "cdatetime\ndatetime\n(B\x0a\x00\x00\x00\x07\xe8\x02\x1d\x17;;\x00\x00\x00capp\nZone\n(tRtR",
 	} {
 		document := "\x80\x04}(X\x01\x00\x00\x00a" + body + "X\x01\x00\x00\x00bNu."
 		for _, s := range []session.Serializer{flask.Pickle, flask.Msgpack, flask.JSON} {
@@ -303,7 +321,8 @@ func TestPickleExecutesNothing(t *testing.T) {
 		"REDUCE without tuple":  "cos\nsystem\nNR",
 		"SETITEMS of a text":    "X\x01\x00\x00\x00a(NNu",
 	} {
-		for _, document := range []string{"\x80\x04}(X\x01\x00\x00\x00a" + body + "u.", "\x80\x04" + body + "}.", "\x80\x04" + body + "0}."} {
+		for _, document := range []string{"\x80\x04}(X\x01\x00\x00\x00a" + body + "u.", "\x80\x04" + body + "}.",
+			"\x80\x04" + body + "0}."} {
 			for _, s := range []session.Serializer{flask.Pickle, flask.Msgpack, flask.JSON} {
 				if _, err := s.Split([]byte(document)); err == nil {
 					t.Errorf("%s was taken: %q", name, document)
@@ -333,12 +352,14 @@ func TestPickleIsBounded(t *testing.T) {
 	long := "B\x00\x00\x01\x00" + strings.Repeat("x", 1<<16) + "q\x00"
 	text := "X\x00\x00\x01\x00" + strings.Repeat("x", 1<<16) + "q\x00"
 	for name, document := range map[string]string{
-		"billion laughs":         laughs + "u.",
-		"a list in itself":       "\x80\x04}(X\x01\x00\x00\x00a]q\x00h\x00au.",
-		"a dict in itself":       "\x80\x04}q\x00(X\x01\x00\x00\x00ah\x00u.",
-		"bytes again and again":  "\x80\x04}(X\x01\x00\x00\x00a](" + long + strings.Repeat("h\x00", 1000) + "eu.",
-		"copies again and again": "\x80\x04}(X\x01\x00\x00\x00a" + text + strings.Repeat("c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R0", 1000) + "u.",
-		"deep":                   "\x80\x04}(X\x01\x00\x00\x00a" + strings.Repeat("]", 2000) + strings.Repeat("a", 1999) + "u.",
+		"billion laughs":        laughs + "u.",
+		"a list in itself":      "\x80\x04}(X\x01\x00\x00\x00a]q\x00h\x00au.",
+		"a dict in itself":      "\x80\x04}q\x00(X\x01\x00\x00\x00ah\x00u.",
+		"bytes again and again": "\x80\x04}(X\x01\x00\x00\x00a](" + long + strings.Repeat("h\x00", 1000) + "eu.",
+		"copies again and again": "\x80\x04}(X\x01\x00\x00\x00a" +
+			text + strings.Repeat("c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R0", 1000) + "u.",
+		"deep": "\x80\x04}(X\x01\x00\x00\x00a" + strings.Repeat("]", 2000) +
+			strings.Repeat("a", 1999) + "u.",
 		"a length without bytes": "\x80\x04}(X\x01\x00\x00\x00aB\xff\xff\xff\xffu.",
 		"a frame beyond the end": "\x80\x04\x95\x04\x00\x00\x00\x00\x00\x00\x00}.",
 		"a frame in a frame":     "\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x02\x00\x00\x00\x00\x00\x00\x00}.",
@@ -360,10 +381,13 @@ func TestPickleIsBounded(t *testing.T) {
 func TestMsgpackIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, document := range map[string]string{
-		"an array longer than the rest": "81a161ddffffffff", "a map longer than the rest": "dfffffffff", "text longer than the rest": "81a161dbffffffff",
-		"deep": "81a161" + strings.Repeat("91", 2000) + "c0", "bytes left over": "8000", "no value": "81a161", "a key that is no text": "8101c0",
+		"an array longer than the rest": "81a161ddffffffff", "a map longer than the rest": "dfffffffff",
+		"text longer than the rest": "81a161dbffffffff",
+		"deep":                      "81a161" + strings.Repeat("91", 2000) + "c0", "bytes left over": "8000",
+		"no value": "81a161", "a key that is no text": "8101c0",
 		"not UTF-8": "81a161a1ff", "an unhashable key": "81a1618180c0", "a timestamp of 3 bytes": "81a161c703ff000000",
-		"too many nanoseconds": "81a161c70cff3b9aca000000000000000000", "the year 10000": "81a161c70cff00000000000000 3afff44180", "c1": "81a161c1",
+		"too many nanoseconds": "81a161c70cff3b9aca000000000000000000",
+		"the year 10000":       "81a161c70cff00000000000000 3afff44180", "c1": "81a161c1",
 	} {
 		if _, err := flask.Msgpack.Split(unhex(t, document)); err == nil {
 			t.Errorf("%s was taken", name)
@@ -387,13 +411,16 @@ func TestPicklesOfEveryProtocol(t *testing.T) {
 	}
 	at := time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC)
 	want := map[string]any{
-		"_permanent": true, "user": "ann", "n": int64(5), "big": new(big.Int).Lsh(big.NewInt(1), 70), "neg": int64(-7), "f": 1.5, "none": nil,
-		"text": "é\\\n\U0001F36A", "b": []byte{0, 255}, "l": []any{int64(1), "a"}, "t": flask.Tuple{int64(1), nil}, "s": flask.Set{int64(1)},
+		"_permanent": true, "user": "ann", "n": int64(5), "big": new(big.Int).Lsh(big.NewInt(1), 70),
+		"neg": int64(-7), "f": 1.5, "none": nil,
+		"text": "é\\\n\U0001F36A", "b": []byte{0, 255}, "l": []any{int64(1), "a"}, "t": flask.Tuple{int64(1), nil},
+		"s": flask.Set{int64(1)},
 		"m": flask.Markup("<b>"), "u": flask.UUID{15: 1}, "d": flask.Decimal("1.50"), "at": at,
 	}
 	for _, line := range strings.Fields(string(text)) {
 		document := unhex(t, line)
-		for name, s := range map[string]session.Serializer{"pickle": flask.Pickle, "msgpack": flask.Msgpack, "json": flask.JSON} {
+		for name, s := range map[string]session.Serializer{"pickle": flask.Pickle, "msgpack": flask.Msgpack,
+			"json": flask.JSON} {
 			members, err := s.Split(document)
 			if err != nil {
 				t.Errorf("%s, %.8s: %v", name, line, err)

@@ -85,7 +85,8 @@ func TestUserOfAnyType(t *testing.T) {
 			{int64(42), "42", "042", "042"},
 			{int64(42), "42", "ann", "ann"},
 			{huge, huge.String(), "7", int64(7)},
-			{id, "12340000-0000-0000-0000-000000000056", "98760000-0000-0000-0000-000000000001", flask.UUID{0x98, 0x76, 15: 1}},
+			{id, "12340000-0000-0000-0000-000000000056", "98760000-0000-0000-0000-000000000001",
+				flask.UUID{0x98, 0x76, 15: 1}},
 			{true, "True", "ann", "ann"},
 			{[]any{"a", int64(1)}, "['a', 1]", "ann", "ann"},
 		} {
@@ -200,7 +201,8 @@ func TestClearKeepsTheUser(t *testing.T) {
 				t.Error("Clear keeps the cart")
 			}
 		})
-		if strings.Contains(cookie, ".") != strings.Contains(after, ".") || !strings.Contains(cookie, ".") && cookie != after {
+		if strings.Contains(cookie, ".") != strings.Contains(after, ".") ||
+			!strings.Contains(cookie, ".") && cookie != after {
 			t.Errorf("Clear changed the ID")
 		}
 		// What a Login scrubs stays away, and what it sets stays.
@@ -242,7 +244,8 @@ func TestUserKey(t *testing.T) {
 				old = b.jar["session"]
 				b.visit(t, func(s *session.Session) {
 					if _, ok := s.Get("cart"); s.Principal() != "bob" || ok {
-						t.Errorf("after Set of another user: principal %q, the cart of the first one: %v", s.Principal(), ok)
+						t.Errorf("after Set of another user: principal %q, the cart of the first one: %v",
+							s.Principal(), ok)
 					}
 					s.Set("theme", "dark")
 					s.SetPersistent(true)
@@ -267,7 +270,8 @@ func TestUserKey(t *testing.T) {
 					_, fresh := s.Get(flask.Fresh)
 					permanent, _ := s.Get("_permanent")
 					if s.Principal() != "" || theme != "dark" || fresh || permanent != true {
-						t.Errorf("after Pop: principal %q, theme %v, _fresh %v, _permanent %v", s.Principal(), theme, fresh, permanent)
+						t.Errorf("after Pop: principal %q, theme %v, _fresh %v, _permanent %v", s.Principal(),
+							theme, fresh, permanent)
 					}
 					s.Delete(key) // nothing is there: no change
 				})

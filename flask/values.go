@@ -27,7 +27,8 @@ type Set []any
 // the others write a str, as Python does.
 type Naive time.Time
 
-// decimalText is what decimal.Decimal takes, without what it would clean up first. A Python that reads another one fails.
+// decimalText is what decimal.Decimal takes, without what it would clean up first. A Python that reads another one
+// fails.
 var (
 	decimalText = regexp.MustCompile(`^[+-]?((\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,9})?|Infinity|s?NaN\d*)$`)
 	errDecimal  = errors.New("flask: not the text of a decimal number")

@@ -224,7 +224,8 @@ func TestLineEnds(t *testing.T) {
 	}
 	packed := string(appendPacked(nil, bytes.Repeat([]byte("a"), 100)))
 	for text, want := range map[string]session.Reason{
-		sign("eyJh\nIjoxfQ.ZVPxAA"): session.ReasonUndecodable, sign("eyJhIjoxfQ.ZV\r\nPxAA"): session.ReasonUndecodable, whole + "\n": session.ReasonMalformed,
+		sign("eyJh\nIjoxfQ.ZVPxAA"):   session.ReasonUndecodable,
+		sign("eyJhIjoxfQ.ZV\r\nPxAA"): session.ReasonUndecodable, whole + "\n": session.ReasonMalformed,
 		sign(packed[:4] + "\r" + packed[4:] + ".ZVPxAA"): session.ReasonUndecodable,
 	} {
 		if _, _, err := s.Unsign(text); err != want {
@@ -253,8 +254,8 @@ func TestPayloadsStay(t *testing.T) {
 	}
 }
 
-// TestCompressedIfShorter: by two bytes at least. How much a payload shrinks is up to compress/flate, which differs between
-// the releases of Go, so the payloads are many: some of each size are at the border.
+// TestCompressedIfShorter: by two bytes at least. How much a payload shrinks is up to compress/flate, which differs
+// between the releases of Go, so the payloads are many: some of each size are at the border.
 func TestCompressedIfShorter(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer
@@ -311,7 +312,8 @@ func TestCookieLine(t *testing.T) {
 	for _, cookie := range []http.Cookie{
 		{Name: "s"}, {Name: "session", Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode},
 		{
-			Name: "session", Path: strings.Repeat("/path", 30), Domain: strings.Repeat("example.", 20) + "com", Expires: time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC), MaxAge: math.MaxInt,
+			Name: "session", Path: strings.Repeat("/path", 30), Domain: strings.Repeat("example.", 20) + "com",
+			Expires: time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC), MaxAge: math.MaxInt,
 			HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode, Partitioned: true, Quoted: true,
 		},
 	} {

@@ -7,14 +7,15 @@
 //		c.String(http.StatusOK, "Hello "+s.Principal())
 //	})
 //
-// It does as well on a group of routes. A gin engine as a whole needs nothing of this package: sessions.Handler(engine) is the
-// same, with [session.From] of c.Request.
+// It does as well on a group of routes. A gin engine as a whole needs nothing of this package: sessions.Handler(engine)
+// is the same, with [session.From] of c.Request.
 //
 // # Promises
 //
-// All of the session package's hold: the session is saved before the first byte of the response, and what the handlers wrote
-// is replaced if that fails. As in gin, Context.Status sends nothing, so a handler may change its session after it. Put New inside
-// of gin's Recovery and of middleware that compresses: a panic that passes New before the first byte saves nothing.
+// All of the session package's hold: the session is saved before the first byte of the response, and what the handlers
+// wrote is replaced if that fails. As in gin, Context.Status sends nothing, so a handler may change its session after
+// it. Put New inside of gin's Recovery and of middleware that compresses: a panic that passes New before the first byte
+// saves nothing.
 package ginsession
 
 import (
@@ -33,8 +34,8 @@ import (
 // gin.Context does without ContextWithFallback.
 const carried = "github.com/hipflask/session"
 
-// New returns middleware that gives the handlers after it a session, as [session.Manager.Handler] does. It is safe for concurrent
-// use.
+// New returns middleware that gives the handlers after it a session, as [session.Manager.Handler] does. It is safe for
+// concurrent use.
 func New(sessions *session.Manager) gin.HandlerFunc {
 	handler := sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Value(key{}).(func(http.ResponseWriter, *http.Request))(w, r)
@@ -50,19 +51,21 @@ func New(sessions *session.Manager) gin.HandlerFunc {
 				c.Delete(carried)
 			}
 		}()
-		handler.ServeHTTP(outer, request.WithContext(with{request.Context(), func(w http.ResponseWriter, r *http.Request) {
-			inner := &writer{ResponseWriter: w, outer: outer, status: outer.Status(), size: outer.Size()}
-			c.Writer, c.Request = inner, r
-			c.Set(carried, r.Context())
-			c.Next()
-			if !inner.Written() {
-				outer.WriteHeader(inner.status) // kept until gin sends it
-			}
-		}}))
+		handler.ServeHTTP(outer,
+			request.WithContext(with{request.Context(), func(w http.ResponseWriter, r *http.Request) {
+				inner := &writer{ResponseWriter: w, outer: outer, status: outer.Status(), size: outer.Size()}
+				c.Writer, c.Request = inner, r
+				c.Set(carried, r.Context())
+				c.Next()
+				if !inner.Written() {
+					outer.WriteHeader(inner.status) // kept until gin sends it
+				}
+			}}))
 	}
 }
 
-// From returns the request's session, as [session.From] does: of the innermost New around the handler. It panics without New.
+// From returns the request's session, as [session.From] does: of the innermost New around the handler. It panics
+// without New.
 func From(c *gin.Context) *session.Session {
 	s, ok := session.FromContext(c.Request.Context())
 	if !ok {

@@ -8,8 +8,8 @@ import (
 	"github.com/hipflask/session/guard"
 )
 
-// An account behind a login, a change of password behind a fresh one. The page for logins serves both: when Why says why the
-// user was sent there, it asks again who is logged in.
+// An account behind a login, a change of password behind a fresh one. The page for logins serves both: when Why says
+// why the user was sent there, it asks again who is logged in.
 func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /account", guard.Login("/login")(http.HandlerFunc(account)))

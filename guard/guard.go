@@ -1,17 +1,17 @@
-// Package guard has middleware for routes that need a login, a fresh one, or one by more than a password. It goes inside
-// [session.Manager.Handler]:
+// Package guard has middleware for routes that need a login, a fresh one, or one by more than a password. It goes
+// inside [session.Manager.Handler]:
 //
 //	mux.Handle("GET /account", guard.Login("/login")(account))
 //	mux.Handle("POST /password", guard.Fresh(10*time.Minute, "/confirm")(change))
 //	mux.Handle("/admin/", guard.Level(2, "/second-factor")(admin))
 //
-// A guard sends who doesn't get through to a page of the application, which finds the way back by [Next]. If the session can't
-// be read, the answer is that of [session.Config.ErrorHandler], by default 503, and never a redirect: an outage must not look
-// like a logout. Where a request passes several Managers, a [Guard] names the one that is asked.
+// A guard sends who doesn't get through to a page of the application, which finds the way back by [Next]. If the
+// session can't be read, the answer is that of [session.Config.ErrorHandler], by default 503, and never a redirect: an
+// outage must not look like a logout. Where a request passes several Managers, a [Guard] names the one that is asked.
 //
-// The page for logins should let users log in again who are logged in if [Why] says so: one that sends them back at once would
-// go in circles. A guard that has sent a user who is logged in away from the same page three times within some seconds answers
-// 403 instead of the next redirect.
+// The page for logins should let users log in again who are logged in if [Why] says so: one that sends them back at
+// once would go in circles. A guard that has sent a user who is logged in away from the same page three times within
+// some seconds answers 403 instead of the next redirect.
 package guard
 
 import (
@@ -27,28 +27,29 @@ import (
 	"github.com/hipflask/session"
 )
 
-// Login lets requests through whose user is logged in. Others are sent to loginURL: a page (a GET or HEAD that navigates) by
-// a redirect (303) with ?next=, a request of htmx by 401 with HX-Redirect, and anything else gets 401. It panics if loginURL
-// is no URL.
+// Login lets requests through whose user is logged in. Others are sent to loginURL: a page (a GET or HEAD that
+// navigates) by a redirect (303) with ?next=, a request of htmx by 401 with HX-Redirect, and anything else gets 401. It
+// panics if loginURL is no URL.
 func Login(loginURL string) func(http.Handler) http.Handler { return Guard{}.Login(loginURL) }
 
-// Fresh lets requests through whose user was authenticated less than maxAge ago ([session.Auth.Time]; ASVS 5.0, 7.5.1 and
-// 7.5.3). It reloads the session first, so that an elevation or a logout of a moment ago counts. Others are sent to
-// reauthURL as by [Login], with ?why=fresh; there the application authenticates the user, and calls Elevate or Login. Where
-// the layout of the sessions is shared with Flask, which keeps no such time, the answer is 500 and says so. It panics
-// if maxAge is not positive or reauthURL is no URL.
+// Fresh lets requests through whose user was authenticated less than maxAge ago ([session.Auth.Time]; ASVS 5.0, 7.5.1
+// and 7.5.3). It reloads the session first, so that an elevation or a logout of a moment ago counts. Others are sent to
+// reauthURL as by [Login], with ?why=fresh; there the application authenticates the user, and calls Elevate or Login.
+// Where the layout of the sessions is shared with Flask, which keeps no such time, the answer is 500 and says so. It
+// panics if maxAge is not positive or reauthURL is no URL.
 func Fresh(maxAge time.Duration, reauthURL string) func(http.Handler) http.Handler {
 	return Guard{}.Fresh(maxAge, reauthURL)
 }
 
-// Level lets requests through whose user was authenticated with at least that level, 1 to 3 ([session.Auth.Level]). Level 1
-// accepts every login. Others are sent to stepUpURL as by [Login], with ?why=level; there the application authenticates
-// the user by more, and calls Elevate. It panics if level is out of bounds or stepUpURL is no URL.
+// Level lets requests through whose user was authenticated with at least that level, 1 to 3 ([session.Auth.Level]).
+// Level 1 accepts every login. Others are sent to stepUpURL as by [Login], with ?why=level; there the application
+// authenticates the user by more, and calls Elevate. It panics if level is out of bounds or stepUpURL is no URL.
 func Level(level int, stepUpURL string) func(http.Handler) http.Handler {
 	return Guard{}.Level(level, stepUpURL)
 }
 
-// Guard makes the guards of one Manager, for applications whose requests pass several. The zero Guard is that of the innermost.
+// Guard makes the guards of one Manager, for applications whose requests pass several. The zero Guard is that of the
+// innermost.
 type Guard struct {
 	Manager *session.Manager
 }
@@ -70,11 +71,14 @@ func (g Guard) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // Login is the function [Login] for this Manager.
 func (g Guard) Login(loginURL string) func(http.Handler) http.Handler {
-	return g.guard(page(loginURL, ""), func(_ *http.Request, s *session.Session) (bool, error) { return s.Principal() != "", nil })
+	return g.guard(page(loginURL, ""), func(_ *http.Request, s *session.Session) (bool, error) {
+		return s.Principal() != "", nil
+	})
 }
 
 // errNoTime is for layouts that keep a login, but not when it was.
-var errNoTime = errors.New("guard: Fresh needs the time of the login, which the layout of these sessions, shared with Flask, does not keep")
+var errNoTime = errors.New("guard: Fresh needs the time of the login, which the layout of these sessions, " +
+	"shared with Flask, does not keep")
 
 // Fresh is the function [Fresh] for this Manager.
 func (g Guard) Fresh(maxAge time.Duration, reauthURL string) func(http.Handler) http.Handler {
@@ -110,7 +114,8 @@ func (g Guard) Level(level int, stepUpURL string) func(http.Handler) http.Handle
 }
 
 // guard returns a middleware for requests whose session passes.
-func (g Guard) guard(page func(next string) string, passes func(*http.Request, *session.Session) (bool, error)) func(http.Handler) http.Handler {
+func (g Guard) guard(page func(next string) string,
+	passes func(*http.Request, *session.Session) (bool, error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := g.open(r)
@@ -161,18 +166,20 @@ func refuse(w http.ResponseWriter, r *http.Request, page func(next string) strin
 	case r.Header.Get("HX-Request") == "true": // https://htmx.org/reference/#request_headers
 		h.Set("HX-Redirect", page(current(r)))
 	case navigates(r) && known && round(w, r) > rounds:
-		http.Error(w, "You are logged in, but this page needs you to log in again, and the page for that has sent you back.", http.StatusForbidden)
+		http.Error(w, "You are logged in, but this page needs you to log in again, and the page for "+
+			"that has sent you back.", http.StatusForbidden)
 		return
 	case navigates(r):
 		http.Redirect(w, r, page(requested(r)), http.StatusSeeOther)
 		return
 	}
-	h.Set("WWW-Authenticate", "Session") // RFC 9110, section 15.5.2; browsers ask nothing for a scheme that they don't know
+	// RFC 9110, section 15.5.2; browsers ask nothing for a scheme that they don't know
+	h.Set("WWW-Authenticate", "Session")
 	http.Error(w, "Please log in.", http.StatusUnauthorized)
 }
 
-// navigates reports whether r asks for a page that a person is going to look at. Clients without Fetch Metadata say it by
-// Accept.
+// navigates reports whether r asks for a page that a person is going to look at. Clients without Fetch Metadata say it
+// by Accept.
 func navigates(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -183,15 +190,15 @@ func navigates(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// rounds is how often a browser is sent away from one page within lapse before it is told that it goes in circles. A user
-// who isn't logged in can't: no page for logins sends such a user back.
+// rounds is how often a browser is sent away from one page within lapse before it is told that it goes in circles. A
+// user who isn't logged in can't: no page for logins sends such a user back.
 const (
 	rounds = 3
 	lapse  = 10 * time.Second
 )
 
-// round counts how often the browser was sent away from this page within lapse, in a cookie that nothing else depends on. Other
-// pages don't count: a browser that starts opens all its tabs at once.
+// round counts how often the browser was sent away from this page within lapse, in a cookie that nothing else depends
+// on. Other pages don't count: a browser that starts opens all its tabs at once.
 func round(w http.ResponseWriter, r *http.Request) (n int) {
 	const name = "guard-round"
 	hash := fnv.New32a()
@@ -203,7 +210,8 @@ func round(w http.ResponseWriter, r *http.Request) (n int) {
 		}
 	}
 	n++
-	http.SetCookie(w, &http.Cookie{Name: name, Value: strconv.Itoa(n) + "-" + here, Path: "/", MaxAge: int(lapse / time.Second),
+	http.SetCookie(w, &http.Cookie{Name: name, Value: strconv.Itoa(n) + "-" + here,
+		Path: "/", MaxAge: int(lapse / time.Second),
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode})
 	return n
 }

@@ -85,22 +85,31 @@ func TestLogin(t *testing.T) {
 		header     string
 		wantHeader string
 	}{
-		{"a page", request("GET", "/account?tab=2", "Sec-Fetch-Mode", "navigate"), 303, "Location", "/login?lang=en&next=%2Faccount%3Ftab%3D2"},
-		{"its header", request("HEAD", "/account", "Sec-Fetch-Mode", "navigate"), 303, "Location", "/login?lang=en&next=%2Faccount"},
-		{"a page for an old browser", request("GET", "/account", "Accept", "text/html,*/*"), 303, "Location", "/login?lang=en&next=%2Faccount"},
-		{"a full URL", request("GET", "https://shop.test/account", "Accept", "text/html"), 303, "Location", "/login?lang=en&next=%2Faccount"},
-		{"a path that looks like another site", request("GET", "https://shop.test//evil.test/", "Accept", "text/html"), 303, "Location", "/login?lang=en"},
-		{"a form", request("POST", "/account", "Sec-Fetch-Mode", "navigate", "Accept", "text/html"), 401, "Location", ""},
+		{"a page", request("GET", "/account?tab=2", "Sec-Fetch-Mode", "navigate"),
+			303, "Location", "/login?lang=en&next=%2Faccount%3Ftab%3D2"},
+		{"its header", request("HEAD", "/account", "Sec-Fetch-Mode", "navigate"),
+			303, "Location", "/login?lang=en&next=%2Faccount"},
+		{"a page for an old browser", request("GET", "/account", "Accept", "text/html,*/*"), 303, "Location",
+			"/login?lang=en&next=%2Faccount"},
+		{"a full URL", request("GET", "https://shop.test/account", "Accept", "text/html"), 303, "Location",
+			"/login?lang=en&next=%2Faccount"},
+		{"a path that looks like another site", request("GET", "https://shop.test//evil.test/", "Accept", "text/html"),
+			303, "Location", "/login?lang=en"},
+		{"a form", request("POST", "/account", "Sec-Fetch-Mode", "navigate", "Accept", "text/html"),
+			401, "Location", ""},
 		{"fetch", request("GET", "/account", "Sec-Fetch-Mode", "cors", "Accept", "text/html"), 401, "Location", ""},
 		{"curl", request("GET", "/account", "Accept", "*/*"), 401, "Location", ""},
-		{"htmx", request("GET", "/part", "HX-Request", "true", "HX-Current-URL", "https://shop.test/account?tab=2"), 401,
+		{"htmx", request("GET", "/part", "HX-Request", "true", "HX-Current-URL",
+			"https://shop.test/account?tab=2"), 401,
 			"HX-Redirect", "/login?lang=en&next=%2Faccount%3Ftab%3D2"},
-		{"htmx with a forged page", request("GET", "/part", "HX-Request", "true", "HX-Current-URL", "https://shop.test//evil.test"), 401,
+		{"htmx with a forged page", request("GET", "/part", "HX-Request", "true",
+			"HX-Current-URL", "https://shop.test//evil.test"), 401,
 			"HX-Redirect", "/login?lang=en"},
 	} {
 		res := s.send(c.r, h)
 		if res.StatusCode != c.status || res.Header.Get(c.header) != c.wantHeader {
-			t.Errorf("%s: got status %d and %s %q, want %d and %q", c.what, res.StatusCode, c.header, res.Header.Get(c.header), c.status, c.wantHeader)
+			t.Errorf("%s: got status %d and %s %q, want %d and %q", c.what, res.StatusCode, c.header,
+				res.Header.Get(c.header), c.status, c.wantHeader)
 		}
 		for _, name := range []string{"HX-Request", "Sec-Fetch-Mode", "Accept", "Cookie"} {
 			if !strings.Contains(strings.Join(res.Header.Values("Vary"), ","), name) {
@@ -252,14 +261,18 @@ func (brokenStore) Load(context.Context, string) (store.Record, error) {
 func TestOutage(t *testing.T) {
 	s := newSite(t)
 	s.do(func(s *session.Session) { s.Login("ann") })
-	broken := sessiontest.New(t, func(c *session.Config) { c.SecretKey, c.Store = secret, brokenStore{memstore.New(nil)} })
+	broken := sessiontest.New(t, func(c *session.Config) {
+		c.SecretKey, c.Store = secret, brokenStore{memstore.New(nil)}
+	})
 	s.m = broken
 	for what, g := range map[string]func(http.Handler) http.Handler{
 		"Login": guard.Login("/login"), "Fresh": guard.Fresh(time.Minute, "/login"), "Level": guard.Level(2, "/login"),
 		"SameSite": guard.SameSite, "of one Manager": guard.Guard{Manager: broken}.Login("/login"),
 	} {
-		res := s.send(request("GET", "/", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site"), g(passed))
-		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Location") != "" || res.Header.Get("Retry-After") == "" {
+		res := s.send(request("GET", "/", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document",
+			"Sec-Fetch-Site", "cross-site"), g(passed))
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Location") != "" ||
+			res.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: got status %d, header %v", what, res.StatusCode, res.Header)
 		}
 	}
@@ -272,7 +285,8 @@ func TestGuardOfOneManager(t *testing.T) {
 	for what, c := range map[string]struct {
 		g    guard.Guard
 		want int
-	}{"innermost": {guard.Guard{}, 401}, "inner": {guard.Guard{Manager: inner.m}, 401}, "outer": {guard.Guard{Manager: outer.m}, 418}} {
+	}{"innermost": {guard.Guard{}, 401}, "inner": {guard.Guard{Manager: inner.m}, 401},
+		"outer": {guard.Guard{Manager: outer.m}, 418}} {
 		for name, middleware := range map[string]func(http.Handler) http.Handler{
 			"Login": c.g.Login("/login"), "Fresh": c.g.Fresh(time.Hour, "/login"), "Level": c.g.Level(1, "/login"),
 		} {
@@ -287,22 +301,28 @@ func TestSameSite(t *testing.T) {
 	s := newSite(t)
 	h := guard.SameSite(passed)
 	link := func() *http.Request {
-		return request("GET", "/account?tab=2&q=%22", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+		return request("GET", "/account?tab=2&q=%22", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode",
+			"navigate", "Sec-Fetch-Dest", "document")
 	}
 	res := s.send(link(), h)
 	body := make([]byte, 1000)
 	n, _ := res.Body.Read(body)
-	if page := string(body[:n]); res.StatusCode != 200 || !strings.Contains(page, `content="0;url=/account?tab=2&amp;q=%22"`) {
+	if page := string(body[:n]); res.StatusCode != 200 ||
+		!strings.Contains(page, `content="0;url=/account?tab=2&amp;q=%22"`) {
 		t.Errorf("a link without a session: got status %d, %s", res.StatusCode, page)
 	}
-	if res.Header.Get("Cache-Control") != "no-store" || !strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Sec-Fetch-Site") {
+	if res.Header.Get("Cache-Control") != "no-store" ||
+		!strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Sec-Fetch-Site") {
 		t.Errorf("got header %v", res.Header)
 	}
 	for what, r := range map[string]*http.Request{
 		"no Fetch Metadata": request("GET", "/"), "POST": request("POST", "/", "Sec-Fetch-Site", "cross-site"),
-		"the page that has loaded itself": request("GET", "/", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"),
-		"an image":                        request("GET", "/", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"),
-		"an iframe":                       request("GET", "/", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"),
+		"the page that has loaded itself": request("GET", "/", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode",
+			"navigate", "Sec-Fetch-Dest", "document"),
+		"an image": request("GET", "/", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors",
+			"Sec-Fetch-Dest", "image"),
+		"an iframe": request("GET", "/", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate",
+			"Sec-Fetch-Dest", "iframe"),
 	} {
 		if res := s.send(r, h); res.StatusCode != http.StatusTeapot {
 			t.Errorf("%s: got status %d", what, res.StatusCode)
@@ -316,12 +336,17 @@ func TestSameSite(t *testing.T) {
 
 func TestNext(t *testing.T) {
 	for next, want := range map[string]bool{
-		"/": true, "/account": true, "/account?tab=2#top": true, "/a%2Fb": true, "/a?u=https://evil.test": true, "/a?b=\\": true, "/ä": true,
+		"/": true, "/account": true, "/account?tab=2#top": true, "/a%2Fb": true, "/a?u=https://evil.test": true,
+		"/a?b=\\": true, "/ä": true,
 		"/" + strings.Repeat("a", 2047): true, "/" + strings.Repeat("a", 2048): false,
-		"": false, "account": false, "//evil.test": false, "///evil.test": false, "/\\evil.test": false, "\\\\evil.test": false, "\\/evil.test": false,
-		"https:": false, "https:evil.test": false, "https://evil.test": false, "javascript:alert(1)": false, "data:text/html,x": false,
-		"/\t/evil.test": false, "/\n/evil.test": false, "/\r/evil.test": false, " //evil.test": false, "\t//evil.test": false, "/\x00/evil.test": false,
-		"/%2Fevil.test": false, "/%2f%2fevil.test": false, "/%5Cevil.test": false, "/%09/evil.test": false, "/%0a/evil.test": false, "/%": false,
+		"": false, "account": false, "//evil.test": false, "///evil.test": false, "/\\evil.test": false,
+		"\\\\evil.test": false, "\\/evil.test": false,
+		"https:": false, "https:evil.test": false, "https://evil.test": false, "javascript:alert(1)": false,
+		"data:text/html,x": false,
+		"/\t/evil.test":    false, "/\n/evil.test": false, "/\r/evil.test": false, " //evil.test": false,
+		"\t//evil.test": false, "/\x00/evil.test": false,
+		"/%2Fevil.test": false, "/%2f%2fevil.test": false, "/%5Cevil.test": false, "/%09/evil.test": false,
+		"/%0a/evil.test": false, "/%": false,
 		"/a\\b": false, "?next=/": false, "#top": false, "/\xff": false, "/a b": false, "/\x7f": false,
 	} {
 		r := request("GET", "/login?next="+url.QueryEscape(next))

@@ -13,8 +13,8 @@ import (
 // maxNext bounds the length of a way back.
 const maxNext = 2048
 
-// Next returns where to go after a login: the parameter next of the query, or else of the form, if the handler has parsed
-// it. Only a path on this site is accepted, with its query, never another site; else Next returns fallback.
+// Next returns where to go after a login: the parameter next of the query, or else of the form, if the handler has
+// parsed it. Only a path on this site is accepted, with its query, never another site; else Next returns fallback.
 func Next(r *http.Request, fallback string) string {
 	next := r.URL.Query().Get("next")
 	if next == "" && r.PostForm != nil {
@@ -26,8 +26,8 @@ func Next(r *http.Request, fallback string) string {
 	return next
 }
 
-// Why returns why a guard has sent the user here: "fresh" or "level"; "" for a login, or without a guard. A page for logins
-// should not send users back who are logged in unless it is "".
+// Why returns why a guard has sent the user here: "fresh" or "level"; "" for a login, or without a guard. A page for
+// logins should not send users back who are logged in unless it is "".
 func Why(r *http.Request) string {
 	why := r.URL.Query().Get("why")
 	if why == "" && r.PostForm != nil {
@@ -39,10 +39,12 @@ func Why(r *http.Request) string {
 	return why
 }
 
-// local reports whether a browser that is redirected to next stays on this site. Browsers take a backslash for a slash, and
-// leave out tabs and line ends (https://url.spec.whatwg.org/#concept-basic-url-parser). A proxy may decode once more.
+// local reports whether a browser that is redirected to next stays on this site. Browsers take a backslash for a slash,
+// and leave out tabs and line ends (https://url.spec.whatwg.org/#concept-basic-url-parser). A proxy may decode once
+// more.
 func local(next string) bool {
-	if len(next) > maxNext || !utf8.ValidString(next) || strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+	if len(next) > maxNext || !utf8.ValidString(next) ||
+		strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
 		return false
 	}
 	path, _, _ := strings.Cut(next, "?")
@@ -52,15 +54,16 @@ func local(next string) bool {
 		return false
 	}
 	for _, p := range []string{path, decoded} {
-		if !strings.HasPrefix(p, "/") || len(p) > 1 && (p[1] == '/' || p[1] == '\\') || strings.ContainsAny(p, "\\\t\r\n\x00") {
+		if !strings.HasPrefix(p, "/") || len(p) > 1 && (p[1] == '/' || p[1] == '\\') ||
+			strings.ContainsAny(p, "\\\t\r\n\x00") {
 			return false
 		}
 	}
 	return true
 }
 
-// requested returns the path and query that the client asked for, whatever http.StripPrefix has made of it; "" if Next would
-// not accept it.
+// requested returns the path and query that the client asked for, whatever http.StripPrefix has made of it; "" if Next
+// would not accept it.
 func requested(r *http.Request) string { return relative(r.RequestURI, r.URL.RequestURI()) }
 
 // current returns the page that a request of htmx was made from.
@@ -85,16 +88,17 @@ var reload = template.Must(template.New("reload").Parse(`<!doctype html>
 <p><a href="{{.}}">Continue</a></p></html>
 `))
 
-// SameSite is for sessions whose cookie is SameSite=Strict: browsers withhold it when a link on another site leads here, and
-// the user seems to be logged out. SameSite answers such a request, if it comes without a live session, by a page that loads
-// itself again, from this site now, with the cookie. A fragment of the link is lost. It costs a visitor without a session
-// one more request, so with SameSite=Lax, where links bring the cookie along, leave it out. Clients that send no Fetch Metadata
-// are let through.
+// SameSite is for sessions whose cookie is SameSite=Strict: browsers withhold it when a link on another site leads
+// here, and the user seems to be logged out. SameSite answers such a request, if it comes without a live session, by a
+// page that loads itself again, from this site now, with the cookie. A fragment of the link is lost. It costs a visitor
+// without a session one more request, so with SameSite=Lax, where links bring the cookie along, leave it out. Clients
+// that send no Fetch Metadata are let through.
 func SameSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest")
 		h := r.Header
-		if r.Method != http.MethodGet || h.Get("Sec-Fetch-Site") != "cross-site" || h.Get("Sec-Fetch-Mode") != "navigate" ||
+		if r.Method != http.MethodGet || h.Get("Sec-Fetch-Site") != "cross-site" ||
+			h.Get("Sec-Fetch-Mode") != "navigate" ||
 			h.Get("Sec-Fetch-Dest") != "document" {
 			next.ServeHTTP(w, r)
 			return

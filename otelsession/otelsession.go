@@ -12,30 +12,32 @@
 //
 // # Metrics
 //
-// Durations are histograms in seconds. Attributes name kinds alone: never an ID, a key, a principal, or another value whose
-// number has no bound.
+// Durations are histograms in seconds. Attributes name kinds alone: never an ID, a key, a principal, or another value
+// whose number has no bound.
 //
 //   - db.client.operation.duration: each operation of a store that is a database, by db.system.name, db.operation.name,
 //     session.store.outcome and, where it failed, error.type.
-//   - session.store.operation.duration: the same of any other store, by session.store.operation and session.store.outcome.
-//   - session.load.duration and session.save.duration: of each load and save with all its steps, by session.outcome, and of
-//     a save by session.save.kind. The values are those of [session.Outcome] and [session.SaveKind].
+//   - session.store.operation.duration: the same of any other store, by session.store.operation and
+//     session.store.outcome.
+//   - session.load.duration and session.save.duration: of each load and save with all its steps, by session.outcome,
+//     and of a save by session.save.kind. The values are those of [session.Outcome] and [session.SaveKind].
 //   - session.load.size and session.save.size, in bytes: the encoded values of a session that was loaded, or stored.
-//   - session.save.attempts and session.save.conflicts: count how often saves were sent, and how often another server's came
-//     first.
+//   - session.save.attempts and session.save.conflicts: count how often saves were sent, and how often another server's
+//     came first.
 //   - session.save.wait.duration: of saves that waited for others of the same session in this process.
-//   - session.events: counts [session.Event] by session.event.kind and session.event.reason. "evicted" is among the kinds.
+//   - session.events: counts [session.Event] by session.event.kind and session.event.reason. "evicted" is among the
+//     kinds.
 //   - session.store.swept: counts the expired records that [session.Manager] has removed from a store without expiry.
 //
-// The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists, conflict,
-// and of those that failed timeout, canceled and error.
+// The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists,
+// conflict, and of those that failed timeout, canceled and error.
 //
 // # Traces
 //
-// A request that is recorded has a span for each load and each save of its session, "session load" and "session save", with
-// these figures as attributes. A request that doesn't look at its session has none, nor has one without a span of its own:
-// let the middleware that makes that be outside of [session.Manager.Handler]. The spans of the store's client, if it makes
-// some, are inside.
+// A request that is recorded has a span for each load and each save of its session, "session load" and "session save",
+// with these figures as attributes. A request that doesn't look at its session has none, nor has one without a span of
+// its own: let the middleware that makes that be outside of [session.Manager.Handler]. The spans of the store's client,
+// if it makes some, are inside.
 package otelsession
 
 import (
@@ -54,11 +56,12 @@ import (
 
 const scope = "github.com/hipflask/session/otelsession"
 
-// Options are the settings of [Instrument] and [Store]. The zero value is for a store that is no database, with the global
-// providers.
+// Options are the settings of [Instrument] and [Store]. The zero value is for a store that is no database, with the
+// global providers.
 type Options struct {
-	// System is the name of the database that keeps the sessions, as the semantic conventions of OpenTelemetry have it in
-	// db.system.name: "redis", "postgresql", "mysql", "mariadb", "sqlite", "memcached". Empty: the store is no database.
+	// System is the name of the database that keeps the sessions, as the semantic conventions of OpenTelemetry have it
+	// in db.system.name: "redis", "postgresql", "mysql", "mariadb", "sqlite", "memcached". Empty: the store is no
+	// database.
 	System string
 
 	// MeterProvider records the metrics. Nil: the one of [otel.GetMeterProvider].
@@ -89,14 +92,16 @@ func (o *Options) system() string {
 	return o.System
 }
 
-// Instrument makes the sessions of config measure what they do. It wraps config.Store, and sets config.OnEvent and config.Trace
-// to functions that call those that were there as well. Call it once, right before [session.New]. opts may be nil.
+// Instrument makes the sessions of config measure what they do. It wraps config.Store, and sets config.OnEvent and
+// config.Trace to functions that call those that were there as well. Call it once, right before [session.New]. opts may
+// be nil.
 //
 // It returns an error if config has neither a Store nor a CookieCodec, since the calls of the default store, which New
 // opens, could not be measured: open it with [github.com/hipflask/session/store/filestore.Open].
 func Instrument(config *session.Config, opts *Options) error {
 	if config.Store == nil && config.CookieCodec == nil {
-		return errors.New("otelsession: Config.Store is nil: open the store, with filestore.Open for example, and set it")
+		return errors.New("otelsession: Config.Store is nil: open the store, with filestore.Open for " +
+			"example, and set it")
 	}
 	if config.Store != nil {
 		measured, err := Store(config.Store, opts)
@@ -124,8 +129,8 @@ func Instrument(config *session.Config, opts *Options) error {
 	return nil
 }
 
-// Store returns s measured, for programs that use a store without a [session.Manager]. What [store.As] finds in s, it finds in
-// the result. opts may be nil.
+// Store returns s measured, for programs that use a store without a [session.Manager]. What [store.As] finds in s, it
+// finds in the result. opts may be nil.
 func Store(s store.Store, opts *Options) (store.Store, error) {
 	swept, err := opts.meter().Int64Counter("session.store.swept", metric.WithUnit("{record}"),
 		metric.WithDescription("Expired records removed from the session store"))
@@ -139,8 +144,8 @@ func Store(s store.Store, opts *Options) (store.Store, error) {
 	return m.wrap(s, swept), nil
 }
 
-// maxEvents bounds the number of time series of events: the kinds with their reasons are about 30, but an IDFormat may make
-// up reasons of its own.
+// maxEvents bounds the number of time series of events: the kinds with their reasons are about 30, but an IDFormat may
+// make up reasons of its own.
 const maxEvents = 64
 
 type eventName struct {

@@ -21,8 +21,8 @@ import (
 
 var secret = "3d4f6a0c9be8172f5a60c4d8e3b19f07a5528c6b1e9d40f7"
 
-// meters returns options that record metrics, and a function that returns what was recorded: the number of records, or the
-// sum of a counter, by the name of the metric and its attributes.
+// meters returns options that record metrics, and a function that returns what was recorded: the number of records, or
+// the sum of a counter, by the name of the metric and its attributes.
 func meters(t testing.TB, system string) (*otelsession.Options, func() map[string]int64) {
 	reader := sdkmetric.NewManualReader()
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
@@ -212,8 +212,9 @@ func TestReasonsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 1000 {
-		config.OnEvent(t.Context(), session.Event{Kind: session.EventRejected, Reason: session.Reason(strings.Repeat("x", i)),
-			Err: errors.New("refused")})
+		config.OnEvent(t.Context(), session.Event{Kind: session.EventRejected,
+			Reason: session.Reason(strings.Repeat("x", i)),
+			Err:    errors.New("refused")})
 	}
 	found := recorded()
 	if n := len(found); n > 65 {

@@ -93,7 +93,8 @@ func newOperationMeter(meter metric.Meter, system string) (*operationMeter, erro
 			if system == "" {
 				attrs = append(attrs, attribute.String("session.store.operation", operationNames[op]))
 			} else {
-				attrs = append(attrs, semconv.DBSystemNameKey.String(system), semconv.DBOperationName(operationNames[op]))
+				attrs = append(attrs, semconv.DBSystemNameKey.String(system),
+					semconv.DBOperationName(operationNames[op]))
 			}
 			if out >= timeout { // error.type is for what failed alone
 				attrs = append(attrs, semconv.ErrorTypeKey.String(outcomeNames[out]))

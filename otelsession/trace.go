@@ -13,7 +13,8 @@ import (
 
 var (
 	outcomesOfSessions = []session.Outcome{
-		session.OutcomeFound, session.OutcomeNone, session.OutcomeStored, session.OutcomeUnchanged, session.OutcomeDropped,
+		session.OutcomeFound, session.OutcomeNone, session.OutcomeStored, session.OutcomeUnchanged,
+		session.OutcomeDropped,
 		session.OutcomeUnavailable, session.OutcomeContention, session.OutcomeUncertain, session.OutcomeFailed,
 	}
 	saveKinds = []session.SaveKind{
@@ -44,17 +45,20 @@ var seconds = metric.WithExplicitBucketBoundaries(1e-5, 1e-4, 0.001, 0.005, 0.01
 var bytes = metric.WithExplicitBucketBoundaries(64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 func newTracer(meter metric.Meter, t trace.Tracer) (*tracer, error) {
-	m := &tracer{tracer: t, loaded: map[session.Outcome][]metric.RecordOption{}, saved: map[savedAs][]metric.RecordOption{}}
+	m := &tracer{tracer: t, loaded: map[session.Outcome][]metric.RecordOption{},
+		saved: map[savedAs][]metric.RecordOption{}}
 	for _, h := range []struct {
 		to         *metric.Float64Histogram
 		name, what string
 	}{
 		{&m.loads, "session.load.duration", "Duration of loads of a session, with all steps"},
 		{&m.saves, "session.save.duration", "Duration of saves of a session, with all steps and retries"},
-		{&m.waits, "session.save.wait.duration", "Time that a save waited for saves of the same session by other requests of this process"},
+		{&m.waits, "session.save.wait.duration",
+			"Time that a save waited for saves of the same session by other requests of this process"},
 	} {
 		var err error
-		if *h.to, err = meter.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.what), seconds); err != nil {
+		if *h.to, err = meter.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.what),
+			seconds); err != nil {
 			return nil, err
 		}
 	}
@@ -66,7 +70,8 @@ func newTracer(meter metric.Meter, t trace.Tracer) (*tracer, error) {
 		{&m.saveBytes, "session.save.size", "Size of the encoded values of a session that was stored"},
 	} {
 		var err error
-		if *h.to, err = meter.Int64Histogram(h.name, metric.WithUnit("By"), metric.WithDescription(h.what), bytes); err != nil {
+		if *h.to, err = meter.Int64Histogram(h.name, metric.WithUnit("By"), metric.WithDescription(h.what),
+			bytes); err != nil {
 			return nil, err
 		}
 	}
@@ -74,11 +79,13 @@ func newTracer(meter metric.Meter, t trace.Tracer) (*tracer, error) {
 		to               *metric.Int64Counter
 		name, unit, what string
 	}{
-		{&m.attempts, "session.save.attempts", "{attempt}", "How often saves were sent, or their session was looked for anew"},
+		{&m.attempts, "session.save.attempts", "{attempt}",
+			"How often saves were sent, or their session was looked for anew"},
 		{&m.conflicts, "session.save.conflicts", "{conflict}", "How often the save of another server came first"},
 	} {
 		var err error
-		if *c.to, err = meter.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.what)); err != nil {
+		if *c.to, err = meter.Int64Counter(c.name, metric.WithUnit(c.unit),
+			metric.WithDescription(c.what)); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +130,8 @@ func (m *tracer) loadDone(ctx context.Context, f session.LoadFigures) {
 		m.loadBytes.Record(ctx, int64(f.Bytes))
 	}
 	end(ctx, f.Outcome, func() []attribute.KeyValue {
-		return []attribute.KeyValue{attribute.Int("session.load.attempts", f.Attempts), attribute.Int("session.load.size", f.Bytes)}
+		return []attribute.KeyValue{attribute.Int("session.load.attempts", f.Attempts),
+			attribute.Int("session.load.size", f.Bytes)}
 	})
 }
 
@@ -142,7 +150,8 @@ func (m *tracer) saveDone(ctx context.Context, f session.SaveFigures) {
 	end(ctx, f.Outcome, func() []attribute.KeyValue {
 		return []attribute.KeyValue{
 			attribute.String("session.save.kind", string(f.Kind)), attribute.Int("session.save.attempts", f.Attempts),
-			attribute.Int("session.save.conflicts", f.Conflicts), attribute.Float64("session.save.wait.duration", f.Waited.Seconds()),
+			attribute.Int("session.save.conflicts", f.Conflicts),
+			attribute.Float64("session.save.wait.duration", f.Waited.Seconds()),
 			attribute.Int("session.save.size", f.Bytes),
 		}
 	})

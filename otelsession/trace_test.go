@@ -84,7 +84,8 @@ func TestSpans(t *testing.T) {
 	cookie := request(h, "/login", "")
 	want("a login", "session save session.outcome=stored session.save.kind=create")
 	request(h, "/set", cookie)
-	want("a change", "session load session.outcome=found", "session save session.outcome=stored session.save.kind=change")
+	want("a change", "session load session.outcome=found",
+		"session save session.outcome=stored session.save.kind=change")
 	request(h, "/read", cookie)
 	want("a read", "session load session.outcome=found")
 	request(h, "/nothing", cookie)
@@ -140,7 +141,8 @@ func TestAllocations(t *testing.T) {
 	}
 	ctx := context.Background()
 	load := session.LoadFigures{Outcome: session.OutcomeFound, Bytes: 100, Attempts: 1}
-	save := session.SaveFigures{Kind: session.SaveChange, Outcome: session.OutcomeStored, Bytes: 100, Attempts: 2, Conflicts: 1, Waited: 1}
+	save := session.SaveFigures{Kind: session.SaveChange, Outcome: session.OutcomeStored, Bytes: 100,
+		Attempts: 2, Conflicts: 1, Waited: 1}
 	n := testing.AllocsPerRun(1000, func() {
 		config.Trace.LoadDone(config.Trace.LoadStart(ctx), load)
 		config.Trace.SaveDone(config.Trace.SaveStart(ctx, session.SaveChange), save)

@@ -134,7 +134,8 @@ func ExampleRead_change() {
 	// Output: true true
 }
 
-// A full disk fails the request. A reply that is lost after the write does not, as long as a read tells that it was done.
+// A full disk fails the request. A reply that is lost after the write does not, as long as a read tells that it was
+// done.
 func ExampleFailStore_LoseWrites() {
 	flaky := &sessiontest.FailStore{Store: memstore.New(nil)}
 	m := sessiontest.New(t, func(c *session.Config) { c.Store = flaky })

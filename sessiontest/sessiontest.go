@@ -1,6 +1,6 @@
-// Package sessiontest helps to test handlers that use sessions: [New] makes a Manager with sessions in memory, [Request]
-// makes a request that comes with a session, [Read] returns the session that a response leaves, [WantLogin] and
-// [WantFlashes] check it, and a [FailStore] simulates an outage.
+// Package sessiontest helps to test handlers that use sessions: [New] makes a Manager with sessions in memory,
+// [Request] makes a request that comes with a session, [Read] returns the session that a response leaves, [WantLogin]
+// and [WantFlashes] check it, and a [FailStore] simulates an outage.
 //
 //	func greet(w http.ResponseWriter, r *http.Request) {
 //		fmt.Fprint(w, "hello ", session.From(r).Principal())
@@ -37,9 +37,10 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// New returns a [session.Manager] for one test, and closes it when the test ends. It keeps sessions in a [memstore.Store],
-// has a new random [session.Config.SecretKey], and works over plain http ([session.Config.InsecureHTTP]). The options
-// change the configuration before [session.New] checks it; an invalid one fails the test at once.
+// New returns a [session.Manager] for one test, and closes it when the test ends. It keeps sessions in a
+// [memstore.Store], has a new random [session.Config.SecretKey], and works over plain http
+// ([session.Config.InsecureHTTP]). The options change the configuration before [session.New] checks it; an invalid one
+// fails the test at once.
 func New(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	t.Helper()
 	c := session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true}
@@ -57,10 +58,10 @@ func New(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	return m
 }
 
-// Request returns a copy of r that comes with a new session. fill prepares the session, such as by [session.Session.Login];
-// Request saves it and puts it into the cookie, or with [session.Config.BearerToken] into the Authorization header. If
-// fill is nil or changes nothing, the request has no session. r itself is not changed. If the session can't be saved, the
-// test fails at once.
+// Request returns a copy of r that comes with a new session. fill prepares the session, such as by
+// [session.Session.Login]; Request saves it and puts it into the cookie, or with [session.Config.BearerToken] into the
+// Authorization header. If fill is nil or changes nothing, the request has no session. r itself is not changed. If the
+// session can't be saved, the test fails at once.
 func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*session.Session)) *http.Request {
 	t.Helper()
 	s, err := m.Load(t.Context(), "")
@@ -82,10 +83,11 @@ func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*sessi
 	return r
 }
 
-// Read returns the session that a response leaves in the client, as it is stored now: that of the cookie which the response
-// sets, else the one that the request came with, whose ID has not changed. For the latter pass the request; the response of
-// an http.Client knows its own. With [session.Config.BearerToken] the request is needed, or [session.Manager.Load] on
-// the token that the handler has sent. If there is no live session of m, such as after a logout, the test fails at once.
+// Read returns the session that a response leaves in the client, as it is stored now: that of the cookie which the
+// response sets, else the one that the request came with, whose ID has not changed. For the latter pass the request;
+// the response of an http.Client knows its own. With [session.Config.BearerToken] the request is needed, or
+// [session.Manager.Load] on the token that the handler has sent. If there is no live session of m, such as after a
+// logout, the test fails at once.
 func Read(t testing.TB, m *session.Manager, res *http.Response, request ...*http.Request) *session.Session {
 	t.Helper()
 	var found *session.Session
@@ -121,7 +123,8 @@ func Read(t testing.TB, m *session.Manager, res *http.Response, request ...*http
 		}
 	}
 	if found == nil && len(request) == 0 {
-		t.Fatal("sessiontest: the response sets no cookie that holds a session; if it only changes one, pass the request to Read as well")
+		t.Fatal("sessiontest: the response sets no cookie that holds a session; if it only changes one, " +
+			"pass the request to Read as well")
 	} else if found == nil {
 		t.Fatal("sessiontest: neither the response nor the request has a cookie or token of a live session")
 	}
@@ -144,8 +147,8 @@ func WantLogin(t testing.TB, s *session.Session, principal string) {
 	}
 }
 
-// WantFlashes reports an error if the session has other flash messages, whatever their categories, or in another order. It
-// takes them out of s, but not out of the store, unless s is saved.
+// WantFlashes reports an error if the session has other flash messages, whatever their categories, or in another order.
+// It takes them out of s, but not out of the store, unless s is saved.
 func WantFlashes(t testing.TB, s *session.Session, messages ...string) {
 	t.Helper()
 	var got []string
@@ -175,17 +178,17 @@ type fault struct {
 	after bool // writes reach the store, and fail then
 }
 
-// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed load is
-// [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
+// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed
+// load is [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
 func (f *FailStore) Fail(err error) { f.set(err, true, false) }
 
 // FailWrites makes every write fail with err from now on, before it reaches Store, while reads go on: a full disk, or a
 // replica that takes no writes. Nil ends it.
 func (f *FailStore) FailWrites(err error) { f.set(err, false, false) }
 
-// LoseWrites makes every write return err from now on although Store has done it: a connection that breaks before the reply
-// has come. The application can't know what was stored: [session.ErrUncertain], unless the engine finds out by a read. Nil
-// ends it.
+// LoseWrites makes every write return err from now on although Store has done it: a connection that breaks before the
+// reply has come. The application can't know what was stored: [session.ErrUncertain], unless the engine finds out by a
+// read. Nil ends it.
 func (f *FailStore) LoseWrites(err error) { f.set(err, false, true) }
 
 func (f *FailStore) set(err error, reads, after bool) {
@@ -259,7 +262,8 @@ func (f *FailStore) list(records func(store.Lister) iter.Seq2[store.Record, erro
 		l, ok := store.As[store.Lister](f.Store)
 		err := f.err()
 		if err == nil && !ok {
-			err = fmt.Errorf("sessiontest: Store lists no sessions (if the store wraps another one, give it Unwrap): %w", errors.ErrUnsupported)
+			err = fmt.Errorf("sessiontest: Store lists no sessions (if the store wraps another one, "+
+				"give it Unwrap): %w", errors.ErrUnsupported)
 		}
 		if err != nil {
 			yield(store.Record{}, err)

@@ -78,7 +78,8 @@ func (f *failure) Fatal(args ...any) {
 func TestReadWithoutSession(t *testing.T) {
 	t.Parallel()
 	m := sessiontest.New(t)
-	for name, cookies := range map[string][]string{"no cookie": nil, "a deletion": {"session=; Max-Age=0"}, "another's": {"session=x"}} {
+	for name, cookies := range map[string][]string{"no cookie": nil, "a deletion": {"session=; Max-Age=0"},
+		"another's": {"session=x"}} {
 		f := &failure{TB: t}
 		func() {
 			defer func() { recover() }()
@@ -163,7 +164,9 @@ func TestReadAfterAChange(t *testing.T) {
 		"cookie": func(*session.Config) {}, "bearer token": func(c *session.Config) { c.BearerToken = true },
 	} {
 		m := sessiontest.New(t, option)
-		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+			s.Login("ann")
+		})
 		r.AddCookie(&http.Cookie{Name: "theme", Value: "dark"})
 		res := serve(m, r)
 		if len(res.Cookies()) != 0 {
@@ -203,13 +206,17 @@ func TestReadFails(t *testing.T) {
 	r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
 	same := serve(m, r)
 	broken.Fail(errors.New("the cable is cut"))
-	if got := said(t, func(f testing.TB) { sessiontest.Read(f, m, same, r) }); !strings.Contains(got, "the cable is cut") {
+	if got := said(t, func(f testing.TB) { sessiontest.Read(f, m, same, r) }); !strings.Contains(got,
+		"the cable is cut") {
 		t.Errorf("in an outage Read said %q", got)
 	}
 	broken.Fail(nil)
 	w := httptest.NewRecorder()
-	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { session.From(r).Logout() })).ServeHTTP(w, r)
-	if got := said(t, func(f testing.TB) { sessiontest.Read(f, m, w.Result(), r) }); !strings.Contains(got, "live session") {
+	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		session.From(r).Logout()
+	})).ServeHTTP(w, r)
+	if got := said(t, func(f testing.TB) { sessiontest.Read(f, m, w.Result(), r) }); !strings.Contains(got,
+		"live session") {
 		t.Errorf("after a logout Read said %q", got)
 	}
 	if got := said(t, func(f testing.TB) { sessiontest.Read(f, m, same) }); !strings.Contains(got, "pass the request") {
@@ -237,7 +244,8 @@ func TestWants(t *testing.T) {
 		{func(t testing.TB) { sessiontest.WantLogin(t, fresh(), "ann") }, ""},
 		{func(t testing.TB) { sessiontest.WantLogin(t, fresh(), "") }, `got principal "ann", want ""`},
 		{func(t testing.TB) { sessiontest.WantFlashes(t, fresh(), "Saved.", "No mail.") }, ""},
-		{func(t testing.TB) { sessiontest.WantFlashes(t, fresh(), "No mail.", "Saved.") }, `got flash messages ["Saved." "No mail."]`},
+		{func(t testing.TB) { sessiontest.WantFlashes(t, fresh(), "No mail.", "Saved.") },
+			`got flash messages ["Saved." "No mail."]`},
 		{func(t testing.TB) { sessiontest.WantFlashes(t, fresh()) }, `want []`},
 	} {
 		if got := said(t, c.call); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
@@ -249,12 +257,14 @@ func TestWants(t *testing.T) {
 func TestLoggedIn(t *testing.T) {
 	t.Parallel()
 	m := sessiontest.New(t, func(c *session.Config) { c.Lifetime = time.Hour })
-	for ago, want := range map[time.Duration]string{0: "ann", -time.Hour: "ann", 59 * time.Minute: "ann", 61 * time.Minute: ""} {
+	for ago, want := range map[time.Duration]string{0: "ann", -time.Hour: "ann", 59 * time.Minute: "ann",
+		61 * time.Minute: ""} {
 		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), sessiontest.LoggedIn("ann", ago))
 		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			s := session.From(r)
 			sessiontest.WantLogin(t, s, want)
-			if since := time.Since(s.Auth().Time); want != "" && (since < max(ago, 0)-time.Second || since > max(ago, 0)+time.Minute) {
+			if since := time.Since(s.Auth().Time); want != "" &&
+				(since < max(ago, 0)-time.Second || since > max(ago, 0)+time.Minute) {
 				t.Errorf("%v: the login was %v ago", ago, since)
 			}
 		})).ServeHTTP(httptest.NewRecorder(), r)
@@ -288,7 +298,8 @@ func TestFailWrites(t *testing.T) {
 		t.Errorf("LoseWrites: a second Create returned %v, want ErrExists", err)
 	}
 	for name, err := range map[string]error{
-		"Touch": f.Touch(t.Context(), "a", 1, time.Now(), time.Now().Add(time.Hour)), "Replace": f.Replace(t.Context(), rec("a"), 1),
+		"Touch":   f.Touch(t.Context(), "a", 1, time.Now(), time.Now().Add(time.Hour)),
+		"Replace": f.Replace(t.Context(), rec("a"), 1),
 	} {
 		if !errors.Is(err, down) {
 			t.Errorf("LoseWrites: %s returned %v", name, err)

@@ -108,9 +108,10 @@ func (k Kind) String() string {
 
 // Record is what a store keeps under a key. Every field comes back as it was given, times to the millisecond.
 type Record struct {
-	Key        string    // opaque, printable ASCII without spaces, 1 to MaxKey bytes
-	Version    uint64    // random in 1..1<<63-1, chosen by the writer for every write; compare as text in Lua
-	Principal  string    // who is logged in, "" while anonymous; UTF-8, at most MaxPrincipal bytes; never changes under a key
+	Key     string // opaque, printable ASCII without spaces, 1 to MaxKey bytes
+	Version uint64 // random in 1..1<<63-1, chosen by the writer for every write; compare as text in Lua
+	// who is logged in, "" while anonymous; UTF-8, at most MaxPrincipal bytes; never changes under a key
+	Principal  string
 	Label      string    // for lists of sessions; UTF-8, at most MaxLabel bytes
 	CreatedAt  time.Time // creation or login
 	LastSeenAt time.Time
@@ -148,10 +149,10 @@ type Store interface {
 // Lister is a store that can list its records: by principal, for "log out everywhere" and pages of devices, and all,
 // for administration.
 //
-// Both sequences yield records without Data but with Public, tombstones included, expired records not. A record that is there from the
-// beginning of the loop to its end is yielded exactly once; of records that come or go meanwhile nothing is said. No lock, cursor or connection is held while the
-// loop's body runs: it may call any method of the store. The sequence ends after the first error, which comes with a
-// zero Record, and when ctx ends.
+// Both sequences yield records without Data but with Public, tombstones included, expired records not. A record that is
+// there from the beginning of the loop to its end is yielded exactly once; of records that come or go meanwhile nothing
+// is said. No lock, cursor or connection is held while the loop's body runs: it may call any method of the store. The
+// sequence ends after the first error, which comes with a zero Record, and when ctx ends.
 type Lister interface {
 	// Principal yields the records of one principal. "" yields nothing.
 	Principal(ctx context.Context, principal string) iter.Seq2[Record, error]

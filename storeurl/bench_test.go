@@ -21,8 +21,8 @@ import (
 const visits = session.Key[int]("visits")
 
 // BenchmarkRequests measures whole requests through the middleware, 64 in flight, each goroutine with a session of its
-// own, in which there are 200 bytes. Server and client share the machine. The databases wait for the disk, as they do by
-// default; Redis is measured without a file and with one.
+// own, in which there are 200 bytes. Server and client share the machine. The databases wait for the disk, as they do
+// by default; Redis is measured without a file and with one.
 //
 //	go test -run '^$' -bench Requests -benchtime 3s ./storeurl
 func BenchmarkRequests(b *testing.B) {
@@ -32,7 +32,9 @@ func BenchmarkRequests(b *testing.B) {
 			requests(b, m, func(s *session.Session) bool { return visits.Or(s, 0) > 0 })
 		})
 		b.Run("store="+name+"/op=change", func(b *testing.B) {
-			requests(b, m, func(s *session.Session) bool { return visits.Update(s, func(n int) int { return n + 1 }) > 0 })
+			requests(b, m, func(s *session.Session) bool {
+				return visits.Update(s, func(n int) int { return n + 1 }) > 0
+			})
 		})
 	}
 }

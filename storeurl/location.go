@@ -18,7 +18,8 @@ type location struct {
 	err    error             // the first thing that is wrong
 }
 
-// fail notes what is wrong. The texts contain nothing of the URL: a password with a question mark in it makes parameters.
+// fail notes what is wrong. The texts contain nothing of the URL: a password with a question mark in it makes
+// parameters.
 func (l *location) fail(err error) {
 	if l.err == nil {
 		l.err = err
@@ -77,7 +78,8 @@ func (l *location) url(scheme string) string {
 func (l *location) path() string {
 	path, authority := strings.CutPrefix(l.rest, "//")
 	if authority && !strings.HasPrefix(path, "/") {
-		l.fail(errors.New("a host may not be named: a relative path follows the colon, an absolute one may follow two slashes"))
+		l.fail(errors.New("a host may not be named: a relative path follows the colon, an absolute one " +
+			"may follow two slashes"))
 	}
 	if path == "" {
 		l.fail(errors.New("the path is missing"))

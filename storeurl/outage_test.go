@@ -16,12 +16,13 @@ import (
 	"github.com/hipflask/session/storeurl"
 )
 
-// A network that drops all packets, without a reset, costs a request StoreTimeout and little more, also while the client
-// library makes new connections; and the store works again when the network does.
+// A network that drops all packets, without a reset, costs a request StoreTimeout and little more, also while the
+// client library makes new connections; and the store works again when the network does.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	for name, server := range map[string]*servertest.Server{
-		"redis": servertest.Redis(t), "postgres": servertest.Postgres(t), "mariadb": servertest.MariaDB(t), "memcached": servertest.Memcached(t),
+		"redis": servertest.Redis(t), "postgres": servertest.Postgres(t), "mariadb": servertest.MariaDB(t),
+		"memcached": servertest.Memcached(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,7 +62,9 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 		last [clients]*http.Request
 	)
 	for i := range clients {
-		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+			s.Login("ann")
+		})
 		last[i] = r
 		warm.Add(1)
 		all.Go(func() {

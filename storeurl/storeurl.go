@@ -1,5 +1,5 @@
-// Package storeurl opens any store of this repository by a URL: for programs whose users decide where sessions are kept.
-// A program that knows imports that store's package alone, and not the clients of all.
+// Package storeurl opens any store of this repository by a URL: for programs whose users decide where sessions are
+// kept. A program that knows imports that store's package alone, and not the clients of all.
 //
 //	s, err := storeurl.Open(ctx, os.Getenv("SESSION_STORE"))
 //	if err != nil {
@@ -20,9 +20,9 @@
 //	memcached://host1:port,host2:port                     memcachedstore
 //
 // rediss and rediss+sentinel are redis with TLS, several hosts of redis a cluster, unix:///path is Redis on a socket;
-// valkey, valkeys, postgresql and mariadb are other names. What follows the scheme is what the Open of the store's package
-// takes, and described there. Special characters of user names and passwords are written as %XX. DIR and FILE are paths as
-// they are, without %XX, relative ones too; file:///DIR and sqlite:///FILE are absolute.
+// valkey, valkeys, postgresql and mariadb are other names. What follows the scheme is what the Open of the store's
+// package takes, and described there. Special characters of user names and passwords are written as %XX. DIR and FILE
+// are paths as they are, without %XX, relative ones too; file:///DIR and sqlite:///FILE are absolute.
 //
 // # Parameters
 //
@@ -37,8 +37,8 @@
 //	redis                prefix; replicas                 a text; a number
 //	memcached            prefix; max_conns                a text; a number
 //
-// They mean what the fields of that name in the Options of the store's package mean. For redis, postgres and mysql there
-// may be parameters of the connection besides, such as sslmode. Any other is an error.
+// They mean what the fields of that name in the Options of the store's package mean. For redis, postgres and mysql
+// there may be parameters of the connection besides, such as sslmode. Any other is an error.
 package storeurl
 
 import (
@@ -68,9 +68,9 @@ type Store interface {
 	Close() error
 }
 
-// Open returns the store that url names, ready for use: a table that isn't there is made, one of an older version brought
-// up to date. It connects once, to fail early, and returns soon after ctx ends; ctx has no meaning later. Errors say what
-// is wrong and contain no part of the URL but its scheme, as there are passwords in it.
+// Open returns the store that url names, ready for use: a table that isn't there is made, one of an older version
+// brought up to date. It connects once, to fail early, and returns soon after ctx ends; ctx has no meaning later.
+// Errors say what is wrong and contain no part of the URL but its scheme, as there are passwords in it.
 func Open(ctx context.Context, url string) (Store, error) {
 	name, rest, found := strings.Cut(url, ":")
 	s, known := schemes[name]

@@ -48,16 +48,17 @@ func open(t *testing.T, url string) storeurl.Store {
 func urls(t *testing.T) map[string]string {
 	dir := t.TempDir()
 	return map[string]string{
-		"memory":     "memory:",
-		"file":       "file:" + filepath.Join(dir, "NAME"),
-		"sqlite":     "sqlite:" + filepath.Join(dir, "NAME.db"),
-		"redis":      redis().URL + "?prefix=NAME:",
-		"valkey":     "valkey" + strings.TrimPrefix(redis().URL, "redis") + "?prefix=NAME:",
-		"postgres":   postgres().URL + "?table=NAME",
-		"postgresql": "postgresql" + strings.TrimPrefix(postgres().URL, "postgres") + "?sslmode=disable&table=NAME&unlogged=true",
-		"mysql":      mariadb().URL + "?table=NAME",
-		"mariadb":    "mariadb" + strings.TrimPrefix(mariadb().URL, "mysql") + "?timeout=3s&table=NAME",
-		"memcached":  memcached().URL + "?prefix=NAME:&max_conns=4",
+		"memory":   "memory:",
+		"file":     "file:" + filepath.Join(dir, "NAME"),
+		"sqlite":   "sqlite:" + filepath.Join(dir, "NAME.db"),
+		"redis":    redis().URL + "?prefix=NAME:",
+		"valkey":   "valkey" + strings.TrimPrefix(redis().URL, "redis") + "?prefix=NAME:",
+		"postgres": postgres().URL + "?table=NAME",
+		"postgresql": "postgresql" + strings.TrimPrefix(postgres().URL, "postgres") +
+			"?sslmode=disable&table=NAME&unlogged=true",
+		"mysql":     mariadb().URL + "?table=NAME",
+		"mariadb":   "mariadb" + strings.TrimPrefix(mariadb().URL, "mysql") + "?timeout=3s&table=NAME",
+		"memcached": memcached().URL + "?prefix=NAME:&max_conns=4",
 	}
 }
 
@@ -74,7 +75,8 @@ func TestOpen(t *testing.T) {
 			s := open(t, url)
 			now := time.Now()
 			rec := store.Record{
-				Key: "key", Version: 1, Principal: "ann", CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte("{}"),
+				Key: "key", Version: 1, Principal: "ann", CreatedAt: now, LastSeenAt: now,
+				ExpiresAt: now.Add(time.Hour), Data: []byte("{}"),
 			}
 			if err := s.Create(t.Context(), rec); err != nil {
 				t.Fatal(err)
@@ -151,7 +153,8 @@ func TestPaths(t *testing.T) {
 	dir := t.TempDir()
 	for _, url := range []string{
 		"file:" + dir + "/a b%20c#d", "file://" + dir + "/e?sync=true", "file:" + dir + "/f?sync=0",
-		"sqlite:" + dir + "/a b%20c#d.db", "sqlite://" + dir + "/e.db?sync=1&table=shop_sessions", "sqlite:" + dir + "/f.db?&table=x&",
+		"sqlite:" + dir + "/a b%20c#d.db", "sqlite://" + dir + "/e.db?sync=1&table=shop_sessions",
+		"sqlite:" + dir + "/f.db?&table=x&",
 	} {
 		open(t, url)
 		scheme, rest, _ := strings.Cut(url, ":")
@@ -168,7 +171,8 @@ const secret = "hunter2"
 func TestBadURLs(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"":                                         "begins with no scheme: it is one of file, mariadb, memcached, memory, mysql, postgres",
+		"": "begins with no scheme: it is one of file, mariadb, " +
+			"memcached, memory, mysql, postgres",
 		secret:                                     "begins with no scheme",
 		"/var/lib/" + secret:                       "begins with no scheme",
 		"floppy:" + secret:                         `the scheme "floppy" is unknown: it is one of`,
@@ -273,7 +277,8 @@ func TestUnlogged(t *testing.T) {
 		defer c.Close(context.WithoutCancel(t.Context()))
 		name, _, _ := strings.Cut(table, "&")
 		var got string
-		if err := c.QueryRow(t.Context(), "SELECT relpersistence::text FROM pg_class WHERE relname = $1", name).Scan(&got); err != nil || got != want {
+		if err := c.QueryRow(t.Context(), "SELECT relpersistence::text FROM pg_class WHERE relname = $1",
+			name).Scan(&got); err != nil || got != want {
 			t.Errorf("%s: got %q, %v, want %q", table, got, err, want)
 		}
 	}
@@ -283,7 +288,8 @@ func TestUnlogged(t *testing.T) {
 func TestOpenAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]string{
-		"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "postgres": postgres().URL + "?table=at_once", "mysql": mariadb().URL + "?table=at_once",
+		"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "postgres": postgres().URL + "?table=at_once",
+		"mysql": mariadb().URL + "?table=at_once",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -56,7 +56,8 @@ func (a *app) serveAdmin(ctx context.Context, addr string, page http.Handler) er
 		fmt.Fprintf(a.out, "open %s\n", url)
 	}
 	if !at.IP.IsLoopback() {
-		fmt.Fprintln(a.errs, "hipflask: other machines can reach this page; without TLS in front of it the token travels in the clear")
+		fmt.Fprintln(a.errs, "hipflask: other machines can reach this page; without TLS in front of "+
+			"it the token travels in the clear")
 	}
 	return serveUntil(ctx, l, gate.guard(page))
 }
@@ -88,13 +89,16 @@ func (g *gate) guard(page http.Handler) http.Handler {
 		if c, err := r.Cookie(g.cookie); err == nil {
 			allowed = equal(c.Value, g.pass())
 		}
-		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) && (allowed || g.used.CompareAndSwap(false, true)) {
-			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) &&
+			(allowed || g.used.CompareAndSwap(false, true)) {
+			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true,
+				SameSite: http.SameSiteLaxMode})
 			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
 			return
 		}
 		if !allowed {
-			http.Error(w, "Open the address that hipflask admin printed. Its token works once, in one browser; start the command again for another.", http.StatusForbidden)
+			http.Error(w, "Open the address that hipflask admin printed. Its token works once, in one "+
+				"browser; start the command again for another.", http.StatusForbidden)
 			return
 		}
 		page.ServeHTTP(w, r)
@@ -104,7 +108,8 @@ func (g *gate) guard(page http.Handler) http.Handler {
 func listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another program; choose another port with --addr, such as --addr 127.0.0.1:0", addr)
+		return nil, fmt.Errorf("%s is in use by another program; choose another port with --addr, such "+
+			"as --addr 127.0.0.1:0", addr)
 	} else if err != nil {
 		return nil, fmt.Errorf("can't listen on %s: %w", addr, err)
 	}

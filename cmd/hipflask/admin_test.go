@@ -20,7 +20,10 @@ func start(t *testing.T, env map[string]string, args ...string) (address string,
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	said = &bytes.Buffer{}
-	a := &app{in: strings.NewReader(""), out: in, errs: said, env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	a := &app{in: strings.NewReader(""), out: in, errs: said, env: func(name string) (string, bool) {
+		v, ok := env[name]
+		return v, ok
+	}}
 	ended := make(chan int, 1)
 	go func() {
 		ended <- run(ctx, args, a)
@@ -82,8 +85,10 @@ func TestAdminNeedsToken(t *testing.T) {
 	}
 	token := u.Query().Get("token")
 	root := "http://" + u.Host + "/"
-	for _, path := range []string{"", "?token=", "?token=" + token + "x", "?token=" + strings.ToUpper(token), "style.css", "end?handle=ann-phone&user=ann"} {
-		if status, body := get(t, browser(t), root+path); status != http.StatusForbidden || strings.Contains(body, "ann") {
+	for _, path := range []string{"", "?token=", "?token=" + token + "x", "?token=" + strings.ToUpper(token),
+		"style.css", "end?handle=ann-phone&user=ann"} {
+		if status, body := get(t, browser(t), root+path); status != http.StatusForbidden ||
+			strings.Contains(body, "ann") {
 			t.Errorf("%q: got %d, want 403: %s", path, status, body)
 		}
 	}

@@ -107,7 +107,8 @@ func (a *app) complete(word func(session.Info) (word, about string)) cobra.Compl
 					return err
 				}
 				w, about := word(i)
-				if w == "" || seen[w] || !strings.HasPrefix(w, begun) || plain(w) != w || strings.ContainsAny(w, "\t\n") {
+				if w == "" || seen[w] || !strings.HasPrefix(w, begun) || plain(w) != w ||
+					strings.ContainsAny(w, "\t\n") {
 					continue
 				}
 				seen[w] = true
@@ -128,9 +129,12 @@ func (a *app) complete(word func(session.Info) (word, about string)) cobra.Compl
 	}
 }
 
-// handles completes handles, and principals those who are logged in. With a flag's value, args are the command's others.
+// handles completes handles, and principals those who are logged in. With a flag's value, args are the command's
+// others.
 func (a *app) handles() cobra.CompletionFunc {
-	return a.complete(func(i session.Info) (string, string) { return i.Handle, strings.TrimSpace(i.Principal + " " + i.Label) })
+	return a.complete(func(i session.Info) (string, string) {
+		return i.Handle, strings.TrimSpace(i.Principal + " " + i.Label)
+	})
 }
 
 func (a *app) principals() cobra.CompletionFunc {

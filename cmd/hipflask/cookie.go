@@ -35,17 +35,21 @@ func (a *app) cookie() *cobra.Command {
 Three formats are known: "id", the signed session ID that comes with a store; "encrypted", session.EncryptedCookie; and
 "flask", Flask's own cookie. The cookie is read from standard input, since it is a secret as long as its session lives:
 the value alone, NAME=VALUE, or a whole Cookie or Set-Cookie line of a browser's developer tools.`,
-		Example: "  pbpaste | hipflask cookie verify\n  hipflask cookie decode --secret-file /etc/shop/key < cookie.txt",
-		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return usage("cookie what? decode, verify or sign") },
+		Example: "  pbpaste | hipflask cookie verify\n  hipflask cookie decode --secret-file /etc/shop/key " +
+			"< cookie.txt",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("cookie what? decode, verify or sign") },
 	}
 	f := &cookieFlags{}
 	flags := c.PersistentFlags()
 	flags.StringVar(&f.format, "format", "", "id, encrypted or flask (default: as it looks)")
-	flags.StringVar(&f.name, "name", "", "the cookie's name (default: as in the input; sign: __Host-session, or session for flask)")
-	flags.StringVar(&f.secretFile, "secret-file", "", "`file` with the secret keys (default: $SECRET_KEY, $SECRET_KEY_FALLBACKS)")
+	flags.StringVar(&f.name, "name", "", "the cookie's name (default: as in the input; sign: __Host-session, "+
+		"or session for flask)")
+	flags.StringVar(&f.secretFile, "secret-file", "",
+		"`file` with the secret keys (default: $SECRET_KEY, $SECRET_KEY_FALLBACKS)")
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "PERMANENT_SESSION_LIFETIME of flask cookies (default 744h)")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatID, formatEncrypted, formatFlask}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatID, formatEncrypted, formatFlask},
+		cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(a.verify(f), a.decode(f), a.sign(f))
 	return c
 }
@@ -129,7 +133,8 @@ func (a *app) tell(v *verdict) error {
 	if s := v.Session; s != nil {
 		at := func(what string, t time.Time, distance func(t, now time.Time) string) {
 			if !t.IsZero() {
-				fmt.Fprintf(a.out, "%s  %s UTC, %s\n", a.bold(fmt.Sprintf("%-9s", what)), t.Format(time.DateTime), distance(t, v.now))
+				fmt.Fprintf(a.out, "%s  %s UTC, %s\n", a.bold(fmt.Sprintf("%-9s", what)), t.Format(time.DateTime),
+					distance(t, v.now))
 			}
 		}
 		for _, line := range [][2]string{{"handle", s.Handle}, {"principal", s.Principal}, {"label", s.Label}} {

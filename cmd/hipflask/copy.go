@@ -174,7 +174,8 @@ func (m *migration) one(ctx context.Context, listed store.Record) (outcome, erro
 		switch {
 		case err == nil:
 			return o, m.seal(ctx, raw, f)
-		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
+		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrConflict) &&
+			!errors.Is(err, store.ErrNotFound):
 			return failed, fmt.Errorf("write to the new store: %w", err)
 		}
 	}
@@ -259,7 +260,8 @@ func (m *migration) end(ctx context.Context, key string) (bool, error) {
 	}
 	now := time.Now()
 	marker := t
-	marker.Kind, marker.Version, marker.Label, marker.Public, marker.Data = store.Ended, store.NewVersion(), "", nil, nil
+	marker.Kind, marker.Version, marker.Label, marker.Public, marker.Data = store.Ended, store.NewVersion(),
+		"", nil, nil
 	marker.LastSeenAt, marker.ExpiresAt = now, now.Add(5*time.Minute) // longer than Grace
 	err = m.to.Replace(ctx, marker, t.Version)
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
@@ -315,7 +317,8 @@ func (m *migration) judge(c *comparison, f, t store.Record, absent bool) *int {
 		return &c.Newer
 	case absent:
 		return &c.Own
-	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind && (f.Principal == t.Principal && bytes.Equal(f.Public, t.Public) || isForeign(m.to)) &&
+	case bytes.Equal(f.Data, t.Data) && f.Kind == t.Kind &&
+		(f.Principal == t.Principal && bytes.Equal(f.Public, t.Public) || isForeign(m.to)) &&
 		f.ExpiresAt.Sub(t.ExpiresAt).Abs() <= 2*time.Second && !changed && (!known || before.wrote(t)):
 		return &c.Equal
 	case !known || !before.wrote(t):

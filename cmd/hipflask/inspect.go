@@ -41,7 +41,8 @@ func (s settings) number(name string) int64 {
 // unread is what is said if the server tells nothing of itself: the trial before has worked all the same.
 func unread(err error) []finding {
 	_ = err // may hold what is secret
-	return []finding{{warning, "server", "it does not tell its settings to this user", "Run the check again as a user who may see them."}}
+	return []finding{{warning, "server", "it does not tell its settings to this user",
+		"Run the check again as a user who may see them."}}
 }
 
 // clock judges the difference of two clocks.
@@ -51,7 +52,8 @@ func clock(server time.Time, asked, answered time.Time) finding {
 	text := fmt.Sprintf("the server's clock and this one differ by %v", ahead.Abs().Round(time.Millisecond))
 	switch {
 	case ahead.Abs() > blur+5*time.Second:
-		return finding{problem, "clock", text, "Synchronise both (NTP): ages and ends of sessions are wrong by as much."}
+		return finding{problem, "clock", text,
+			"Synchronise both (NTP): ages and ends of sessions are wrong by as much."}
 	case ahead.Abs() > blur+time.Second:
 		return finding{warning, "clock", text, "Synchronise both (NTP)."}
 	}

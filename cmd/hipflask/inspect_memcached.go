@@ -58,15 +58,18 @@ func judgeMemcached(stats settings, asked time.Time) (found []finding) {
 		found = append(found, clock(time.Unix(n, 5e8), asked, asked.Add(time.Second)))
 	}
 	found = append(found, finding{fine, "version", "memcached " + stats["version"], ""},
-		finding{warning, "persistence", "memcached keeps nothing: a restart ends all sessions", "Where that matters, use another store."})
+		finding{warning, "persistence", "memcached keeps nothing: a restart ends all sessions",
+			"Where that matters, use another store."})
 	limit, evicted := stats.number("limit_maxbytes"), stats.number("evictions")
 	switch {
 	case stats["evictions"] == "off" || stats["maxconns"] == "" && limit == 0:
 		found = append(found, finding{fine, "eviction", "nothing is evicted", ""})
 	case evicted > 0:
-		found = append(found, finding{problem, "eviction", fmt.Sprintf("%d items were evicted since the start: sessions that ended early", evicted), "Give it more memory (-m), and nothing else to keep."})
+		found = append(found, finding{problem, "eviction", fmt.Sprintf("%d items were evicted since "+
+			"the start: sessions that ended early", evicted), "Give it more memory (-m), and nothing else to keep."})
 	default:
-		found = append(found, finding{warning, "eviction", fmt.Sprintf("nothing was evicted yet; when %d MB are full, sessions end early", limit>>20), "Watch evictions, and give it memory enough."})
+		found = append(found, finding{warning, "eviction", fmt.Sprintf("nothing was evicted yet; when "+
+			"%d MB are full, sessions end early", limit>>20), "Watch evictions, and give it memory enough."})
 	}
 	return found
 }

@@ -21,7 +21,8 @@ func inspectRedis(ctx context.Context, s *redisstore.Store) (found []finding) {
 		}
 		if info["role"] == "slave" {
 			if len(nodes) == 1 {
-				found = append(found, finding{problem, "server", "this is a replica", "Name the master, or the sentinels, in the URL."})
+				found = append(found, finding{problem, "server", "this is a replica",
+					"Name the master, or the sentinels, in the URL."})
 			}
 			continue
 		}
@@ -61,7 +62,8 @@ func judgeRedis(info settings) (found []finding) {
 	if v := info["valkey_version"]; v != "" {
 		found = append(found, finding{fine, "version", "Valkey " + v, ""})
 	} else if v := info["redis_version"]; older(v, "6.2") {
-		found = append(found, finding{problem, "version", "Redis " + v + " is older than 6.2", "Use Redis from 6.2, or Valkey."})
+		found = append(found, finding{problem, "version", "Redis " + v + " is older than 6.2",
+			"Use Redis from 6.2, or Valkey."})
 	} else {
 		found = append(found, finding{fine, "version", "Redis " + v, ""})
 	}
@@ -69,10 +71,12 @@ func judgeRedis(info settings) (found []finding) {
 	limit, policy := info.number("maxmemory"), info["maxmemory_policy"]
 	switch {
 	case limit > 0 && policy != "noeviction":
-		found = append(found, finding{problem, "eviction", fmt.Sprintf("maxmemory-policy is %s: when memory is short, sessions end, and a session that was logged out may be back", policy),
+		found = append(found, finding{problem, "eviction", fmt.Sprintf("maxmemory-policy is %s: when "+
+			"memory is short, sessions end, and a session that was logged out may be back", policy),
 			"Set maxmemory-policy noeviction, and give sessions a server of their own."})
 	case limit == 0:
-		found = append(found, finding{warning, "eviction", "maxmemory is not set: Redis grows until the system ends it", "Set maxmemory, with maxmemory-policy noeviction."})
+		found = append(found, finding{warning, "eviction", "maxmemory is not set: Redis grows until the system ends it",
+			"Set maxmemory, with maxmemory-policy noeviction."})
 	default:
 		used := info.number("used_memory") * 100 / limit
 		f := finding{fine, "eviction", fmt.Sprintf("nothing is evicted; %d %% of maxmemory are used", used), ""}
@@ -86,11 +90,13 @@ func judgeRedis(info settings) (found []finding) {
 	case info["aof_enabled"] == "1":
 		found = append(found, finding{fine, "persistence", "changes are written to disk (appendonly)", ""})
 	default:
-		found = append(found, finding{warning, "persistence", "appendonly is off: a crash of the server takes back changes since its last snapshot, logouts too",
+		found = append(found, finding{warning, "persistence",
+			"appendonly is off: a crash of the server takes back changes since its last snapshot, logouts too",
 			"Set appendonly yes."})
 	}
 	if n := info.number("connected_slaves"); n > 0 {
-		found = append(found, finding{warning, "failover", fmt.Sprintf("%d replicas: a failover takes back what they had not got yet, logouts too", n),
+		found = append(found, finding{warning, "failover",
+			fmt.Sprintf("%d replicas: a failover takes back what they had not got yet, logouts too", n),
 			"replicas=1 in the URL makes a write wait for a replica."})
 	}
 	return found

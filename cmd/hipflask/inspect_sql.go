@@ -55,9 +55,11 @@ func inspectPostgres(ctx context.Context, text string) (found []finding) {
 	case replica:
 		found = append(found, finding{problem, "server", "this is a replica", "Name the primary in the URL."})
 	case fsync == "off":
-		found = append(found, finding{problem, "durability", "fsync is off: a crash of the machine can destroy the database", "Set fsync = on."})
+		found = append(found, finding{problem, "durability",
+			"fsync is off: a crash of the machine can destroy the database", "Set fsync = on."})
 	case sync == "off":
-		found = append(found, finding{warning, "durability", "synchronous_commit is off: a crash of the server takes back the last changes, logouts too", "Set synchronous_commit = on for this user."})
+		found = append(found, finding{warning, "durability", "synchronous_commit is off: a crash of " +
+			"the server takes back the last changes, logouts too", "Set synchronous_commit = on for this user."})
 	default:
 		found = append(found, finding{fine, "durability", "answered changes are on disk", ""})
 	}
@@ -81,7 +83,8 @@ func inspectMySQL(ctx context.Context, text string) (found []finding) {
 	if err != nil {
 		return unread(err)
 	}
-	config.Net, config.Addr, config.DBName, config.User = network, address, strings.TrimPrefix(u.Path, "/"), u.User.Username()
+	config.Net, config.Addr, config.DBName, config.User = network, address, strings.TrimPrefix(u.Path, "/"),
+		u.User.Username()
 	config.Passwd, _ = u.User.Password()
 	config.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(config)
@@ -94,7 +97,8 @@ func inspectMySQL(ctx context.Context, text string) (found []finding) {
 	var flush, readOnly int
 	var now float64
 	asked := time.Now()
-	row := db.QueryRowContext(ctx, "SELECT @@version, @@innodb_flush_log_at_trx_commit, @@read_only, UNIX_TIMESTAMP(SYSDATE(3))")
+	row := db.QueryRowContext(ctx, "SELECT @@version, @@innodb_flush_log_at_trx_commit, @@read_only, "+
+		"UNIX_TIMESTAMP(SYSDATE(3))")
 	if err := row.Scan(&version, &flush, &readOnly, &now); err != nil {
 		return unread(err)
 	}
@@ -107,9 +111,11 @@ func inspectMySQL(ctx context.Context, text string) (found []finding) {
 	found = append(found, finding{fine, "version", product + version, ""})
 	switch {
 	case readOnly == 1:
-		found = append(found, finding{problem, "server", "read_only is on: this is a replica", "Name the primary in the URL."})
+		found = append(found, finding{problem, "server", "read_only is on: this is a replica",
+			"Name the primary in the URL."})
 	case flush != 1:
-		found = append(found, finding{warning, "durability", fmt.Sprintf("innodb_flush_log_at_trx_commit is %d: a crash takes back the last changes, logouts too", flush),
+		found = append(found, finding{warning, "durability", fmt.Sprintf("innodb_flush_log_at_trx_commit "+
+			"is %d: a crash takes back the last changes, logouts too", flush),
 			"Set innodb_flush_log_at_trx_commit = 1."})
 	default:
 		found = append(found, finding{fine, "durability", "answered changes are on disk", ""})

@@ -47,7 +47,8 @@ func (e entry) wrote(to store.Record) bool {
 // read tells whether the record is in FROM what it was when it was copied.
 func (e entry) read(from store.Record) bool { return e.from == digest(from) && e.expiring(from) }
 
-// expiring compares the ends of sessions in a foreign layout, which tells the time left, and so never quite the same end.
+// expiring compares the ends of sessions in a foreign layout, which tells the time left, and so never quite the same
+// end.
 func (e entry) expiring(r store.Record) bool {
 	late := r.ExpiresAt.Unix() - int64(e.expires)
 	return !r.LastSeenAt.IsZero() || -2 <= late && late <= 2

@@ -132,14 +132,19 @@ func (j *judge) id(ctx context.Context, v *verdict) (*verdict, error) {
 	case err != nil:
 		return nil, err
 	case malformed && len(j.value) != idLength:
-		return v.refuse(session.ReasonMalformed, "it has %d characters and a session ID has %d: it was cut off, or is something else", len(j.value), idLength), nil
+		return v.refuse(session.ReasonMalformed, "it has %d characters and a session ID has %d: it was "+
+			"cut off, or is something else", len(j.value), idLength), nil
 	case malformed:
-		return v.refuse(session.ReasonMalformed, "it has characters that no session ID has: something else, or changed on its way"), nil
+		return v.refuse(session.ReasonMalformed,
+			"it has characters that no session ID has: something else, or changed on its way"), nil
 	case by == nil:
-		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it was signed with another key, or for a cookie of another name than %q, or forged or changed", j.keyNames(), j.name), nil
+		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it was signed "+
+			"with another key, or for a cookie of another name than %q, or forged or changed", j.keyNames(),
+			j.name), nil
 	case name != j.name:
 		v.Key = by.name
-		return v.refuse(session.ReasonSignature, "it was signed with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil
+		return v.refuse(session.ReasonSignature, "it was signed with %s, but for a cookie named %q, and it came as %q",
+			by.name, name, j.name), nil
 	}
 	v.Key, v.Cookie, v.Valid = by.name, name, true
 	v.Explanation = "a session ID, signed with " + by.name
@@ -164,10 +169,12 @@ func (j *judge) stored(ctx context.Context, v *verdict, secretKey string) (*verd
 	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
 		d := describe(session.InfoOf(expired.Record))
 		v.Session = &d
-		return v.refuse(session.ReasonIdle, "signed with %s, but the session expired %s", v.Key, ago(d.ExpiresAt, j.now)), nil
+		return v.refuse(session.ReasonIdle, "signed with %s, but the session expired %s",
+			v.Key, ago(d.ExpiresAt, j.now)), nil
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return v.refuse(session.ReasonUnknown, "signed with %s, but the store has no such session: it has expired, or was ended more than the Grace (2 minutes) ago, or is in another store", v.Key), nil
+		return v.refuse(session.ReasonUnknown, "signed with %s, but the store has no such session: it "+
+			"has expired, or was ended more than the Grace (2 minutes) ago, or is in another store", v.Key), nil
 	}
 	if err != nil {
 		return nil, err
@@ -177,11 +184,14 @@ func (j *judge) stored(ctx context.Context, v *verdict, secretKey string) (*verd
 	since := ago(r.LastSeenAt, j.now)
 	switch r.Kind {
 	case store.Ended:
-		return v.refuse(session.ReasonEnded, "signed with %s, but the session was logged out or revoked %s", v.Key, since), nil
+		return v.refuse(session.ReasonEnded, "signed with %s, but the session was logged out or revoked %s",
+			v.Key, since), nil
 	case store.Replaced:
-		return v.refuse(session.ReasonReplaced, "signed with %s, but a login took the session's place %s, with a new cookie", v.Key, since), nil
+		return v.refuse(session.ReasonReplaced,
+			"signed with %s, but a login took the session's place %s, with a new cookie", v.Key, since), nil
 	case store.Renewed:
-		v.Explanation = fmt.Sprintf("signed with %s; the session got a new cookie %s, and this one is good for a moment more", v.Key, since)
+		v.Explanation = fmt.Sprintf("signed with %s; the session got a new cookie %s, and this one is "+
+			"good for a moment more", v.Key, since)
 		return v, nil
 	}
 	v.Data = r.Data
@@ -217,14 +227,17 @@ func (j *judge) encrypted(v *verdict) (*verdict, error) {
 	v.Key, v.Cookie = by.name, j.name
 	switch {
 	case name != j.name:
-		return v.refuse(session.ReasonSignature, "it was encrypted with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil
+		return v.refuse(session.ReasonSignature,
+			"it was encrypted with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil
 	case undecodable:
-		return v.refuse(session.ReasonUndecodable, "it was encrypted with %s, but what is in it can't be read: another version made it", by.name), nil
+		return v.refuse(session.ReasonUndecodable,
+			"it was encrypted with %s, but what is in it can't be read: another version made it", by.name), nil
 	}
 	d := describe(session.InfoOf(r))
 	v.Session, v.Data = &d, r.Data
 	if !j.now.Before(r.ExpiresAt) {
-		return v.refuse(session.ReasonIdle, "encrypted with %s, but it expired %s", by.name, ago(r.ExpiresAt, j.now)), nil
+		return v.refuse(session.ReasonIdle, "encrypted with %s, but it expired %s",
+			by.name, ago(r.ExpiresAt, j.now)), nil
 	}
 	v.Valid, v.Explanation = true, "encrypted with "+by.name
 	return v, nil
@@ -244,10 +257,12 @@ func (j *judge) undecryptable(v *verdict) (*verdict, error) {
 		}
 		if keyID(sample) == id {
 			v.Key = s.name
-			return v.refuse(session.ReasonSignature, "it names %s as its key, but doesn't decrypt: it was tampered with or cut off, or made for a cookie of another name than %q", s.name, j.name), nil
+			return v.refuse(session.ReasonSignature, "it names %s as its key, but doesn't decrypt: it "+
+				"was tampered with or cut off, or made for a cookie of another name than %q", s.name, j.name), nil
 		}
 	}
-	return v.refuse(session.ReasonSignature, "it was encrypted with a key (ID %s) that is none of those given (%s)", id, j.keyNames()), nil
+	return v.refuse(session.ReasonSignature, "it was encrypted with a key (ID %s) that is none of those given (%s)", id,
+		j.keyNames()), nil
 }
 
 // keyID is the ID of the key in an encrypted cookie: the four bytes after the version.
@@ -279,7 +294,8 @@ func (j *judge) flask(v *verdict) (*verdict, error) {
 			return v.refuse(session.ReasonMalformed, "it is not of the form that Flask writes"), nil
 		}
 		v.Unverified = true
-		v.Explanation = fmt.Sprintf("it says that it was signed %s; without a key nobody knows whether that is true", ago(at, j.now))
+		v.Explanation = fmt.Sprintf("it says that it was signed %s; without a key nobody knows whether that is true",
+			ago(at, j.now))
 		return v, nil
 	}
 	var reason error
@@ -296,21 +312,26 @@ func (j *judge) flask(v *verdict) (*verdict, error) {
 	switch {
 	case reason == session.ReasonMalformed:
 		v.Key = ""
-		return v.refuse(session.ReasonMalformed, "it is not of the form that Flask writes: cut off, or something else"), nil
+		return v.refuse(session.ReasonMalformed, "it is not of the form that Flask writes: cut off, or something else"),
+			nil
 	case reason == session.ReasonSignature:
-		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it was signed with another key or salt, or forged or changed", j.keyNames()), nil
+		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it "+
+			"was signed with another key or salt, or forged or changed", j.keyNames()), nil
 	case reason != nil || !readable:
 		return v.refuse(session.ReasonUndecodable, "it was signed with %s, but what is in it can't be read", v.Key), nil
 	}
 	age := j.now.Sub(at).Truncate(time.Second)
 	switch {
 	case age < 0:
-		return v.refuse(session.ReasonFuture, "it was signed with %s, at a time that is %s ahead of this clock: the clocks of two hosts differ", v.Key, span(-age)), nil
+		return v.refuse(session.ReasonFuture, "it was signed with %s, at a time that is %s ahead of "+
+			"this clock: the clocks of two hosts differ", v.Key, span(-age)), nil
 	case age > lifetime:
-		return v.refuse(session.ReasonLifetime, "it was signed with %s, but %s, and its lifetime is %s", v.Key, ago(at, j.now), span(lifetime)), nil
+		return v.refuse(session.ReasonLifetime, "it was signed with %s, but %s, and its lifetime is %s",
+			v.Key, ago(at, j.now), span(lifetime)), nil
 	}
 	if _, err := flask.TaggedJSON.Split(payload); err != nil {
-		return v.refuse(session.ReasonUndecodable, "it was signed with %s, but its values are no JSON that Flask writes", v.Key), nil
+		return v.refuse(session.ReasonUndecodable,
+			"it was signed with %s, but its values are no JSON that Flask writes", v.Key), nil
 	}
 	v.Valid = true
 	v.Explanation = fmt.Sprintf("signed with %s %s", v.Key, ago(at, j.now))

@@ -38,7 +38,8 @@ func wantVerdict(t *testing.T, what string, j *judge, reason session.Reason, tex
 	v, err := j.judge(t.Context())
 	must(t, err)
 	if v.Valid != (reason == "") || v.Reason != reason || !strings.Contains(v.Explanation, text) {
-		t.Errorf("%s: got valid %v, reason %q, %q; want %q and %q", what, v.Valid, v.Reason, v.Explanation, reason, text)
+		t.Errorf("%s: got valid %v, reason %q, %q; want %q and %q", what, v.Valid, v.Reason, v.Explanation,
+			reason, text)
 	}
 }
 
@@ -47,12 +48,15 @@ func TestJudgeTimes(t *testing.T) {
 	t.Parallel()
 	encrypted, _ := made(t, session.Config{CookieCodec: session.EncryptedCookie})
 	wantVerdict(t, "encrypted", &judge{value: encrypted}, "", "encrypted with SECRET_KEY")
-	wantVerdict(t, "encrypted, two days old", &judge{value: encrypted, now: time.Now().Add(48*time.Hour + time.Minute)}, session.ReasonIdle, "expired 24 h ago")
+	wantVerdict(t, "encrypted, two days old", &judge{value: encrypted, now: time.Now().Add(48*time.Hour + time.Minute)},
+		session.ReasonIdle, "expired 24 h ago")
 
 	signed, _ := made(t, session.Config{CookieCodec: flask.Cookie, Cookie: session.Cookie{Name: "session"}})
 	wantVerdict(t, "flask", &judge{value: signed}, "", "signed with SECRET_KEY")
-	wantVerdict(t, "flask, from the future", &judge{value: signed, now: time.Now().Add(-2 * time.Minute)}, session.ReasonFuture, "ahead of this clock")
-	wantVerdict(t, "flask, old", &judge{value: signed, now: time.Now().Add(40 * 24 * time.Hour)}, session.ReasonLifetime, "40 days ago, and its lifetime is 31 days")
+	wantVerdict(t, "flask, from the future", &judge{value: signed, now: time.Now().Add(-2 * time.Minute)},
+		session.ReasonFuture, "ahead of this clock")
+	wantVerdict(t, "flask, old", &judge{value: signed, now: time.Now().Add(40 * 24 * time.Hour)},
+		session.ReasonLifetime, "40 days ago, and its lifetime is 31 days")
 }
 
 // What may have become of the session of a rightly signed ID.
@@ -63,10 +67,11 @@ func TestJudgeStored(t *testing.T) {
 		reason session.Reason
 		text   string
 	}{
-		"live":     {func(*store.Record) {}, "", "its session is live"},
-		"renewed":  {func(r *store.Record) { r.Kind, r.MovedTo = store.Renewed, "x" }, "", "good for a moment more"},
-		"replaced": {func(r *store.Record) { r.Kind, r.MovedTo = store.Replaced, "x" }, session.ReasonReplaced, "a login took the session's place"},
-		"ended":    {func(r *store.Record) { r.Kind = store.Ended }, session.ReasonEnded, "logged out or revoked"},
+		"live":    {func(*store.Record) {}, "", "its session is live"},
+		"renewed": {func(r *store.Record) { r.Kind, r.MovedTo = store.Renewed, "x" }, "", "good for a moment more"},
+		"replaced": {func(r *store.Record) { r.Kind, r.MovedTo = store.Replaced, "x" }, session.ReasonReplaced,
+			"a login took the session's place"},
+		"ended": {func(r *store.Record) { r.Kind = store.Ended }, session.ReasonEnded, "logged out or revoked"},
 	} {
 		value, kept := made(t, session.Config{})
 		for r := range lister(kept).All(t.Context()) {
@@ -80,8 +85,10 @@ func TestJudgeStored(t *testing.T) {
 
 	value, kept := made(t, session.Config{})
 	for r := range lister(kept).All(t.Context()) {
-		wantVerdict(t, "expired", &judge{value: value, store: &place{Store: expired{kept, r}}}, session.ReasonIdle, "the session expired 3 h ago")
+		wantVerdict(t, "expired", &judge{value: value, store: &place{Store: expired{kept, r}}}, session.ReasonIdle,
+			"the session expired 3 h ago")
 		must(t, kept.Delete(t.Context(), r.Key))
 	}
-	wantVerdict(t, "unknown", &judge{value: value, store: &place{Store: kept}}, session.ReasonUnknown, "no such session")
+	wantVerdict(t, "unknown", &judge{value: value, store: &place{Store: kept}}, session.ReasonUnknown,
+		"no such session")
 }

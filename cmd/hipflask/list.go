@@ -43,8 +43,9 @@ func (a *app) ls() *cobra.Command {
 		Long: `ls lists the live sessions of a store, in the order of the store, as it reads them: any number of them.
 
 With --principal it asks the store's index and is quick. --sort reads the whole list before it writes the first session.`,
-		Example: "  hipflask ls --principal ann\n  hipflask ls --idle 1h --json | wc -l\n  hipflask ls --sort seen --limit 20",
-		Args:    cobra.NoArgs,
+		Example: "  hipflask ls --principal ann\n  hipflask ls --idle 1h --json | wc -l\n  hipflask " +
+			"ls --sort seen --limit 20",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			byPrincipal := c.Flags().Changed("principal")
 			if err := f.check(); err != nil {
@@ -67,10 +68,12 @@ With --principal it asks the store's index and is quick. --sort reads the whole 
 	c.Flags().StringVar(&f.label, "label", "", "only sessions with this `text` in their label, whatever its case")
 	c.Flags().DurationVar(&f.idle, "idle", 0, "only sessions without a request for so `long`, such as 90m")
 	c.Flags().DurationVar(&f.since, "since", 0, "only sessions that began, or logged in, at most so `long` ago")
-	c.Flags().StringVar(&f.sort, "sort", "", "sort `by` seen or created, newest first, expires, soonest first, or principal")
+	c.Flags().StringVar(&f.sort, "sort", "", "sort `by` seen or created, newest first, expires, soonest "+
+		"first, or principal")
 	c.Flags().IntVar(&f.limit, "limit", 0, "list at most so `many`: with --sort the first of the order")
 	cobra.CheckErr(c.RegisterFlagCompletionFunc("principal", a.principals()))
-	cobra.CheckErr(c.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(slices.Sorted(maps.Keys(orders)), cobra.ShellCompDirectiveNoFileComp)))
+	cobra.CheckErr(c.RegisterFlagCompletionFunc("sort",
+		cobra.FixedCompletions(slices.Sorted(maps.Keys(orders)), cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
 
@@ -86,7 +89,8 @@ func (a *app) list(list iter.Seq2[session.Info, error]) error {
 				return err
 			}
 		default:
-			err := t.row(i.Handle, plain(i.Principal), ago(i.CreatedAt, now), ago(i.LastSeenAt, now), in(i.ExpiresAt, now), plain(i.Label))
+			err := t.row(i.Handle, plain(i.Principal), ago(i.CreatedAt, now), ago(i.LastSeenAt, now),
+				in(i.ExpiresAt, now), plain(i.Label))
 			if err != nil {
 				return err
 			}

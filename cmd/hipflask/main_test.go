@@ -73,7 +73,8 @@ func seed(args []string) error {
 	}
 	now := time.Now()
 	r := store.Record{
-		Key: "key-" + args[1], Handle: args[1], Principal: args[2], Label: args[3], Data: []byte(`{"secret_value":"tea"}`),
+		Key: "key-" + args[1], Handle: args[1], Principal: args[2], Label: args[3],
+		Data:      []byte(`{"secret_value":"tea"}`),
 		CreatedAt: now.Add(-age), LastSeenAt: now.Add(-idle), ExpiresAt: now.Add(24*time.Hour - idle), Version: 1,
 	}
 	if len(args) > 6 {

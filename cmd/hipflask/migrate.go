@@ -84,7 +84,8 @@ func (a *app) move(ctx context.Context, fromURL, toURL string, f *migrateFlags) 
 	}
 	list, ok := store.As[lists](from.Store)
 	if _, files := store.As[*flaskfiles.Store](from.Store); files {
-		return usage("the names of Flask's session files don't tell whose they are: take them over at the first request, with Config.Adopt")
+		return usage("the names of Flask's session files don't tell whose they are: take them over at " +
+			"the first request, with Config.Adopt")
 	} else if !ok {
 		return fmt.Errorf("%s can't list its sessions", from.name)
 	}
@@ -116,7 +117,8 @@ func (a *app) steps(ctx context.Context, m *migration, list lists, f *migrateFla
 	m.progress = func(n int) { bar.Add(n) }
 	err := m.copy(ctx, list)
 	bar.Exit()
-	r := moved{DryRun: f.dry, Copied: m.counts[copied], Updated: m.counts[updated], Same: m.counts[same], Kept: m.counts[kept],
+	r := moved{DryRun: f.dry, Copied: m.counts[copied], Updated: m.counts[updated], Same: m.counts[same],
+		Kept: m.counts[kept],
 		Gone: m.counts[gone], Vanished: m.counts[vanished], Failed: m.counts[failed]}
 	for _, n := range m.counts {
 		r.Listed += n
@@ -145,7 +147,8 @@ func (a *app) steps(ctx context.Context, m *migration, list lists, f *migrateFla
 	case err != nil:
 		return fmt.Errorf("%w; the same command goes on from here", err)
 	case r.Failed > 0:
-		return &exitError{exitProblems, fmt.Sprintf("%d sessions could not be copied, the last one: %v", r.Failed, m.err)}
+		return &exitError{exitProblems, fmt.Sprintf("%d sessions could not be copied, the last one: %v",
+			r.Failed, m.err)}
 	case r.Check != nil && r.Check.Missing+r.Check.Differs > 0:
 		return &exitError{exitProblems, "the stores differ: run the same command again"}
 	}
@@ -159,7 +162,8 @@ func (a *app) bar(total int, what string) progress {
 	}
 	return progressbar.NewOptions(total, progressbar.OptionSetWriter(a.errs), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("sessions"),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetWidth(30),
 		progressbar.OptionClearOnFinish())
 }
 
@@ -168,7 +172,8 @@ func (a *app) bar(total int, what string) progress {
 func (a *app) endMissing(ctx context.Context, m *migration, many bool) (ended int, err error) {
 	list, ok := store.As[store.Lister](m.to)
 	if !ok {
-		fmt.Fprintln(a.errs, "hipflask: TO can't list its sessions: what was logged out in FROM since an earlier run stays in TO until it expires")
+		fmt.Fprintln(a.errs, "hipflask: TO can't list its sessions: what was logged out in FROM since "+
+			"an earlier run stays in TO until it expires")
 		return 0, nil
 	}
 	keys, total, err := m.missing(ctx, list)

@@ -112,24 +112,30 @@ func TestMigrateRules(t *testing.T) {
 		want         string
 		check        comparison
 	}{
-		"nothing":                        {nil, nil, "one", comparison{Equal: 1}},
-		"changed in FROM":                {[]step{change(2, "two", time.Second)}, nil, "two", comparison{Equal: 1}},
-		"touched in FROM":                {[]step{touch}, nil, "one", comparison{Equal: 1}},
-		"changed in TO":                  {nil, []step{change(2, "TWO", time.Second)}, "TWO", comparison{Own: 1}},
-		"touched in TO":                  {nil, []step{touch}, "one", comparison{Own: 1}},
-		"changed in both":                {[]step{change(2, "two", time.Minute)}, []step{change(3, "TWO", time.Second)}, "TWO", comparison{Own: 1}},
-		"changed in FROM, touched in TO": {[]step{change(2, "two", time.Minute)}, []step{touch}, "one", comparison{Own: 1}},
-		"ended in FROM":                  {[]step{mark(store.Ended)}, nil, "ended", comparison{Equal: 1}},
-		"ended in FROM, changed in TO":   {[]step{mark(store.Ended)}, []step{change(3, "TWO", time.Hour)}, "ended", comparison{Equal: 1}},
-		"ended in TO":                    {nil, []step{mark(store.Ended)}, "ended", comparison{Own: 1}},
-		"ended in TO, changed in FROM":   {[]step{change(2, "two", time.Hour)}, []step{mark(store.Ended)}, "ended", comparison{Own: 1}},
-		"forgotten in TO":                {nil, []step{remove}, "", comparison{Own: 1}},
-		"forgotten in TO, changed":       {[]step{change(2, "two", time.Hour)}, []step{remove}, "", comparison{Own: 1}},
-		"renewed in FROM":                {[]step{mark(store.Renewed)}, nil, "renewed", comparison{Equal: 1}},
-		"renewed in both":                {[]step{mark(store.Renewed)}, []step{mark(store.Renewed)}, "renewed", comparison{Equal: 1}},
-		"a login took it in FROM":        {[]step{mark(store.Replaced)}, []step{touch}, "replaced", comparison{Equal: 1}},
-		"forgotten in FROM":              {[]step{remove}, nil, "ended", comparison{}},
-		"forgotten in FROM, used in TO":  {[]step{remove}, []step{touch}, "one", comparison{}},
+		"nothing":         {nil, nil, "one", comparison{Equal: 1}},
+		"changed in FROM": {[]step{change(2, "two", time.Second)}, nil, "two", comparison{Equal: 1}},
+		"touched in FROM": {[]step{touch}, nil, "one", comparison{Equal: 1}},
+		"changed in TO":   {nil, []step{change(2, "TWO", time.Second)}, "TWO", comparison{Own: 1}},
+		"touched in TO":   {nil, []step{touch}, "one", comparison{Own: 1}},
+		"changed in both": {[]step{change(2, "two", time.Minute)}, []step{change(3, "TWO", time.Second)},
+			"TWO", comparison{Own: 1}},
+		"changed in FROM, touched in TO": {[]step{change(2, "two", time.Minute)}, []step{touch}, "one",
+			comparison{Own: 1}},
+		"ended in FROM": {[]step{mark(store.Ended)}, nil, "ended", comparison{Equal: 1}},
+		"ended in FROM, changed in TO": {[]step{mark(store.Ended)}, []step{change(3, "TWO", time.Hour)},
+			"ended", comparison{Equal: 1}},
+		"ended in TO": {nil, []step{mark(store.Ended)}, "ended", comparison{Own: 1}},
+		"ended in TO, changed in FROM": {[]step{change(2, "two", time.Hour)}, []step{mark(store.Ended)},
+			"ended", comparison{Own: 1}},
+		"forgotten in TO":          {nil, []step{remove}, "", comparison{Own: 1}},
+		"forgotten in TO, changed": {[]step{change(2, "two", time.Hour)}, []step{remove}, "", comparison{Own: 1}},
+		"renewed in FROM":          {[]step{mark(store.Renewed)}, nil, "renewed", comparison{Equal: 1}},
+		"renewed in both": {[]step{mark(store.Renewed)}, []step{mark(store.Renewed)}, "renewed",
+			comparison{Equal: 1}},
+		"a login took it in FROM": {[]step{mark(store.Replaced)}, []step{touch},
+			"replaced", comparison{Equal: 1}},
+		"forgotten in FROM":             {[]step{remove}, nil, "ended", comparison{}},
+		"forgotten in FROM, used in TO": {[]step{remove}, []step{touch}, "one", comparison{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +170,8 @@ func TestMigrateTouched(t *testing.T) {
 	later := time.Now().Add(5 * time.Hour).Truncate(time.Millisecond)
 	must(t, p.from.Touch(t.Context(), "k", 1, time.Now(), later))
 	_, r := p.run()
-	if got, err := p.to.Load(t.Context(), "k"); err != nil || !got.ExpiresAt.Equal(later) || *r.Check != (comparison{Equal: 1}) {
+	if got, err := p.to.Load(t.Context(), "k"); err != nil || !got.ExpiresAt.Equal(later) ||
+		*r.Check != (comparison{Equal: 1}) {
 		t.Errorf("got end %v, %v, check %+v, want %v and equal", got.ExpiresAt, err, *r.Check, later)
 	}
 }
@@ -175,7 +182,9 @@ func TestCompareFindsDifferences(t *testing.T) {
 	f, j := record("k", 1, "one"), &journal{entries: map[uint64]entry{}}
 	m := &migration{from: memstore.New(nil), to: memstore.New(nil), journal: j, began: time.Now()}
 	for name, change := range map[string]func(*store.Record){
-		"data": func(r *store.Record) { r.Data = []byte("two") }, "principal": func(r *store.Record) { r.Principal = "ben" },
+		"data": func(r *store.Record) { r.Data = []byte("two") }, "principal": func(r *store.Record) {
+			r.Principal = "ben"
+		},
 		"end": func(r *store.Record) { r.ExpiresAt = r.ExpiresAt.Add(-time.Minute) },
 	} {
 		r := f
@@ -273,7 +282,8 @@ func TestMigrateOutage(t *testing.T) {
 	must(t, err)
 	fail.Fail(errors.New("down"))
 	m := &migration{from: p.from, to: fail, journal: j, workers: 64}
-	if err := m.copy(t.Context(), lister(p.from)); err == nil || !strings.Contains(err.Error(), "20 sessions in a row") {
+	if err := m.copy(t.Context(), lister(p.from)); err == nil ||
+		!strings.Contains(err.Error(), "20 sessions in a row") {
 		t.Errorf("got %v, want a stop after 20 failures", err)
 	}
 	must(t, j.close())
@@ -360,7 +370,8 @@ func TestMigrateKilled(t *testing.T) {
 		}
 	})
 	command := func() *exec.Cmd {
-		c := exec.Command("hipflask", "migrate", "file:"+dir+"/from", "file:"+dir+"/to", "--workers", "2", "--journal", dir+"/journal")
+		c := exec.Command("hipflask", "migrate", "file:"+dir+"/from", "file:"+dir+"/to", "--workers",
+			"2", "--journal", dir+"/journal")
 		c.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 		return c
 	}
@@ -412,7 +423,8 @@ func TestMigrateKilled(t *testing.T) {
 			if err != nil {
 				t.Fatalf("a session is on one side only: %v", err)
 			}
-			if a.Version != b.Version || !bytes.Equal(a.Data, b.Data) || a.Handle != b.Handle || !a.ExpiresAt.Equal(b.ExpiresAt) {
+			if a.Version != b.Version || !bytes.Equal(a.Data, b.Data) || a.Handle != b.Handle ||
+				!a.ExpiresAt.Equal(b.ExpiresAt) {
 				t.Fatal("the two sides differ")
 			}
 		}
@@ -429,7 +441,8 @@ func TestJournalOfForeignRecords(t *testing.T) {
 	j := &journal{entries: map[uint64]entry{}}
 	j.put("k", r, r)
 	e, _ := j.get("k")
-	for later, want := range map[time.Duration]bool{0: true, time.Millisecond: true, -time.Second: true, time.Minute: false, -time.Minute: false} {
+	for later, want := range map[time.Duration]bool{0: true, time.Millisecond: true, -time.Second: true,
+		time.Minute: false, -time.Minute: false} {
 		got := r
 		got.ExpiresAt = r.ExpiresAt.Add(later)
 		if e.read(got) != want || e.wrote(got) != want {

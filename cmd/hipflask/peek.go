@@ -14,7 +14,8 @@ import (
 // maxPeek bounds what a compressed cookie may become.
 const maxPeek = 1 << 20
 
-// peek reads a flask cookie, PAYLOAD.TIMESTAMP.SIGNATURE, without looking at its signature: to show it, never to trust it.
+// peek reads a flask cookie, PAYLOAD.TIMESTAMP.SIGNATURE, without looking at its signature: to show it, never to trust
+// it.
 func peek(value string) (payload []byte, at time.Time, ok bool) {
 	text, compressed := strings.CutPrefix(value, ".")
 	parts := strings.Split(text, ".")

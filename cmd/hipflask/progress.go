@@ -41,7 +41,8 @@ func (p *lineProgress) Add(n int) error {
 		return nil
 	}
 	p.last = now
-	_, err := fmt.Fprintf(p.out, "hipflask: %s: %d of %d sessions, %.0f a second\n", p.what, p.done, p.total, float64(p.done)/now.Sub(p.began).Seconds())
+	_, err := fmt.Fprintf(p.out, "hipflask: %s: %d of %d sessions, %.0f a second\n", p.what, p.done,
+		p.total, float64(p.done)/now.Sub(p.began).Seconds())
 	return err
 }
 

@@ -17,7 +17,8 @@ func TestLineProgress(t *testing.T) {
 		now = now.Add(time.Second)
 	}
 	must(t, p.Exit())
-	if got, want := out.String(), "hipflask: copying: 22 of 100 sessions, 2 a second\nhipflask: copying: 42 of 100 sessions, 2 a second\n"; got != want {
+	if got, want := out.String(), "hipflask: copying: 22 of 100 sessions, 2 a second\nhipflask: copying: "+
+		"42 of 100 sessions, 2 a second\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if _, lines := (&app{errs: &out}).bar(1, "copying").(*lineProgress); !lines {

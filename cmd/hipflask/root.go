@@ -35,7 +35,8 @@ IDs, cookies and stored values are not shown unless a flag asks for them.`,
 	root.SetErr(a.errs)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "results as JSON, one object a line")
 	root.PersistentFlags().StringVar(&a.url, "store", "", "the store's `URL` (default: $SESSION_STORE)")
-	root.AddCommand(a.keygen(), a.serve(), a.cookie(), a.ls(), a.show(), a.revoke(), a.stats(), a.sweep(), a.migrate(), a.check(), a.admin())
+	root.AddCommand(a.keygen(), a.serve(), a.cookie(), a.ls(), a.show(), a.revoke(), a.stats(), a.sweep(),
+		a.migrate(), a.check(), a.admin())
 	return root, started
 }
 

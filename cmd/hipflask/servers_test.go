@@ -110,7 +110,8 @@ func wrongKinds(t *testing.T, urls map[string]string) {
 				}
 				says := "a " + kind + " server answers at that address"
 				_, errs, code := command(t, wrong, "ls")
-				if right := strings.HasPrefix(strings.ToLower(kind), scheme); !right && (code != exitFailed || !strings.Contains(errs, says)) {
+				if right := strings.HasPrefix(strings.ToLower(kind), scheme); !right &&
+					(code != exitFailed || !strings.Contains(errs, says)) {
 					t.Errorf("got exit code %d and %q, want one that says %q", code, errs, says)
 				} else if right && strings.Contains(errs, "answers at that address") {
 					t.Errorf("the right kind of server is said to be a wrong one: %q", errs)
@@ -124,11 +125,13 @@ func wrongKinds(t *testing.T, urls map[string]string) {
 }
 
 func TestServers(t *testing.T) {
-	listed := append([]string{"ok       lists        a user's sessions are found", "ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
+	listed := append([]string{"ok       lists        a user's sessions are found",
+		"ok       sizes        a session of 1 MiB fits", "ok       clock "}, tried...)
 	redis := servertest.Redis(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
 	postgres, mariadb, memcached := servertest.Postgres(t), servertest.MariaDB(t), servertest.Memcached(t)
 	t.Run("flask", func(t *testing.T) {
-		for _, url := range []string{redis.URL, postgres.URL, mariadb.URL, "sqlite:" + filepath.Join(t.TempDir(), "flask.db")} {
+		for _, url := range []string{redis.URL, postgres.URL,
+			mariadb.URL, "sqlite:" + filepath.Join(t.TempDir(), "flask.db")} {
 			mark := "?"
 			if strings.Contains(url, "?") {
 				mark = "&"
@@ -137,17 +140,22 @@ func TestServers(t *testing.T) {
 		}
 	})
 	t.Run("wrong kind", func(t *testing.T) {
-		wrongKinds(t, map[string]string{"Redis": redis.URL, "PostgreSQL": postgres.URL, "MySQL": mariadb.URL, "memcached": memcached.URL})
+		wrongKinds(t, map[string]string{"Redis": redis.URL, "PostgreSQL": postgres.URL, "MySQL": mariadb.URL,
+			"memcached": memcached.URL})
 	})
 	t.Run("migrate", func(t *testing.T) { migrateAround(t, redis.URL, postgres.URL, mariadb.URL, memcached.URL) })
 	for _, c := range []struct {
 		name, url string
 		says      []string
 	}{
-		{"redis", redis.URL, append(listed, "ok       version      Redis ", "ok       eviction     nothing is evicted;", "ok       persistence  changes are written to disk")},
-		{"postgres", postgres.URL, append(listed, "ok       version      PostgreSQL ", "problem  durability   fsync is off")}, // for speed
+		{"redis", redis.URL, append(listed, "ok       version      Redis ", "ok       eviction     nothing is evicted;",
+			"ok       persistence  changes are written to disk")},
+		// for speed
+		{"postgres", postgres.URL, append(listed, "ok       version      PostgreSQL ",
+			"problem  durability   fsync is off")},
 		{"mariadb", mariadb.URL, append(listed, "ok       version      MariaDB ")},
-		{"memcached", memcached.URL, append(tried, "ok       version      memcached ", "warning  lists        this store can't list", "warning  persistence  memcached keeps nothing", "ok       clock ")},
+		{"memcached", memcached.URL, append(tried, "ok       version      memcached ", "warning  lists "+
+			"       this store can't list", "warning  persistence  memcached keeps nothing", "ok       clock ")},
 		{"sqlite", "sqlite:" + filepath.Join(t.TempDir(), "sessions.db"), append(tried, "room ")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,7 +170,8 @@ func TestServers(t *testing.T) {
 				t.Errorf("got exit code %d, want %d: %s", code, want, errs)
 			}
 			wantLines(t, out, c.says...)
-			if password, _, ok := strings.Cut(strings.TrimPrefix(c.url, c.name+"://"), "@"); ok && strings.Contains(out+errs, password) {
+			if password, _, ok := strings.Cut(strings.TrimPrefix(c.url, c.name+"://"), "@"); ok &&
+				strings.Contains(out+errs, password) {
 				t.Error("the output shows the URL's password")
 			}
 			if out, errs, code := command(t, c.url, "ls"); code == exitOK && strings.Contains(out, "hipflask check") {
@@ -180,11 +189,13 @@ func TestCheckFindsProblems(t *testing.T) {
 	if code != exitProblems || errs != "hipflask: 1 problems\n" {
 		t.Errorf("got exit code %d and %q, want 5", code, errs)
 	}
-	wantLines(t, out, "problem  eviction     maxmemory-policy is allkeys-lru", "→ Set maxmemory-policy noeviction", "warning  persistence  appendonly is off")
+	wantLines(t, out, "problem  eviction     maxmemory-policy is allkeys-lru", "→ Set maxmemory-policy noeviction",
+		"warning  persistence  appendonly is off")
 	out, _, _ = command(t, redis.URL, "check", "--json")
 	wantLines(t, out, `{"level":"problem","about":"eviction","text":"maxmemory-policy is allkeys-lru`)
 	redis.Kill()
-	if _, errs, code := command(t, redis.URL, "check"); code != exitFailed || !strings.HasPrefix(errs, "hipflask: redisstore: ") {
+	if _, errs, code := command(t, redis.URL, "check"); code != exitFailed ||
+		!strings.HasPrefix(errs, "hipflask: redisstore: ") {
 		t.Errorf("without a server: got exit code %d and %q, want 1", code, errs)
 	}
 }
@@ -192,7 +203,8 @@ func TestCheckFindsProblems(t *testing.T) {
 // Sessions go around through all kinds of stores, and come back as they were.
 func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
 	dir := t.TempDir()
-	urls := []string{"file:" + filepath.Join(dir, "one"), redis, postgres, mariadb, "sqlite:" + filepath.Join(dir, "sessions.db"), "file:" + filepath.Join(dir, "two")}
+	urls := []string{"file:" + filepath.Join(dir, "one"), redis, postgres, mariadb,
+		"sqlite:" + filepath.Join(dir, "sessions.db"), "file:" + filepath.Join(dir, "two")}
 	const n = 300
 	first, err := storeurl.Open(t.Context(), urls[0])
 	must(t, err)
@@ -207,7 +219,8 @@ func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
 	must(t, first.Create(t.Context(), gone))
 	for i := range len(urls) - 1 {
 		t.Setenv("OTHER", urls[i+1])
-		out, errs, code := command(t, urls[i], "migrate", urls[i], "env:OTHER", "--journal", filepath.Join(dir, fmt.Sprint("journal", i)))
+		out, errs, code := command(t, urls[i], "migrate", urls[i], "env:OTHER", "--journal",
+			filepath.Join(dir, fmt.Sprint("journal", i)))
 		if code != exitOK || errs != "" {
 			t.Fatalf("step %d: got exit code %d: %s", i, code, errs)
 		}
@@ -229,12 +242,14 @@ func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
 
 	// memcached can't be listed: it is a place to go to, and none to come from.
 	t.Setenv("OTHER", memcached)
-	out, errs, code := command(t, urls[0], "migrate", urls[0], "env:OTHER", "--journal", filepath.Join(dir, "memcached"))
+	out, errs, code := command(t, urls[0], "migrate", urls[0], "env:OTHER", "--journal",
+		filepath.Join(dir, "memcached"))
 	if code != exitOK || !strings.Contains(errs, "TO can't list its sessions") {
 		t.Errorf("to memcached: got exit code %d: %s", code, errs)
 	}
 	wantLines(t, out, fmt.Sprintf("check: %d equal\n", n+1))
-	if _, errs, code := command(t, memcached, "migrate", memcached, urls[0]); code != exitFailed || !strings.Contains(errs, "can't list its sessions") {
+	if _, errs, code := command(t, memcached, "migrate", memcached, urls[0]); code != exitFailed ||
+		!strings.Contains(errs, "can't list its sessions") {
 		t.Errorf("from memcached: got exit code %d: %s", code, errs)
 	}
 }
@@ -242,11 +257,12 @@ func migrateAround(t *testing.T, redis, postgres, mariadb, memcached string) {
 func TestJudgeRedis(t *testing.T) {
 	t.Parallel()
 	for want, info := range map[string]settings{
-		"problem version Redis 6.0.16 is older":      {"redis_version": "6.0.16"},
-		"ok version Redis 6.2.0":                     {"redis_version": "6.2.0"},
-		"ok version Valkey 8.1.0":                    {"redis_version": "7.2.4", "valkey_version": "8.1.0"},
-		"warning eviction maxmemory is not set":      {"maxmemory": "0", "maxmemory_policy": "noeviction"},
-		"warning eviction nothing is evicted; 90 %":  {"maxmemory": "100", "used_memory": "90", "maxmemory_policy": "noeviction"},
+		"problem version Redis 6.0.16 is older": {"redis_version": "6.0.16"},
+		"ok version Redis 6.2.0":                {"redis_version": "6.2.0"},
+		"ok version Valkey 8.1.0":               {"redis_version": "7.2.4", "valkey_version": "8.1.0"},
+		"warning eviction maxmemory is not set": {"maxmemory": "0", "maxmemory_policy": "noeviction"},
+		"warning eviction nothing is evicted; 90 %": {"maxmemory": "100", "used_memory": "90",
+			"maxmemory_policy": "noeviction"},
 		"problem eviction maxmemory-policy is volat": {"maxmemory": "100", "maxmemory_policy": "volatile-lru"},
 		"warning failover 2 replicas":                {"connected_slaves": "2"},
 	} {
@@ -264,8 +280,9 @@ func TestClock(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for ahead, want := range map[time.Duration]level{
-		0: fine, 500 * time.Millisecond: fine, -500 * time.Millisecond: fine, 3 * time.Second: warning, -3 * time.Second: warning,
-		time.Minute: problem, -time.Hour: problem,
+		0: fine, 500 * time.Millisecond: fine, -500 * time.Millisecond: fine, 3 * time.Second: warning,
+		-3 * time.Second: warning,
+		time.Minute:      problem, -time.Hour: problem,
 	} {
 		if got := clock(now.Add(ahead), now, now); got.Level != want {
 			t.Errorf("%v: got %s, want %s", ahead, got.Level, want)
@@ -287,15 +304,31 @@ func TestTrialFindsBrokenStores(t *testing.T) {
 		step  func(*trial) []finding
 		want  string
 	}{
-		"creates over":      {creates{p.to}, func(r *trial) []finding { return r.records(t.Context()) }, "a taken key is overwritten"},
-		"replaces anything": {replaces{p.to}, func(r *trial) []finding { return r.records(t.Context()) }, "a change on an old version is not refused"},
-		"loses races":       {replaces{p.to}, func(r *trial) []finding { return r.race(t.Context()) }, "of 8 changes at once 8 were taken"},
-		"lives too long":    {longLived{p.to, time.Hour}, func(r *trial) []finding { return r.expiry(t.Context()) }, "is still there"},
-		"dies too early":    {longLived{p.to, -1490 * time.Millisecond}, func(r *trial) []finding { return r.expiry(t.Context()) }, "too early"},
-		"can't list":        {unlisted{p.to}, func(r *trial) []finding { return r.list(t.Context()) }, "can't list sessions"},
-		"takes little":      {small{p.to, 100_000}, func(r *trial) []finding { return r.sizes(t.Context()) }, "and one of 1 MiB, which"},
-		"takes nothing":     {small{p.to, 100}, func(r *trial) []finding { return r.sizes(t.Context()) }, "of 64 KiB does not fit"},
-		"refuses":           {small{p.to, 0}, func(r *trial) []finding { return r.records(t.Context()) }, "too large"},
+		"creates over": {creates{p.to}, func(r *trial) []finding {
+			return r.records(t.Context())
+		}, "a taken key is overwritten"},
+		"replaces anything": {replaces{p.to}, func(r *trial) []finding {
+			return r.records(t.Context())
+		}, "a change on an old version is not refused"},
+		"loses races": {replaces{p.to}, func(r *trial) []finding {
+			return r.race(t.Context())
+		}, "of 8 changes at once 8 were taken"},
+		"lives too long": {longLived{p.to, time.Hour}, func(r *trial) []finding {
+			return r.expiry(t.Context())
+		}, "is still there"},
+		"dies too early": {longLived{p.to, -1490 * time.Millisecond}, func(r *trial) []finding {
+			return r.expiry(t.Context())
+		}, "too early"},
+		"can't list": {unlisted{p.to}, func(r *trial) []finding {
+			return r.list(t.Context())
+		}, "can't list sessions"},
+		"takes little": {small{p.to, 100_000}, func(r *trial) []finding {
+			return r.sizes(t.Context())
+		}, "and one of 1 MiB, which"},
+		"takes nothing": {small{p.to, 100}, func(r *trial) []finding {
+			return r.sizes(t.Context())
+		}, "of 64 KiB does not fit"},
+		"refuses": {small{p.to, 0}, func(r *trial) []finding { return r.records(t.Context()) }, "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -321,7 +354,8 @@ func migrateFlask(t *testing.T, url string, mark string) {
 		wantLines(t, out, copied, "check: 50 equal\n")
 	}
 	migrate(from, native, "      50 copied")
-	if out, _, _ := command(t, native, "ls", "--principal", "ann", "--json"); strings.Count(out, `"principal":"ann"`) != 50 {
+	if out, _, _ := command(t, native, "ls", "--principal", "ann", "--json"); strings.Count(out,
+		`"principal":"ann"`) != 50 {
 		t.Errorf("got %s, want 50 sessions of ann", out)
 	}
 	if got := held(t, native); !bytes.Equal(got, data) {
@@ -335,7 +369,8 @@ func migrateFlask(t *testing.T, url string, mark string) {
 	if got := held(t, flaskSession+back); !bytes.Equal(got, data) {
 		t.Errorf("back again: got %q, want the session's values as they were", got)
 	}
-	for _, args := range [][]string{{"ls"}, {"migrate", flaskSession + "file:" + dir, native}, {"migrate", flaskSession + "floppy:" + dir, native}} {
+	for _, args := range [][]string{{"ls"}, {"migrate", flaskSession + "file:" + dir, native},
+		{"migrate", flaskSession + "floppy:" + dir, native}} {
 		if _, errs, code := command(t, from, args...); code != exitUsage {
 			t.Errorf("%q: got exit code %d and %s, want 2", args, code, errs)
 		}
@@ -359,7 +394,8 @@ func flaskSessions(t *testing.T, url string, n int) []byte {
 	data, err := flask.Msgpack.Join(document)
 	must(t, err)
 	for i := range n {
-		must(t, s.Create(t.Context(), store.Record{Key: sid(i), Version: uint64(i + 1), Data: data, ExpiresAt: time.Now().Add(time.Hour)}))
+		must(t, s.Create(t.Context(), store.Record{Key: sid(i), Version: uint64(i + 1),
+			Data: data, ExpiresAt: time.Now().Add(time.Hour)}))
 	}
 	return data
 }

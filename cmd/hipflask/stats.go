@@ -15,8 +15,9 @@ func (a *app) stats() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats",
 		Short: "Count sessions, with a histogram of their ages",
-		Long:  "stats reads the list of all sessions and counts them: logged in, anonymous, and by the time since they were last seen and since they began.",
-		Args:  cobra.NoArgs,
+		Long: "stats reads the list of all sessions and counts them: logged in, anonymous, and by the " +
+			"time since they were last seen and since they began.",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(_ *place, m *session.Manager) error {
 				s := summary.New(time.Now())
@@ -57,7 +58,8 @@ func inJSON(s *summary.Summary) any {
 
 // histogram writes two bars for each age, one under the other would be two diagrams to compare.
 func (a *app) histogram(s *summary.Summary) {
-	fmt.Fprintf(a.out, "%s sessions: %d logged in, %d anonymous\n", a.bold(fmt.Sprint(s.Total)), s.LoggedIn, s.Anonymous)
+	fmt.Fprintf(a.out, "%s sessions: %d logged in, %d anonymous\n", a.bold(fmt.Sprint(s.Total)), s.LoggedIn,
+		s.Anonymous)
 	if s.Total == 0 {
 		return
 	}

@@ -82,8 +82,8 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 		open = openFlaskSession
 		url = rest
 	}
-	// Another kind of server may be silent. It is looked for when something seems wrong, since the look is an error in the log
-	// of the right one.
+	// Another kind of server may be silent. It is looked for when something seems wrong, since the look is an error in
+	// the log of the right one.
 	found := make(chan string, 1)
 	watch := time.AfterFunc(lookAfter, func() {
 		kind := stranger(opening, url)
@@ -98,7 +98,9 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 			found <- stranger(ctx, url)
 		}
 		if kind := <-found; kind != "" {
-			return nil, fmt.Errorf("a %s server answers at that address: is the URL's scheme right, and its port? %w", kind, err)
+			return nil,
+				fmt.Errorf("a %s server answers at that address: is the URL's scheme right, and its "+
+					"port? %w", kind, err)
 		}
 		return nil, err
 	}
@@ -106,7 +108,8 @@ func (a *app) openAt(ctx context.Context, url string, create bool) (*place, erro
 	return &place{Store: s, name: name, close: s.Close}, nil
 }
 
-// bare is the URL without what may be secret: user, password, and all parameters but those that name a part of a server.
+// bare is the URL without what may be secret: user, password, and all parameters but those that name a part of a
+// server.
 func bare(url string) string {
 	url, query, _ := strings.Cut(url, "?")
 	scheme, rest, ok := strings.Cut(url, "://")
@@ -124,8 +127,8 @@ func bare(url string) string {
 }
 
 // manager returns a Manager for a store. Lists and ends need no secret key: handles are kept in the records, and keys
-// are what the records are found by. So its own key is a random one. It has no timeouts of its own, since it doesn't know
-// those of the application: a session is live until its record expires.
+// are what the records are found by. So its own key is a random one. It has no timeouts of its own, since it doesn't
+// know those of the application: a session is live until its record expires.
 func manager(s store.Store) (*session.Manager, error) {
 	return session.New(session.Config{
 		SecretKey: session.NewSecretKey(), Store: s, SweepInterval: -1, IdleTimeout: -1, Lifetime: -1,

@@ -42,8 +42,8 @@ func stranger(ctx context.Context, storeURL string) string {
 	return ""
 }
 
-// serverAt tells what kind of server listens there, by what it says to a greeting that does nothing; "" if it is none that
-// we know. MySQL speaks first. The others answer "PING", but PostgreSQL, which answers SSLRequest by one byte
+// serverAt tells what kind of server listens there, by what it says to a greeting that does nothing; "" if it is none
+// that we know. MySQL speaks first. The others answer "PING", but PostgreSQL, which answers SSLRequest by one byte
 // (PostgreSQL's documentation, "Message Formats").
 func serverAt(ctx context.Context, address string) string {
 	first := replyOf(ctx, address, "", 300*time.Millisecond)
@@ -51,14 +51,16 @@ func serverAt(ctx context.Context, address string) string {
 		return "MySQL"
 	}
 	switch reply := replyOf(ctx, address, "PING\r\n\r\n", time.Second); {
-	case bytes.HasPrefix(reply, []byte("+PONG")), bytes.HasPrefix(reply, []byte("-NOAUTH")), bytes.HasPrefix(reply, []byte("-DENIED")):
+	case bytes.HasPrefix(reply, []byte("+PONG")), bytes.HasPrefix(reply, []byte("-NOAUTH")),
+		bytes.HasPrefix(reply, []byte("-DENIED")):
 		return "Redis"
 	case bytes.HasPrefix(reply, []byte("ERROR\r\n")):
 		return "memcached"
 	case bytes.HasPrefix(reply, []byte("HTTP/")):
 		return "web"
 	}
-	if reply := replyOf(ctx, address, "\x00\x00\x00\x08\x04\xd2\x16\x2f", time.Second); string(reply) == "S" || string(reply) == "N" {
+	if reply := replyOf(ctx, address, "\x00\x00\x00\x08\x04\xd2\x16\x2f", time.Second); string(reply) == "S" ||
+		string(reply) == "N" {
 		return "PostgreSQL"
 	}
 	return ""

@@ -103,8 +103,9 @@ func plain(s string) string {
 	}, s)
 }
 
-// printableJSON escapes what in a JSON text could control a terminal or the order of the text: C0 and C1 controls, DEL, format
-// characters such as bidirectional overrides, and line separators. A byte that is not UTF-8 becomes a replacement character.
+// printableJSON escapes what in a JSON text could control a terminal or the order of the text: C0 and C1 controls, DEL,
+// format characters such as bidirectional overrides, and line separators. A byte that is not UTF-8 becomes a
+// replacement character.
 func printableJSON(text []byte) []byte {
 	var b []byte
 	for len(text) > 0 {

@@ -7,7 +7,8 @@ import (
 	"unicode"
 )
 
-// Values come from visitors: nothing of them reaches a terminal that it could obey, and the JSON says the same as before.
+// Values come from visitors: nothing of them reaches a terminal that it could obey, and the JSON says the same as
+// before.
 func TestPrintableJSON(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
@@ -16,7 +17,8 @@ func TestPrintableJSON(t *testing.T) {
 			all.WriteRune(r)
 		}
 	}
-	for _, text := range []string{"\x1b[2J\x7f\u009b31m\u0085", "\u202eevil\u2066\u200f\u061c", "\u2028\u2029\ufeff\u00ad\u200b", "\U000e0001\U000e007f", "\u00e4\u6f22\U0001f600 plain", all.String()} {
+	for _, text := range []string{"\x1b[2J\x7f\u009b31m\u0085", "\u202eevil\u2066\u200f\u061c",
+		"\u2028\u2029\ufeff\u00ad\u200b", "\U000e0001\U000e007f", "\u00e4\u6f22\U0001f600 plain", all.String()} {
 		data, err := json.Marshal(map[string]string{text: text})
 		if err != nil {
 			t.Fatal(err)

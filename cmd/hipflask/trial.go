@@ -30,7 +30,8 @@ func (t *trial) record(data []byte) store.Record {
 	key := "check-" + session.NewSecretKey()
 	t.keys = append(t.keys, key)
 	now := time.Now().Truncate(time.Millisecond)
-	return store.Record{Key: key, Version: store.NewVersion(), Principal: t.principal, Handle: session.NewSecretKey()[:16], Label: "hipflask check",
+	return store.Record{Key: key, Version: store.NewVersion(), Principal: t.principal,
+		Handle: session.NewSecretKey()[:16], Label: "hipflask check",
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Minute), Data: data}
 }
 
@@ -46,7 +47,8 @@ func (t *trial) clean(ctx context.Context) error {
 }
 
 func refused(about string, err error) []finding {
-	return []finding{{problem, about, err.Error(), "Look at the permissions of the user that the URL names, and at the server's log."}}
+	return []finding{{problem, about, err.Error(),
+		"Look at the permissions of the user that the URL names, and at the server's log."}}
 }
 
 // records creates, reads, changes and removes.
@@ -61,9 +63,11 @@ func (t *trial) records(ctx context.Context) []finding {
 		return refused(about, err)
 	}
 	broken := func(what string) []finding {
-		return []finding{{problem, about, what, "This is no store that keeps sessions safely: is something in between, such as a proxy or a replica?"}}
+		return []finding{{problem, about, what,
+			"This is no store that keeps sessions safely: is something in between, such as a proxy or a replica?"}}
 	}
-	if got.Version != r.Version || got.Principal != r.Principal || !bytes.Equal(got.Data, r.Data) || !got.ExpiresAt.Equal(r.ExpiresAt) {
+	if got.Version != r.Version || got.Principal != r.Principal || !bytes.Equal(got.Data, r.Data) ||
+		!got.ExpiresAt.Equal(r.ExpiresAt) {
 		return broken("a record comes back other than it was stored")
 	}
 	next := r
@@ -74,16 +78,21 @@ func (t *trial) records(ctx context.Context) []finding {
 		want error
 	}{
 		{"a taken key is overwritten", func() error { return t.store.Create(ctx, r) }, store.ErrExists},
-		{"a change on an old version is not refused", func() error { return t.store.Replace(ctx, next, r.Version^1) }, store.ErrConflict},
+		{"a change on an old version is not refused", func() error {
+			return t.store.Replace(ctx, next, r.Version^1)
+		}, store.ErrConflict},
 		{"a change is refused", func() error { return t.store.Replace(ctx, next, r.Version) }, nil},
 		{"a touch is refused", func() error {
 			return t.store.Touch(ctx, r.Key, next.Version, next.LastSeenAt, next.ExpiresAt.Add(time.Second))
 		}, nil},
 		{"a removal is refused", func() error { return t.store.Delete(ctx, r.Key) }, nil},
-		{"a removed record comes back", func() error { return t.store.Replace(ctx, next, next.Version) }, store.ErrNotFound},
+		{"a removed record comes back", func() error {
+			return t.store.Replace(ctx, next, next.Version)
+		}, store.ErrNotFound},
 	} {
 		if err := c.call(); !errors.Is(err, c.want) {
-			if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrExists) {
+			if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) &&
+				!errors.Is(err, store.ErrExists) {
 				return refused(about, err)
 			}
 			return broken(c.what)
@@ -123,7 +132,8 @@ func (t *trial) race(ctx context.Context) []finding {
 			return refused(about, failure)
 		}
 		if won != 1 {
-			return []finding{{problem, about, fmt.Sprintf("of %d changes at once %d were taken, and one may be", writers, won),
+			return []finding{{problem, about,
+				fmt.Sprintf("of %d changes at once %d were taken, and one may be", writers, won),
 				"Writes get lost here. Use one server that all writes go to."}}
 		}
 	}
@@ -146,12 +156,14 @@ func (t *trial) expiry(ctx context.Context) []finding {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return refused(about, err)
 		case err != nil && late < -time.Second:
-			return []finding{{problem, about, fmt.Sprintf("a record expired %v too early", -late.Round(time.Millisecond)),
+			return []finding{{problem, about,
+				fmt.Sprintf("a record expired %v too early", -late.Round(time.Millisecond)),
 				"Synchronise the clocks of this machine and the server (NTP)."}}
 		case err != nil:
 			return []finding{{fine, about, "a record expires when it has to", ""}}
 		case late > tolerance:
-			return []finding{{problem, about, fmt.Sprintf("a record is still there %v after it expired", late.Round(time.Millisecond)),
+			return []finding{{problem, about,
+				fmt.Sprintf("a record is still there %v after it expired", late.Round(time.Millisecond)),
 				"Synchronise the clocks of this machine and the server (NTP)."}}
 		}
 		select {
@@ -188,7 +200,8 @@ func (t *trial) list(ctx context.Context) []finding {
 		break // that it can be asked is enough: there may be millions
 	}
 	if found != 1 {
-		return []finding{{problem, about, fmt.Sprintf("a user's session is in the list of the user's sessions %d times", found), "Logging out everywhere would miss sessions here."}}
+		return []finding{{problem, about, fmt.Sprintf("a user's session is in the list of the user's sessions %d times",
+			found), "Logging out everywhere would miss sessions here."}}
 	}
 	return []finding{{fine, about, "a user's sessions are found", ""}}
 }
@@ -204,7 +217,8 @@ func (t *trial) sizes(ctx context.Context) []finding {
 			if size == 1<<20 {
 				return []finding{{fine, about, "a session of 1 MiB fits", ""}}
 			}
-			return []finding{{warning, about, "a session of 64 KiB fits, and one of 1 MiB, which Config.MaxBytes allows by default, does not",
+			return []finding{{warning, about,
+				"a session of 64 KiB fits, and one of 1 MiB, which Config.MaxBytes allows by default, does not",
 				"Set Config.MaxBytes to 65536, so that the limit is told to whoever goes beyond it."}}
 		}
 	}
@@ -236,10 +250,12 @@ func (t *trial) latency(ctx context.Context) []finding {
 	}
 	slices.Sort(loads)
 	slices.Sort(changes)
-	text := fmt.Sprintf("a read takes %v, a change %v (the slowest of %d: %v and %v)", rounded(loads[times/2]), rounded(changes[times/2]),
+	text := fmt.Sprintf("a read takes %v, a change %v (the slowest of %d: %v and %v)", rounded(loads[times/2]),
+		rounded(changes[times/2]),
 		times, rounded(loads[times-1]), rounded(changes[times-1]))
 	if slowest := max(loads[times-1], changes[times-1]); slowest > time.Second {
-		return []finding{{warning, about, text, "Config.StoreTimeout bounds both, 5 seconds by default. Is the server far away, or short of something?"}}
+		return []finding{{warning, about, text,
+			"Config.StoreTimeout bounds both, 5 seconds by default. Is the server far away, or short of something?"}}
 	}
 	return []finding{{fine, about, text, ""}}
 }

@@ -1,13 +1,13 @@
-// Command actas lets the staff of a shop act for a customer ("log in as this customer"), without the customer's password and
-// without a trace in the customer's own sessions.
+// Command actas lets the staff of a shop act for a customer ("log in as this customer"), without the customer's
+// password and without a trace in the customer's own sessions.
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/actas
 //
 // Any name logs in; ann and bob are staff.
 //
-// The acting session is of a second Manager, inside the first one, with a cookie and a realm of its own. It names its actor,
-// lives for an hour at most, and counts only while the request's own session is the one that began it, and fresh. See
-// docs/logins.md.
+// The acting session is of a second Manager, inside the first one, with a cookie and a realm of its own. It names its
+// actor, lives for an hour at most, and counts only while the request's own session is the one that began it, and
+// fresh. See docs/logins.md.
 package main
 
 import (
@@ -61,8 +61,8 @@ const (
 	freshFor  = 15 * time.Minute // how long an authentication is good for acting
 )
 
-// Actor says by whose session an acting session was begun. The handle is kept by Elevate and changed by Login, so a later
-// login of the same person brings no acting session back.
+// Actor says by whose session an acting session was begun. The handle is kept by Elevate and changed by Login, so a
+// later login of the same person brings no acting session back.
 type Actor struct{ Name, Handle string }
 
 // actor is public, so that a list of the acting sessions shows who acts.
@@ -96,7 +96,8 @@ func newApp(config session.Config, logger *slog.Logger) (*app, error) {
 		if s, ok := session.FromContext(ctx); ok { // ctx is around the inner Handler: this is the own session
 			by = s.Principal()
 		}
-		logger.InfoContext(ctx, "acting session", "event", e.Kind, "customer", e.Principal, "actor", by, "handle", e.Handle)
+		logger.InfoContext(ctx, "acting session", "event", e.Kind, "customer", e.Principal, "actor",
+			by, "handle", e.Handle)
 	}
 	acting, err := session.New(config)
 	if err != nil {
@@ -122,8 +123,8 @@ func newApp(config session.Config, logger *slog.Logger) (*app, error) {
 	return a, nil
 }
 
-// counts lets a request with an acting session on to fresh if the request's own session is the one that began it. Else it
-// ends the acting session, and goes on without it.
+// counts lets a request with an acting session on to fresh if the request's own session is the one that began it. Else
+// it ends the acting session, and goes on without it.
 func (a *app) counts(next, fresh http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		own, err := a.own.Open(r)

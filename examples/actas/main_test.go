@@ -216,7 +216,8 @@ func TestCountsWhileFresh(t *testing.T) {
 		if body := b.get("/"); !strings.Contains(body, "Confirm") {
 			t.Errorf("after a confirmation of somebody else: %s", body)
 		}
-		if _, body := b.post("/confirm", "name", "ann"); !strings.Contains(body, "act as carl") || strings.Contains(body, "stale") {
+		if _, body := b.post("/confirm", "name", "ann"); !strings.Contains(body, "act as carl") ||
+			strings.Contains(body, "stale") {
 			t.Errorf("after the confirmation: %s", body)
 		}
 	})
@@ -285,8 +286,8 @@ func TestValuesNeverMix(t *testing.T) {
 	})
 }
 
-// The customer's list, limit (of one session, here) and RevokeAll don't see the acting session, nor do those of the acting
-// Manager see the customer's.
+// The customer's list, limit (of one session, here) and RevokeAll don't see the acting session, nor do those of the
+// acting Manager see the customer's.
 func TestCustomerDoesNotSeeIt(t *testing.T) {
 	start(t, func(t *testing.T, a *app, _ *record) {
 		carl := newBrowser(t, a)
@@ -364,7 +365,8 @@ func TestWhoMayAct(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	store := &sessiontest.FailStore{Store: memstore.New(nil)}
-	a, err := newApp(session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: store}, slog.New(slog.DiscardHandler))
+	a, err := newApp(session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: store},
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,9 +37,9 @@ CREATE TABLE IF NOT EXISTS audit (
 );
 CREATE INDEX IF NOT EXISTS audit_principal ON audit (principal, time);`
 
-// auditLog writes entries to a logger at once and to a table in the background, since OnEvent must return soon. While the
-// table can't be written, entries wait in memory. What finds no room there is lost to the table, not to the logger: it is
-// counted, and the table gets an entry with the number as soon as it can be written again.
+// auditLog writes entries to a logger at once and to a table in the background, since OnEvent must return soon. While
+// the table can't be written, entries wait in memory. What finds no room there is lost to the table, not to the logger:
+// it is counted, and the table gets an entry with the number as soon as it can be written again.
 type auditLog struct {
 	logger *slog.Logger
 	db     *sql.DB
@@ -62,7 +62,8 @@ const (
 )
 
 // openAudit opens the table in a file of SQLite. Waiting is how many entries wait for it in memory.
-func openAudit(ctx context.Context, file string, logger *slog.Logger, waiting int, retry time.Duration) (*auditLog, error) {
+func openAudit(ctx context.Context, file string, logger *slog.Logger, waiting int,
+	retry time.Duration) (*auditLog, error) {
 	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)")
 	if err != nil {
 		return nil, err
@@ -136,9 +137,10 @@ func bounded(text string) string {
 // by returns a context for Revoke, RevokeAll and RevokeFunc outside of requests, that says who ends the sessions.
 func by(ctx context.Context, who string) context.Context { return context.WithValue(ctx, byKey{}, who) }
 
-// who returns who did what an event reports. Within Manager.Handler the calls that revoke have the context of a request, and
-// its session is that of whoever calls. The events of an acting session have a context in which only the actor's own session
-// is found, since it is around the acting Manager's Handler. All other events have none: their principal did it.
+// who returns who did what an event reports. Within Manager.Handler the calls that revoke have the context of a
+// request, and its session is that of whoever calls. The events of an acting session have a context in which only the
+// actor's own session is found, since it is around the acting Manager's Handler. All other events have none: their
+// principal did it.
 func who(ctx context.Context) string {
 	if name, ok := ctx.Value(byKey{}).(string); ok {
 		return name
@@ -188,8 +190,8 @@ func (a *auditLog) admit(now time.Time) (skipped int64, ok bool) {
 	return skipped, true
 }
 
-// failedLogin is for the application, since the session knows nothing of a wrong password. Name is "" if there is no such
-// user: people enter their password there by mistake.
+// failedLogin is for the application, since the session knows nothing of a wrong password. Name is "" if there is no
+// such user: people enter their password there by mistake.
 func (a *auditLog) failedLogin(ctx context.Context, name string) {
 	a.record(ctx, entry{Event: "failed login", Principal: name})
 }
@@ -238,7 +240,8 @@ func (a *auditLog) run() {
 	}
 }
 
-// keep writes an entry, as soon as the table can be written. It gives up, and returns false, if the log is closed meanwhile.
+// keep writes an entry, as soon as the table can be written. It gives up, and returns false, if the log is closed
+// meanwhile.
 func (a *auditLog) keep(e entry) bool {
 	err := a.write(e)
 	if err == nil {
@@ -291,7 +294,8 @@ func (a *auditLog) entries(ctx context.Context, principal string, limit int) (li
 	for rows.Next() {
 		var e entry
 		var at string
-		err := rows.Scan(&at, &e.Event, &e.Reason, &e.Principal, &e.By, &e.Handle, &e.Label, &e.Address, &e.UserAgent, &e.More)
+		err := rows.Scan(&at, &e.Event, &e.Reason, &e.Principal, &e.By, &e.Handle, &e.Label, &e.Address,
+			&e.UserAgent, &e.More)
 		if err != nil {
 			return nil, err
 		}

@@ -76,7 +76,8 @@ func start(t *testing.T) *shop {
 
 const (
 	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-	safari  = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15"
+	safari  = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
+		"Version/18.5 Safari/605.1.15"
 )
 
 type browser struct {
@@ -190,13 +191,15 @@ func TestLifeOfALogin(t *testing.T) {
 	b.do("POST", "/confirm", "password", "wrong")
 	b.do("POST", "/confirm", "password", "correct horse")
 	b.do("POST", "/logout")
-	list := s.wants("carl", `failed login : carl by ""`, `login : carl by ""`, `renewed : carl by ""`, `failed login : carl by ""`,
+	list := s.wants("carl", `failed login : carl by ""`, `login : carl by ""`, `renewed : carl by ""`,
+		`failed login : carl by ""`,
 		`elevated : carl by ""`, `logout : carl by ""`)
 	for _, e := range list {
 		if e.Address != "127.0.0.1" || e.UserAgent != firefox {
 			t.Errorf("%s: address %q, User-Agent %q", e.Event, e.Address, e.UserAgent)
 		}
-		if e.Event != "failed login" && (e.Handle != list[1].Handle || e.Handle == "" || !strings.Contains(e.Label, "Firefox")) {
+		if e.Event != "failed login" && (e.Handle != list[1].Handle || e.Handle == "" ||
+			!strings.Contains(e.Label, "Firefox")) {
 			t.Errorf("%s: handle %q, label %q", e.Event, e.Handle, e.Label)
 		}
 	}
@@ -225,7 +228,8 @@ func TestRevocationNamesWhoDidIt(t *testing.T) {
 	if n, err := s.own.RevokeAll(by(t.Context(), "nightly job"), "carl"); n != 1 || err != nil {
 		t.Errorf("RevokeAll: got %d, %v", n, err)
 	}
-	list := s.wants("carl", `login : carl by ""`, `revoked : carl by "ann"`, `login : carl by ""`, `revoked : carl by "nightly job"`)
+	list := s.wants("carl", `login : carl by ""`, `revoked : carl by "ann"`, `login : carl by ""`,
+		`revoked : carl by "nightly job"`)
 	if e := list[1]; e.UserAgent != firefox || !strings.Contains(e.Label, "Safari") || e.Handle != list[0].Handle {
 		t.Errorf("got %+v: want ann's User-Agent, and carl's label and handle", e)
 	}
@@ -360,7 +364,8 @@ func TestNewDevice(t *testing.T) {
 		s.browser(agent).login("carl")
 		s.end()
 	}
-	if len(notices) != 1 || !strings.HasPrefix(notices[0], "carl Safari") || !strings.HasSuffix(notices[0], " 127.0.0.1") {
+	if len(notices) != 1 || !strings.HasPrefix(notices[0], "carl Safari") ||
+		!strings.HasSuffix(notices[0], " 127.0.0.1") {
 		t.Errorf("got notices %q, want one of Safari", notices)
 	}
 }
@@ -374,7 +379,8 @@ func TestPage(t *testing.T) {
 	}
 	s.end()
 	s = open(t, s.file, memstore.New(nil))
-	if status, body := s.browser(firefox).login("ann").do("GET", "/audit?user=carl"); status != 200 || !strings.Contains(body, "<td>login<td><td>carl") {
+	if status, body := s.browser(firefox).login("ann").do("GET", "/audit?user=carl"); status != 200 ||
+		!strings.Contains(body, "<td>login<td><td>carl") {
 		t.Errorf("ann: got %d %s", status, body)
 	}
 }

@@ -1,10 +1,10 @@
-// Command audit keeps an audit log: who logged in, when, from where and by which device, and who ended whose sessions. Its
-// entries go to the log and to a table in SQLite.
+// Command audit keeps an audit log: who logged in, when, from where and by which device, and who ended whose sessions.
+// Its entries go to the log and to a table in SQLite.
 //
 //	cd examples/audit && SECRET_KEY=$(openssl rand -hex 32) go run . audit.db
 //
-// Users are ann, who is staff, and carl; the password is "correct horse". Staff sees the log at /audit. auditLog is the part
-// to take along.
+// Users are ann, who is staff, and carl; the password is "correct horse". Staff sees the log at /audit. auditLog is the
+// part to take along.
 package main
 
 import (
@@ -141,7 +141,8 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	pages.ExecuteTemplate(w, "home", map[string]any{"User": user, "Customer": a.customer(r), "Staff": staff[user]})
 }
 
-// customer returns for whom the request acts. That counts only with the session that began it: examples/actas has all rules.
+// customer returns for whom the request acts. That counts only with the session that began it: examples/actas has all
+// rules.
 func (a *app) customer(r *http.Request) string {
 	acting := a.acting.From(r)
 	if by, _ := actor.Get(acting); acting.Principal() == "" || by != a.own.From(r).Info().Handle {
@@ -213,8 +214,8 @@ func (a *app) end(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// revoke ends all sessions of a user. The context says who does it. That of the request alone has the acting session, since
-// that Handler is the inner one.
+// revoke ends all sessions of a user. The context says who does it. That of the request alone has the acting session,
+// since that Handler is the inner one.
 func (a *app) revoke(w http.ResponseWriter, r *http.Request) {
 	n, err := a.own.RevokeAll(session.NewContext(r.Context(), a.own.From(r)), r.FormValue("user"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command countdown shows how much time is left until the user is logged out, without prolonging the session: the page asks
-// every few seconds by Peek, which is no activity. A click on "Stay" is.
+// Command countdown shows how much time is left until the user is logged out, without prolonging the session: the page
+// asks every few seconds by Peek, which is no activity. A click on "Stay" is.
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/countdown
 package main

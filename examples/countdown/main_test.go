@@ -18,7 +18,8 @@ func TestCountdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = 2 * time.Minute })
 		app := newApp(m)
-		r := sessiontest.Request(t, m, httptest.NewRequestWithContext(t.Context(), "GET", "/left", nil), func(s *session.Session) { s.Login("ann") })
+		r := sessiontest.Request(t, m, httptest.NewRequestWithContext(t.Context(), "GET", "/left", nil),
+			func(s *session.Session) { s.Login("ann") })
 		do := func(method, path string) *httptest.ResponseRecorder {
 			t.Helper()
 			w := httptest.NewRecorder()

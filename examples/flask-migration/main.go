@@ -69,7 +69,8 @@ func run(ctx context.Context, addr, python string) error {
 		return fmt.Errorf("can't listen: %w; choose another address with -addr", err)
 	}
 	fmt.Fprintf(os.Stderr, "flask-migration: open http://%s/\n", listener.Addr())
-	server := &http.Server{Handler: http.NewCrossOriginProtection().Handler(routes(sessions, backend)), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: http.NewCrossOriginProtection().Handler(routes(sessions, backend)),
+		ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -151,7 +152,8 @@ func startFlask(python, key string) (backend *url.URL, stop func(), err error) {
 	port, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		cmd.Wait()
-		return nil, nil, fmt.Errorf("the Flask application ended: %s\nit needs: %s -m pip install flask flask-login", trouble.String(), python)
+		return nil, nil, fmt.Errorf("the Flask application ended: %s\nit needs: %s -m pip install flask flask-login",
+			trouble.String(), python)
 	}
 	backend, err = url.Parse("http://127.0.0.1:" + strings.TrimSpace(port))
 	if err != nil {

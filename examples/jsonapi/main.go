@@ -109,7 +109,9 @@ func add(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	write(w, http.StatusOK, map[string]any{"notes": notes.Update(s, func(list []string) []string { return append(list, in.Text) })})
+	write(w, http.StatusOK, map[string]any{"notes": notes.Update(s, func(list []string) []string {
+		return append(list, in.Text)
+	})})
 }
 
 // refuse answers a request without a valid token, and one with a wrong password (RFC 6750, section 3).

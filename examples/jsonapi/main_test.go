@@ -67,7 +67,8 @@ func TestTokens(t *testing.T) {
 	if a := c.do("GET", "/notes", nil); a.status != http.StatusUnauthorized {
 		t.Errorf("without a token: got %d, want 401", a.status)
 	}
-	if a := c.do("POST", "/login", strings.NewReader(`{"user":"ann","password":"wrong"}`)); a.status != http.StatusUnauthorized {
+	if a := c.do("POST", "/login", strings.NewReader(`{"user":"ann","password":"wrong"}`)); a.status !=
+		http.StatusUnauthorized {
 		t.Errorf("wrong password: got %d, want 401", a.status)
 	}
 	if a := c.do("POST", "/login", strings.NewReader(`{`)); a.status != http.StatusBadRequest {

@@ -110,15 +110,16 @@ func get(t *testing.T, c *http.Client, method, url string) *http.Response {
 
 // posts are requests whose handlers read a body and change a session; want is in the response that says so.
 var posts = map[string]struct{ path, kind, body, want string }{
-	"actas":    {"/login", "application/x-www-form-urlencoded", "name=ann", "Set-Cookie: session="},
-	"connect":  {"/example.Notes/Login", "application/json", `"correct horse"`, "200 OK"},
-	"jsonapi":  {"/login", "application/json", `{"user":"ann","password":"correct horse"}`, `{"token":"`},
-	"password": {"/login", "application/x-www-form-urlencoded", "name=ann&password=correct+horse", "Set-Cookie: session="},
-	"testing":  {"/cart", "application/x-www-form-urlencoded", "thing=milk", "Set-Cookie: session="},
+	"actas":   {"/login", "application/x-www-form-urlencoded", "name=ann", "Set-Cookie: session="},
+	"connect": {"/example.Notes/Login", "application/json", `"correct horse"`, "200 OK"},
+	"jsonapi": {"/login", "application/json", `{"user":"ann","password":"correct horse"}`, `{"token":"`},
+	"password": {"/login", "application/x-www-form-urlencoded", "name=ann&password=correct+horse",
+		"Set-Cookie: session="},
+	"testing": {"/cart", "application/x-www-form-urlencoded", "thing=milk", "Set-Cookie: session="},
 }
 
-// Each example listens where -addr says. At SIGTERM it lets the requests in flight finish, and closes its sessions after
-// that: a login whose body arrives when the server has stopped listening is still stored.
+// Each example listens where -addr says. At SIGTERM it lets the requests in flight finish, and closes its sessions
+// after that: a login whose body arrives when the server has stopped listening is still stored.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
@@ -153,7 +154,8 @@ func TestStop(t *testing.T) {
 				p.signal()
 				p.ended()
 			case "oauth":
-				stopIdle(t, start(t, binary, dir, key, "http://127.0.0.1/a", "http://127.0.0.1/t", "http://127.0.0.1/u"))
+				stopIdle(t, start(t, binary, dir, key, "http://127.0.0.1/a", "http://127.0.0.1/t",
+					"http://127.0.0.1/u"))
 			default:
 				p := start(t, binary, dir, key)
 				if _, ok := posts[name]; ok {
@@ -185,7 +187,8 @@ func stopPost(t *testing.T, p *program, name string) {
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nExpect: 100-continue\r\n"+
 		"Content-Type: %s\r\nContent-Length: %d\r\n\r\n", post.path, p.addr, post.kind, len(post.body))
 	response := bufio.NewReader(conn)
-	if line, err := response.ReadString('\n'); !strings.Contains(line, "100 Continue") || err != nil { // it reads the body
+	// it reads the body
+	if line, err := response.ReadString('\n'); !strings.Contains(line, "100 Continue") || err != nil {
 		t.Fatalf("got %q, %v, want 100 Continue", line, err)
 	}
 	p.stop()

@@ -107,7 +107,8 @@ func (a app) home(w http.ResponseWriter, r *http.Request) {
 
 // login sends the browser to the provider. The attempt is stored before the redirect leaves.
 func (a app) login(w http.ResponseWriter, r *http.Request) {
-	s, try := session.From(r), attempt{State: session.NewSecretKey(), Verifier: session.NewSecretKey(), Begun: time.Now()}
+	s, try := session.From(r), attempt{State: session.NewSecretKey(), Verifier: session.NewSecretKey(),
+		Begun: time.Now()}
 	forget(s)
 	pending(try.State).Set(s, try)
 	http.Redirect(w, r, a.provider.authorize(try), http.StatusSeeOther)

@@ -39,12 +39,14 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {
 		code := session.NewSecretKey()
 		f.codes.Store(code, r.FormValue("code_challenge"))
-		http.Redirect(w, r, r.FormValue("redirect_uri")+"?"+url.Values{"code": {code}, "state": {r.FormValue("state")}}.Encode(), http.StatusFound)
+		http.Redirect(w, r, r.FormValue("redirect_uri")+"?"+
+			url.Values{"code": {code}, "state": {r.FormValue("state")}}.Encode(), http.StatusFound)
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		challenge, ok := f.codes.Load(r.FormValue("code"))
 		sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
-		if !ok || challenge != base64.RawURLEncoding.EncodeToString(sum[:]) || r.FormValue("client_secret") != "secret" {
+		if !ok || challenge != base64.RawURLEncoding.EncodeToString(sum[:]) ||
+			r.FormValue("client_secret") != "secret" {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -85,7 +87,9 @@ func newClient(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 }
 
 func get(t *testing.T, c *http.Client, u string) (status int, location, body string) {

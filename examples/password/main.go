@@ -2,8 +2,8 @@
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/password
 //
-// It knows one user, ann, whose password is "correct horse". Who logged in more than ten minutes ago has to enter the password
-// again before the page of the change is shown (ASVS 5.0, 7.5.1).
+// It knows one user, ann, whose password is "correct horse". Who logged in more than ten minutes ago has to enter the
+// password again before the page of the change is shown (ASVS 5.0, 7.5.1).
 package main
 
 import (
@@ -150,7 +150,8 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		// The new password holds, but other devices may still be logged in: say so, and let it be tried again.
 		log.Printf("the other sessions of a changed password: %v", err)
-		s.Flash("Your password is changed, but other devices may still be logged in. Please change it again in a minute.")
+		s.Flash("Your password is changed, but other devices may still be logged in. Please change it " +
+			"again in a minute.")
 	} else {
 		s.Flash(fmt.Sprintf("Your password is changed, and %d other devices are logged out.", n))
 	}

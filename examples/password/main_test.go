@@ -113,7 +113,8 @@ func TestChangeLogsOutOthers(t *testing.T) {
 		t.Errorf("a change with a wrong password: %s", body)
 	}
 	before := here.Jar.Cookies(parse(t, srv.URL))
-	if body := here.change("correct horse", "battery staple"); !strings.Contains(body, "2 other devices are logged out") {
+	if body := here.change("correct horse", "battery staple"); !strings.Contains(body,
+		"2 other devices are logged out") {
 		t.Errorf("after the change: %s", body)
 	}
 	if !here.loggedIn() || there.loggedIn() || third.loggedIn() {
@@ -156,11 +157,13 @@ func TestConfirmFirst(t *testing.T) {
 	if body := page(); !strings.Contains(body, "enter your password again") {
 		t.Errorf("the page of the change: %s", body)
 	}
-	if body := b.post("/confirm?next=/password&why=fresh", url.Values{"password": {"wrong"}}); !strings.Contains(body, "The password is wrong.") {
+	if body := b.post("/confirm?next=/password&why=fresh", url.Values{"password": {"wrong"}}); !strings.Contains(body,
+		"The password is wrong.") {
 		t.Errorf("a wrong password: %s", body)
 	}
 	before := b.Jar.Cookies(parse(t, srv.URL))
-	if body := b.post("/confirm?next=/password&why=fresh", url.Values{"password": {"correct horse"}}); !strings.Contains(body, "new password") {
+	if body := b.post("/confirm?next=/password&why=fresh",
+		url.Values{"password": {"correct horse"}}); !strings.Contains(body, "new password") {
 		t.Errorf("after the confirmation: %s", body)
 	}
 	thief := newBrowser(t, srv)

@@ -2,9 +2,9 @@
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./examples/sse
 //
-// A stream is one request that lasts. Its session was read when it began: Reload notices a logout elsewhere. What changes
-// meanwhile is stored when the handler returns, or at once by Save. When the server stops, it ends its streams: else they would
-// hold it up.
+// A stream is one request that lasts. Its session was read when it began: Reload notices a logout elsewhere. What
+// changes meanwhile is stored when the handler returns, or at once by Save. When the server stops, it ends its streams:
+// else they would hold it up.
 package main
 
 import (
@@ -71,7 +71,8 @@ func newApp(ctx context.Context, sessions *session.Manager) http.Handler {
 func home(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if session.From(r).Principal() == "" {
-		fmt.Fprint(w, `<!doctype html><title>Events</title><form method="post" action="/login"><button>Log in</button></form>`)
+		fmt.Fprint(w,
+			`<!doctype html><title>Events</title><form method="post" action="/login"><button>Log in</button></form>`)
 		return
 	}
 	fmt.Fprint(w, `<!doctype html><title>Events</title>

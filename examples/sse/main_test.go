@@ -16,8 +16,8 @@ import (
 	"github.com/hipflask/session/sessiontest"
 )
 
-// pipes is a listener whose connections are in memory, so that a server can run in a bubble of testing/synctest, where a
-// minute passes at once.
+// pipes is a listener whose connections are in memory, so that a server can run in a bubble of testing/synctest, where
+// a minute passes at once.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}

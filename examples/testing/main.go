@@ -1,5 +1,5 @@
-// Command testing is a small application whose tests are the point: main_test.go shows what package sessiontest does for
-// the tests of one's own handlers.
+// Command testing is a small application whose tests are the point: main_test.go shows what package sessiontest does
+// for the tests of one's own handlers.
 //
 //	go test ./examples/testing
 package main

@@ -121,7 +121,9 @@ func TestIdleSessionEnds(t *testing.T) {
 			c.IdleTimeout = 8 * time.Hour
 			c.OnEvent = func(_ context.Context, e session.Event) { reasons = append(reasons, e.Reason) }
 		})
-		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) { s.Login("ann") })
+		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+			s.Login("ann")
+		})
 		reasons = nil
 		time.Sleep(9 * time.Hour)
 		w := httptest.NewRecorder()

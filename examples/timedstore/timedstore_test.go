@@ -43,7 +43,8 @@ func TestObserves(t *testing.T) {
 			t.Errorf("observed the error %v, want %v", last, err)
 		}
 	}
-	if got, want := strings.Join(methods, " "), "Create Load Replace Touch Delete Load"; got != want || !errors.Is(last, store.ErrNotFound) {
+	if got, want := strings.Join(methods, " "), "Create Load Replace Touch Delete Load"; got != want ||
+		!errors.Is(last, store.ErrNotFound) {
 		t.Errorf("observed %s with the error %v, want %s with ErrNotFound", got, last, want)
 	}
 }

@@ -24,8 +24,8 @@ import (
 
 // files is cachelib's folder (cachelib/file.py): a file for each session, four bytes of expiry and a pickle.
 //
-// A reader reads the session first and its mark second; a writer writes the mark first and removes the session second. So
-// no reader finds neither.
+// A reader reads the session first and its mark second; a writer writes the mark first and removes the session second.
+// So no reader finds neither.
 type files struct {
 	root   *os.Root
 	prefix string
@@ -245,8 +245,8 @@ func (m *files) Replace(ctx context.Context, key string, version uint64, v flask
 	})
 }
 
-// Touch writes into the file that it has compared. If a Flask process renames another file over it, that one stays as it
-// is.
+// Touch writes into the file that it has compared. If a Flask process renames another file over it, that one stays as
+// it is.
 func (m *files) Touch(ctx context.Context, key string, version uint64, expires time.Time) error {
 	return m.exclusively(ctx, m.name(key), func() error {
 		f, err := m.root.OpenFile(m.name(key), os.O_RDWR, 0)
@@ -310,7 +310,8 @@ func (m *files) Delete(ctx context.Context, key string) error {
 
 // count adjusts cachelib's count of its files, by which cachelib decides when to remove sessions. Otherwise a folder in
 // which Go ends sessions would seem to grow fuller, and cachelib would remove live ones. A failure to adjust it is no
-// failure to write the session: cachelib counts again when a Flask process starts. Without a threshold there is no count.
+// failure to write the session: cachelib counts again when a Flask process starts. Without a threshold there is no
+// count.
 func (m *files) count(ctx context.Context, delta int) {
 	countFile := m.named().countFile()
 	if _, err := m.root.Lstat(countFile); err != nil {
@@ -332,8 +333,8 @@ func (m *files) count(ctx context.Context, delta int) {
 	})
 }
 
-// pickledInt reads an int as pickle writes one of up to 31 bits (Lib/pickletools.py): PROTO, perhaps a FRAME, and one of
-// BININT1, BININT2 and BININT.
+// pickledInt reads an int as pickle writes one of up to 31 bits (Lib/pickletools.py): PROTO, perhaps a FRAME, and one
+// of BININT1, BININT2 and BININT.
 func pickledInt(b []byte) (int, bool) {
 	if len(b) > 2 && b[0] == 0x80 {
 		b = b[2:]
@@ -367,7 +368,8 @@ func (m *files) names() ([]string, error) {
 }
 
 func isSessionFile(name string) bool {
-	return (len(name) == 2*md5.Size || len(name) == 2*sha256.Size) && name != MD5.countFile() && name != SHA256.countFile() &&
+	return (len(name) == 2*md5.Size || len(name) == 2*sha256.Size) && name != MD5.countFile() &&
+		name != SHA256.countFile() &&
 		strings.Trim(name, "0123456789abcdef") == ""
 }
 

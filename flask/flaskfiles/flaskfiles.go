@@ -1,5 +1,5 @@
-// Package flaskfiles shares the session files of a Flask application while both run: those of Flask-Session's SESSION_TYPE
-// "filesystem", or "cachelib" with a FileSystemCache.
+// Package flaskfiles shares the session files of a Flask application while both run: those of Flask-Session's
+// SESSION_TYPE "filesystem", or "cachelib" with a FileSystemCache.
 //
 //	st, err := flaskfiles.Open("/var/lib/shop/flask_session", nil)
 //	if err != nil {
@@ -28,9 +28,9 @@
 //
 // # The folder
 //
-// The store keeps files of its own in the folder, under names that cachelib passes over: locks, and for each session that
-// was ended or renewed here a mark, for Config.Grace. Sweep removes marks and sessions that have expired; it reads every
-// file. A Store is no store.Lister: cachelib's file names tell nothing about the session.
+// The store keeps files of its own in the folder, under names that cachelib passes over: locks, and for each session
+// that was ended or renewed here a mark, for Config.Grace. Sweep removes marks and sessions that have expired; it reads
+// every file. A Store is no store.Lister: cachelib's file names tell nothing about the session.
 package flaskfiles
 
 import (
@@ -57,8 +57,8 @@ type Options struct {
 	// NoKeyPrefix is for an application whose SESSION_KEY_PREFIX is empty.
 	NoKeyPrefix bool
 
-	// Mode is SESSION_FILE_MODE, cachelib's mode: permission bits alone. Default: 0600, for applications that run as one
-	// user.
+	// Mode is SESSION_FILE_MODE, cachelib's mode: permission bits alone. Default: 0600, for applications that run as
+	// one user.
 	Mode fs.FileMode
 
 	// Hash is how cachelib makes the names of its files, its hash_method. Default: DetectHash.
@@ -71,9 +71,9 @@ type Options struct {
 type Hash uint8
 
 const (
-	// DetectHash asks the name of the file in which cachelib keeps its count, at each access: of two, that of SHA-256 counts.
-	// Without one (cachelib has not run yet, or its threshold is 0) the names of the files tell when the Store is opened, and
-	// of an empty folder it is SHA256.
+	// DetectHash asks the name of the file in which cachelib keeps its count, at each access: of two, that of SHA-256
+	// counts. Without one (cachelib has not run yet, or its threshold is 0) the names of the files tell when the Store
+	// is opened, and of an empty folder it is SHA256.
 	DetectHash Hash = iota
 	MD5             // cachelib 0.15 and older
 	SHA256          // cachelib 0.16 and newer
@@ -89,15 +89,16 @@ type Store struct {
 // engine has the methods of package store, which say there what they do; the field's name is hidden, they are not.
 type engine = *flasksession.Store
 
-// Open opens the folder dir of a Flask application's session files, and creates it if it doesn't exist. Nil opts are the
-// defaults. Under GODEBUG=fips140=only, which forbids MD5, Open fails unless Options.Hash is SHA256. Close releases the folder.
+// Open opens the folder dir of a Flask application's session files, and creates it if it doesn't exist. Nil opts are
+// the defaults. Under GODEBUG=fips140=only, which forbids MD5, Open fails unless Options.Hash is SHA256. Close releases
+// the folder.
 func Open(dir string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
 	if fips140.Enforced() && opts.Hash != SHA256 {
-		return nil, errors.New("flaskfiles: cachelib before 0.16 names its files by MD5, which GODEBUG=fips140=only forbids; " +
-			"set Options.Hash to flaskfiles.SHA256 for a newer one")
+		return nil, errors.New("flaskfiles: cachelib before 0.16 names its files by MD5, which GODEBUG=fips140=only " +
+			"forbids; set Options.Hash to flaskfiles.SHA256 for a newer one")
 	}
 	if opts.Hash > SHA256 {
 		return nil, fmt.Errorf("flaskfiles: Options.Hash %d is none of DetectHash, MD5 and SHA256", opts.Hash)
@@ -120,7 +121,8 @@ func Open(dir string, opts *Options) (*Store, error) {
 		return nil, fmt.Errorf("flaskfiles: folder %s can't be opened: %w", dir, bare(err))
 	}
 	m := &files{
-		root: root, prefix: flasksession.Prefix(opts.KeyPrefix, opts.NoKeyPrefix), mode: privateMode, counts: make(chan struct{}, 1),
+		root: root, prefix: flasksession.Prefix(opts.KeyPrefix, opts.NoKeyPrefix), mode: privateMode,
+		counts: make(chan struct{}, 1),
 	}
 	for i := range m.turns {
 		m.turns[i] = make(chan struct{}, 1)
@@ -149,7 +151,8 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 )
 
-// Names of cachelib 0.15 to 0.17 (file.py). It takes a name with the suffix for a file that is being written, and passes over it.
+// Names of cachelib 0.15 to 0.17 (file.py). It takes a name with the suffix for a file that is being written, and
+// passes over it.
 const (
 	cachelibSuffix = ".__wz_cache"
 	lockName       = "hipflask.lock-%d" + cachelibSuffix
@@ -157,8 +160,8 @@ const (
 	temporary      = "hipflask-" // a random text and the suffix follow
 )
 
-// countFile is hashed("__wz_cache_count"). It is not computed, since MD5 panics under GODEBUG=fips140=only, and a program
-// that only imports this package has to start.
+// countFile is hashed("__wz_cache_count"). It is not computed, since MD5 panics under GODEBUG=fips140=only, and a
+// program that only imports this package has to start.
 func (h Hash) countFile() string {
 	if h == MD5 {
 		return "2029240f6d1128be89ddc32729463129"

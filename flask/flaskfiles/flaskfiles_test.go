@@ -35,11 +35,12 @@ func TestConformance(t *testing.T) {
 	pickle := func(b []byte) []byte { return append(append([]byte("\x80\x04"), b...), '.') }
 	layouttest.Run(t, func(tb testing.TB) store.Store { return open(tb, dir, nil) }, pickle,
 		func(b []byte) []byte { return b[2 : len(b)-1] }, storetest.CoarseExpiry(1100*time.Millisecond),
-		storetest.Except("SweepCostIgnoresTheLiving", "cachelib's folder has no index by time: Sweep looks at every file"))
+		storetest.Except("SweepCostIgnoresTheLiving",
+			"cachelib's folder has no index by time: Sweep looks at every file"))
 }
 
-// inMemory returns a folder that is in memory, where the system has such: each write renames a new file over the old one,
-// which on a disk waits for that (ext4's auto_da_alloc), and nothing in the suite is about the disk.
+// inMemory returns a folder that is in memory, where the system has such: each write renames a new file over the old
+// one, which on a disk waits for that (ext4's auto_da_alloc), and nothing in the suite is about the disk.
 func inMemory(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "hipflask-")
 	if err != nil {
@@ -87,14 +88,16 @@ func (c cachelib) delete(key string) { os.Remove(c.path(key)) }
 
 func TestShared(t *testing.T) {
 	t.Parallel()
-	for version, hash := range map[string]flaskfiles.Hash{"cachelib 0.15": flaskfiles.MD5, "cachelib 0.16": flaskfiles.SHA256} {
+	for version, hash := range map[string]flaskfiles.Hash{"cachelib 0.15": flaskfiles.MD5,
+		"cachelib 0.16": flaskfiles.SHA256} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			c := cachelib{dir, hash}
 			c.begin()
 			layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
-				return layouttest.Backend{Store: open(tb, dir, nil), Serializer: flask.Pickle, Set: c.set, Get: c.get, Delete: c.delete}
+				return layouttest.Backend{Store: open(tb, dir, nil), Serializer: flask.Pickle, Set: c.set,
+					Get: c.get, Delete: c.delete}
 			})
 		})
 	}
@@ -170,8 +173,10 @@ func TestNames(t *testing.T) {
 	}{
 		{flaskfiles.Options{Hash: flaskfiles.MD5}, "abc", "32607b0dcb9d5a58fbe913b473137833"},
 		{flaskfiles.Options{}, "abc", "a29d803b477eb42083ebd25596356c45c98474d5c0dacb79829833ca2176e85b"},
-		{flaskfiles.Options{Hash: flaskfiles.MD5, KeyPrefix: "shop:"}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
-		{flaskfiles.Options{Hash: flaskfiles.MD5, NoKeyPrefix: true, Mode: 0o640}, "abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
+		{flaskfiles.Options{Hash: flaskfiles.MD5, KeyPrefix: "shop:"},
+			"abc", fmt.Sprintf("%x", md5.Sum([]byte("shop:abc")))},
+		{flaskfiles.Options{Hash: flaskfiles.MD5, NoKeyPrefix: true, Mode: 0o640},
+			"abc", fmt.Sprintf("%x", md5.Sum([]byte("abc")))},
 	} {
 		dir := t.TempDir()
 		s := open(t, dir, &test.opts)
@@ -221,7 +226,8 @@ func TestCount(t *testing.T) {
 	}
 	for content, want := range map[string]string{
 		"\x80\x05K\x05.": "\x80\x04J\x06\x00\x00\x00.", "\x80\x05M\x2c\x01.": "\x80\x04J\x2d\x01\x00\x00.",
-		"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00J\x00\x00\x01\x00.": "\x80\x04J\x01\x00\x01\x00.", "\x80\x05}.": "\x80\x05}.", "": "",
+		"\x80\x05\x95\x06\x00\x00\x00\x00\x00\x00\x00J\x00\x00\x01\x00.": "\x80\x04J\x01\x00\x01\x00.",
+		"\x80\x05}.": "\x80\x05}.", "": "",
 	} {
 		if err := os.WriteFile(countPath, []byte("\x00\x00\x00\x00"+content), 0o600); err != nil {
 			t.Fatal(err)
@@ -309,7 +315,8 @@ func TestErrorsNameNoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.Load(t.Context(), "abc")
-	errs := []error{err, s.Create(t.Context(), record("abc")), s.Delete(t.Context(), "abc"), s.Touch(t.Context(), "abc", 1, time.Now(), time.Now())}
+	errs := []error{err, s.Create(t.Context(), record("abc")), s.Delete(t.Context(), "abc"),
+		s.Touch(t.Context(), "abc", 1, time.Now(), time.Now())}
 	for i, err := range errs {
 		if err == nil || strings.Contains(err.Error(), filepath.Base(path)) || strings.Contains(err.Error(), "abc") {
 			t.Errorf("%d: got %v, want an error without the file's name", i, err)

@@ -13,8 +13,8 @@ const (
 	longWait  = 2 * time.Millisecond
 )
 
-// lock takes the exclusive lock of an open file. It polls, because a thread that waits for the lock can't be called back
-// when ctx ends. Closing the file releases the lock, and so does the end of the process.
+// lock takes the exclusive lock of an open file. It polls, because a thread that waits for the lock can't be called
+// back when ctx ends. Closing the file releases the lock, and so does the end of the process.
 func lock(ctx context.Context, f *os.File) error {
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
 		if locked, err := tryLock(f); err != nil {

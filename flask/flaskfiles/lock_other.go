@@ -9,5 +9,6 @@ import (
 )
 
 func tryLock(*os.File) (bool, error) {
-	return false, fmt.Errorf("there are no file locks for Go on this system: use another store: %w", errors.ErrUnsupported)
+	return false, fmt.Errorf("there are no file locks for Go on this system: use another store: %w",
+		errors.ErrUnsupported)
 }

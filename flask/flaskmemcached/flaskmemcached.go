@@ -1,5 +1,5 @@
-// Package flaskmemcached shares the sessions of a Flask application with Flask-Session's SESSION_TYPE "memcached", while
-// both run:
+// Package flaskmemcached shares the sessions of a Flask application with Flask-Session's SESSION_TYPE "memcached",
+// while both run:
 //
 //	st, err := flaskmemcached.Open(ctx, "memcached://cache:11211", nil)
 //	if err != nil {
@@ -18,18 +18,18 @@
 //
 // # What is promised
 //
-// A write compares the whole content and is a cas: it never takes the place of what a Flask process has written since, and
-// never creates a session again that was deleted. A session that was ended or renewed here leaves a mark, "hipflask:" and
-// the session's name, for Config.Grace. The mark and the end are two steps. A process that dies between them has ended the
-// session for Go and not for Flask, and a request that comes between them can lose a change that a Flask process makes at
-// the same moment. If the session has just changed, the mark is taken back: a login or renewal among concurrent requests,
-// or one of those requests, may then get a 503 and has to be repeated.
+// A write compares the whole content and is a cas: it never takes the place of what a Flask process has written since,
+// and never creates a session again that was deleted. A session that was ended or renewed here leaves a mark,
+// "hipflask:" and the session's name, for Config.Grace. The mark and the end are two steps. A process that dies between
+// them has ended the session for Go and not for Flask, and a request that comes between them can lose a change that a
+// Flask process makes at the same moment. If the session has just changed, the mark is taken back: a login or renewal
+// among concurrent requests, or one of those requests, may then get a 503 and has to be repeated.
 //
-// memcached does not tell when a session expires. A process remembers the sessions that it has written, some thousands of
-// them; the first request that looks at any other session touches it.
+// memcached does not tell when a session expires. A process remembers the sessions that it has written, some thousands
+// of them; the first request that looks at any other session touches it.
 //
-// With several servers, pass [New] a client whose ServerSelector chooses as the Flask application's client does. A Store is
-// no store.Lister. docs/flask-session.md in the repository has the details.
+// With several servers, pass [New] a client whose ServerSelector chooses as the Flask application's client does. A
+// Store is no store.Lister. docs/flask-session.md in the repository has the details.
 package flaskmemcached
 
 import (
@@ -70,16 +70,16 @@ type engine = *flasksession.Store
 
 var _ store.Store = (*Store)(nil)
 
-// New returns a Store that uses client, which stays the caller's; what [memcachedstore.New] says of it holds here too. Nil
-// opts are the defaults. It does no I/O.
+// New returns a Store that uses client, which stays the caller's; what [memcachedstore.New] says of it holds here too.
+// Nil opts are the defaults. It does no I/O.
 func New(client *memcache.Client, opts *Options) (*Store, error) {
 	return newStore(opts, func(maxConns int) (*memcachedstore.Client, error) {
 		return memcachedstore.NewClient(client, maxConns)
 	})
 }
 
-// Open makes a client for the server that url names, as [memcachedstore.Open] does, and returns a Store whose Close closes
-// it.
+// Open makes a client for the server that url names, as [memcachedstore.Open] does, and returns a Store whose Close
+// closes it.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return newStore(opts, func(maxConns int) (*memcachedstore.Client, error) {
 		return memcachedstore.Dial(ctx, url, maxConns)
@@ -98,7 +98,8 @@ func newStore(opts *Options, connect func(maxConns int) (*memcachedstore.Client,
 	}
 	for i := range len(prefix) {
 		if c := prefix[i]; c <= ' ' || c > '~' {
-			return nil, fmt.Errorf("flaskmemcached: KeyPrefix has the byte %#02x: memcached's keys are printable ASCII without spaces", c)
+			return nil, fmt.Errorf("flaskmemcached: KeyPrefix has the byte %#02x: memcached's keys are "+
+				"printable ASCII without spaces", c)
 		}
 	}
 	client, err := connect(opts.MaxConns)
@@ -108,8 +109,8 @@ func newStore(opts *Options, connect func(maxConns int) (*memcachedstore.Client,
 	return &Store{flasksession.New(&items{client, prefix}), client}, nil
 }
 
-// Close waits for calls in flight and closes a client that Open made. Later calls fail. The error is always nil, also when
-// the Store was closed before.
+// Close waits for calls in flight and closes a client that Open made. Later calls fail. The error is always nil, also
+// when the Store was closed before.
 func (s *Store) Close() error { return s.client.Close() }
 
 // items is Flask-Session's layout (flask_session/memcached/memcached.py) as a flasksession.Medium.
@@ -138,8 +139,8 @@ func get(c *memcache.Client, name string) (*memcache.Item, error) {
 	return item, nil
 }
 
-// Load returns no document beside a mark: package flasksession would remove the document, while Retire may be about to find
-// that it has changed.
+// Load returns no document beside a mark: package flasksession would remove the document, while Retire may be about to
+// find that it has changed.
 func (m *items) Load(ctx context.Context, key string) (document, mark *flasksession.Value, err error) {
 	session, name := m.names(key)
 	var data, noted []byte
@@ -154,7 +155,8 @@ func (m *items) Load(ctx context.Context, key string) (document, mark *flasksess
 		}
 		item := items[name]
 		if item == nil && len(data) == 0 {
-			// If the mark is on another server, it may have been written after it was looked for, and before the session was.
+			// If the mark is on another server, it may have been written after it was looked for, and before the
+			// session was.
 			if item, err = get(c, name); err != nil {
 				return err
 			}
@@ -193,8 +195,8 @@ func item(name string, v flasksession.Value) *memcache.Item {
 // rounds bounds how often update begins again: far more often than requests of one session overlap.
 const rounds = 64
 
-// update runs write with the item of a session, if its content has the given version. After a lost race it begins again,
-// since the content may be the same.
+// update runs write with the item of a session, if its content has the given version. After a lost race it begins
+// again, since the content may be the same.
 func (m *items) update(
 	ctx context.Context, step, key string, version uint64, write func(*memcache.Client, *memcache.Item) error,
 ) error {

@@ -51,7 +51,8 @@ func open(tb testing.TB, url string, opts *flaskmemcached.Options) *flaskmemcach
 }
 
 // takenBack is what a layout of two items can't do: seldom, on a busy machine, a request answers 503.
-const takenBack = "a mark stands for a moment, and is taken back, when the session was just changed: who follows it meanwhile gets in the way of the login"
+const takenBack = "a mark stands for a moment, and is taken back, when the session was just changed: " +
+	"who follows it meanwhile gets in the way of the login"
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
@@ -70,7 +71,8 @@ type pymemcache struct {
 }
 
 func (p pymemcache) set(key string, document []byte, life time.Duration) {
-	if err := p.client.Set(&memcache.Item{Key: "session:" + key, Value: document, Expiration: int32(life.Seconds())}); err != nil {
+	if err := p.client.Set(&memcache.Item{Key: "session:" + key, Value: document,
+		Expiration: int32(life.Seconds())}); err != nil {
 		p.t.Error(err)
 	}
 }
@@ -94,7 +96,8 @@ func TestShared(t *testing.T) {
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := pymemcache{tb, bare(tb, shared().Addr)}
 		return layouttest.Backend{
-			Store: open(tb, shared().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete, Timeless: true, Leaves: true,
+			Store: open(tb, shared().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete,
+			Timeless: true, Leaves: true,
 		}
 	})
 }
@@ -125,7 +128,8 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Create(t.Context(), store.Record{Key: "names", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}); err != nil {
+	if err := s.Create(t.Context(), store.Record{Key: "names", ExpiresAt: time.Now().Add(time.Hour),
+		Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

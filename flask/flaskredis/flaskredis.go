@@ -16,14 +16,14 @@
 //
 // # What is promised
 //
-// A session is a string with a time to live, under the name that Flask-Session gives it. Every write is one script, sent
-// at most once, that compares the whole content by its SHA-1: it never takes the place of what a Flask process has written
-// since, and never creates a session again that was deleted. A session that was ended or renewed here leaves a mark for
-// Config.Grace, named "hipflask:{" + the session's name + "}", which is in the same slot of a cluster.
+// A session is a string with a time to live, under the name that Flask-Session gives it. Every write is one script,
+// sent at most once, that compares the whole content by its SHA-1: it never takes the place of what a Flask process has
+// written since, and never creates a session again that was deleted. A session that was ended or renewed here leaves a
+// mark for Config.Grace, named "hipflask:{" + the session's name + "}", which is in the same slot of a cluster.
 //
 // Only content is compared: a session that was changed and changed back counts as unchanged. A Flask process overwrites
-// what Go has written since it read the session; docs/flask-session.md in the repository has the details. The Store does
-// not wait for replicas, and is no store.Lister: Flask-Session has no index by user.
+// what Go has written since it read the session; docs/flask-session.md in the repository has the details. The Store
+// does not wait for replicas, and is no store.Lister: Flask-Session has no index by user.
 package flaskredis
 
 import (
@@ -104,8 +104,8 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Close closes the connections of a Store that Open made, and does nothing to others. Calls in flight may fail. The error
-// is always nil, also when the Store was closed before.
+// Close closes the connections of a Store that Open made, and does nothing to others. Calls in flight may fail. The
+// error is always nil, also when the Store was closed before.
 func (s *Store) Close() error {
 	if s.owned {
 		s.client.Close()
@@ -165,15 +165,15 @@ return 1`)
 	touchScript = script(compare + `redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1`)
 
-	// retire takes: version; mark; milliseconds left or "0". It removes the session first, since a server that has reached
-	// maxmemory lets a script store something only after it has removed something.
+	// retire takes: version; mark; milliseconds left or "0". It removes the session first, since a server that has
+	// reached maxmemory lets a script store something only after it has removed something.
 	retireScript = script(compare + `redis.call('DEL', KEYS[1])
 if ARGV[3] ~= '0' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
 return 1`)
 )
 
-// names returns the names of a session and of its mark. The braces around the session's name, if it has none itself, make
-// both hash to one slot of a cluster.
+// names returns the names of a session and of its mark. The braces around the session's name, if it has none itself,
+// make both hash to one slot of a cluster.
 func (m *keys) names(key string) (session, mark string) {
 	session = m.prefix + key
 	if _, rest, ok := strings.Cut(session, "{"); ok && strings.Index(rest, "}") > 0 {
@@ -287,7 +287,8 @@ func (m *keys) Touch(ctx context.Context, key string, version uint64, expires ti
 }
 
 func (m *keys) Retire(ctx context.Context, key string, version uint64, mark flasksession.Value) error {
-	return m.change(ctx, "replace", retireScript, key, flasksession.Hex(version), string(mark.Data), timeLeft(mark.Expires))
+	return m.change(ctx, "replace", retireScript, key, flasksession.Hex(version), string(mark.Data),
+		timeLeft(mark.Expires))
 }
 
 func (m *keys) Mark(ctx context.Context, key string, mark flasksession.Value) error {
@@ -344,8 +345,8 @@ func (m *keys) All(ctx context.Context) iter.Seq2[flasksession.Entry, error] {
 // globs makes a text mean itself in a pattern of SCAN.
 var globs = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
-// window remembers the last names that SCAN has returned. SCAN may return a name twice while the table shrinks, but soon
-// after the first time, so that a bounded number is enough.
+// window remembers the last names that SCAN has returned. SCAN may return a name twice while the table shrinks, but
+// soon after the first time, so that a bounded number is enough.
 type window struct{ young, aging map[string]bool }
 
 const windowSize = 1 << 16
@@ -363,7 +364,8 @@ func (w *window) add(name string) bool {
 }
 
 // page yields the sessions under names that were not seen before, and reports whether the loop goes on.
-func (m *keys) page(ctx context.Context, names []string, seen *window, yield func(flasksession.Entry, error) bool) bool {
+func (m *keys) page(ctx context.Context, names []string, seen *window,
+	yield func(flasksession.Entry, error) bool) bool {
 	var found []string
 	var commands rueidis.Commands
 	for _, name := range names {

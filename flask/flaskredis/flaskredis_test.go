@@ -26,9 +26,11 @@ var (
 		c := servertest.RedisCluster(servertest.Shared)
 		// On a busy machine a master may be silent for long, and no test here is about a failover.
 		for _, node := range c.Nodes {
-			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{node.Addr}, ForceSingleClient: true, DisableCache: true})
+			client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{node.Addr},
+				ForceSingleClient: true, DisableCache: true})
 			if err == nil {
-				err = client.Do(context.Background(), client.B().Arbitrary("CONFIG", "SET", "cluster-node-timeout", "60000").Build()).Error()
+				err = client.Do(context.Background(),
+					client.B().Arbitrary("CONFIG", "SET", "cluster-node-timeout", "60000").Build()).Error()
 				client.Close()
 			}
 			if err != nil {
@@ -53,7 +55,9 @@ func open(tb testing.TB, url string, opts *flaskredis.Options) *flaskredis.Store
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	layouttest.Run(t, func(tb testing.TB) store.Store { return open(tb, redis().URL, nil) }, nil, nil, storetest.OwnExpiry())
+	layouttest.Run(t, func(tb testing.TB) store.Store {
+		return open(tb, redis().URL, nil)
+	}, nil, nil, storetest.OwnExpiry())
 }
 
 // redisPy is what Flask-Session 0.8 does with redis-py (flask_session/redis/redis.py).
@@ -103,7 +107,8 @@ func TestShared(t *testing.T) {
 	t.Parallel()
 	layouttest.Shared(t, func(tb testing.TB) layouttest.Backend {
 		p := newRedisPy(tb, redis().Addr)
-		return layouttest.Backend{Store: open(tb, redis().URL, nil), Serializer: flask.Msgpack, Set: p.set, Get: p.get, Delete: p.delete}
+		return layouttest.Backend{Store: open(tb, redis().URL, nil), Serializer: flask.Msgpack, Set: p.set,
+			Get: p.get, Delete: p.delete}
 	})
 }
 
@@ -161,7 +166,8 @@ func TestNewUsesTheCallersClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := newSID()
-	if err := s.Create(t.Context(), store.Record{Key: key, ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}); err != nil {
+	if err := s.Create(t.Context(), store.Record{Key: key, ExpiresAt: time.Now().Add(time.Hour),
+		Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -241,10 +247,12 @@ func TestPermissions(t *testing.T) {
 	t.Parallel()
 	server := servertest.Redis(t)
 	p := newRedisPy(t, server.Addr)
-	rules := []string{"~session:*", "~hipflask:{session:*", "+hello", "+ping", "+client|setname", "+eval", "+evalsha", "+get", "+set", "+del", "+exists",
+	rules := []string{"~session:*", "~hipflask:{session:*", "+hello", "+ping", "+client|setname", "+eval",
+		"+evalsha", "+get", "+set", "+del", "+exists",
 		"+pttl", "+pexpire", "+scan"}
 	user := func(name string, rules ...string) string {
-		err := p.do(p.client.B().Arbitrary("ACL", "SETUSER", name, "reset", "on", ">secret").Args(rules...).Build()).Error()
+		err := p.do(p.client.B().Arbitrary("ACL", "SETUSER", name, "reset", "on",
+			">secret").Args(rules...).Build()).Error()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,8 +271,10 @@ func TestPermissions(t *testing.T) {
 	for range s.All(t.Context()) {
 	}
 	for what, err := range map[string]error{
-		"Create": s.Create(t.Context(), next), "Touch": s.Touch(t.Context(), key, rec.Version, time.Now(), time.Now().Add(time.Hour)),
-		"Replace": s.Replace(t.Context(), next, 1), "an end": s.Replace(t.Context(), ended, rec.Version), "Delete": s.Delete(t.Context(), next.Key),
+		"Create":  s.Create(t.Context(), next),
+		"Touch":   s.Touch(t.Context(), key, rec.Version, time.Now(), time.Now().Add(time.Hour)),
+		"Replace": s.Replace(t.Context(), next, 1), "an end": s.Replace(t.Context(), ended, rec.Version),
+		"Delete": s.Delete(t.Context(), next.Key),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -1,25 +1,25 @@
-// Package flasksession is what the stores in Flask-Session's layouts have in common. A layout is a [Medium]: it has room
-// for a session's document and its expiry. [Store] makes a [store.Store] of it, which a Flask application and a Go
-// application share while both run. Packages flaskredis, flaskmemcached, flasksql and flaskfiles beside this one have the
-// layouts that Flask-Session has; docs/flask-session.md in the repository describes what they promise.
+// Package flasksession is what the stores in Flask-Session's layouts have in common. A layout is a [Medium]: it has
+// room for a session's document and its expiry. [Store] makes a [store.Store] of it, which a Flask application and a Go
+// application share while both run. Packages flaskredis, flaskmemcached, flasksql and flaskfiles beside this one have
+// the layouts that Flask-Session has; docs/flask-session.md in the repository describes what they promise.
 //
 // # Versions
 //
-// The version of a session is a hash of its document. A write compares it, so that the write applies only to the document
-// that it was made from, whoever wrote that, Flask included. Two things it can't see: that a document was changed and
-// changed back in between, which makes no difference to its content; and that a write is the late copy of an earlier one,
-// whose response was lost, if the document was changed back just then.
+// The version of a session is a hash of its document. A write compares it, so that the write applies only to the
+// document that it was made from, whoever wrote that, Flask included. Two things it can't see: that a document was
+// changed and changed back in between, which makes no difference to its content; and that a write is the late copy of
+// an earlier one, whose response was lost, if the document was changed back just then.
 //
 // # Marks
 //
-// A session that was ended or moved leaves a mark, in a place that Flask never reads. The mark decides, whatever is stored
-// under the session's own key: a Flask process with a request in flight may have stored the session there again. A Load
-// that finds both removes the session.
+// A session that was ended or moved leaves a mark, in a place that Flask never reads. The mark decides, whatever is
+// stored under the session's own key: a Flask process with a request in flight may have stored the session there again.
+// A Load that finds both removes the session.
 //
 // # Fields
 //
-// The layout has no room for Principal (the policy of package flask reads it from the document), Label, Handle, CreatedAt
-// and LastSeenAt. They are dropped from sessions, not from marks.
+// The layout has no room for Principal (the policy of package flask reads it from the document), Label, Handle,
+// CreatedAt and LastSeenAt. They are dropped from sessions, not from marks.
 package flasksession
 
 import (
@@ -40,8 +40,8 @@ import (
 // MarkPrefix begins the name of a mark; the whole name of the session follows.
 const MarkPrefix = "hipflask:"
 
-// Prefix returns what Flask-Session puts before an ID: keyPrefix, or its default "session:" if that is empty and none is
-// false. The two are the options KeyPrefix and NoKeyPrefix of a layout.
+// Prefix returns what Flask-Session puts before an ID: keyPrefix, or its default "session:" if that is empty and none
+// is false. The two are the options KeyPrefix and NoKeyPrefix of a layout.
 func Prefix(keyPrefix string, none bool) string {
 	if keyPrefix == "" && !none {
 		return "session:"
@@ -55,11 +55,11 @@ type Value struct {
 	Expires time.Time // zero: the medium does not tell
 }
 
-// Medium is the layout on one kind of server. The rules of package store hold for its methods. An expired value is absent.
-// Any error other than store.ErrNotFound, ErrExists and ErrConflict leaves open whether a write was applied.
+// Medium is the layout on one kind of server. The rules of package store hold for its methods. An expired value is
+// absent. Any error other than store.ErrNotFound, ErrExists and ErrConflict leaves open whether a write was applied.
 type Medium interface {
-	// Load returns the document of a session, and its mark; nil if there is none. A medium that leaves what Flask stores
-	// after the end to Flask returns no document beside a mark.
+	// Load returns the document of a session, and its mark; nil if there is none. A medium that leaves what Flask
+	// stores after the end to Flask returns no document beside a mark.
 	Load(ctx context.Context, key string) (document, mark *Value, err error)
 
 	// Create stores a document if there is neither a document nor a mark. ErrExists.
@@ -86,7 +86,8 @@ type Medium interface {
 
 // Lister is a Medium that can list its sessions.
 type Lister interface {
-	// All yields every session that has neither expired nor a mark. The key of an Entry is "" if the medium does not know it.
+	// All yields every session that has neither expired nor a mark. The key of an Entry is "" if the medium does not
+	// know it.
 	All(ctx context.Context) iter.Seq2[Entry, error]
 }
 
@@ -105,8 +106,8 @@ func SHA256(document []byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:]) >> (64 - versionBits)
 }
 
-// SHA1 is the version by which Redis compares: its scripts have no other hash. Nothing depends on its strength: a visitor
-// who can choose two documents with the same hash can lose a change to his own session, no more.
+// SHA1 is the version by which Redis compares: its scripts have no other hash. Nothing depends on its strength: a
+// visitor who can choose two documents with the same hash can lose a change to his own session, no more.
 func SHA1(document []byte) (version uint64) {
 	fips140.WithoutEnforcement(func() {
 		sum := sha1.Sum(document)
@@ -303,7 +304,8 @@ type note struct {
 }
 
 func encodeMark(r store.Record) Value {
-	data, err := json.Marshal(note{r.Version, r.Kind, r.Principal, r.MovedTo, r.Handle, r.Label, r.Public, milliseconds(r.CreatedAt),
+	data, err := json.Marshal(note{r.Version, r.Kind, r.Principal, r.MovedTo, r.Handle, r.Label, r.Public,
+		milliseconds(r.CreatedAt),
 		milliseconds(r.LastSeenAt), milliseconds(r.ExpiresAt), r.Data})
 	if err != nil {
 		panic("flasksession: " + err.Error()) // cannot happen with such fields
@@ -317,8 +319,10 @@ func decodeMark(key string, v Value) store.Record {
 	if err := json.Unmarshal(v.Data, &n); err != nil || n.Kind == store.Live {
 		n = note{Kind: store.Ended}
 	}
-	return store.Record{Key: key, Version: n.Version, Kind: n.Kind, Principal: n.Principal, MovedTo: n.MovedTo, Handle: n.Handle,
-		Label: n.Label, Public: n.Public, CreatedAt: moment(n.Created), LastSeenAt: moment(n.Seen), ExpiresAt: moment(n.Expires), Data: n.Data}
+	return store.Record{Key: key, Version: n.Version, Kind: n.Kind, Principal: n.Principal, MovedTo: n.MovedTo,
+		Handle: n.Handle,
+		Label:  n.Label, Public: n.Public, CreatedAt: moment(n.Created), LastSeenAt: moment(n.Seen),
+		ExpiresAt: moment(n.Expires), Data: n.Data}
 }
 
 func milliseconds(t time.Time) int64 {

@@ -66,10 +66,12 @@ func TestGoesOnFromItsOwnWrites(t *testing.T) {
 	if rec, err := s.Load(ctx, "key"); err != nil || !rec.ExpiresAt.Equal(second) {
 		t.Errorf("after Touch: got expiry %v, %v; want %v", rec.ExpiresAt, err, second)
 	}
-	if err := s.Replace(ctx, store.Record{Key: "key", Version: 3, ExpiresAt: first, Data: []byte("c")}, 1); !errors.Is(err, store.ErrConflict) {
+	if err := s.Replace(ctx, store.Record{Key: "key", Version: 3, ExpiresAt: first, Data: []byte("c")},
+		1); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Replace of an older version: got %v, want %v", err, store.ErrConflict)
 	}
-	if err := s.Replace(ctx, store.Record{Key: "key", Version: 4, ExpiresAt: first, Data: []byte("c")}, SHA256([]byte("b"))); err != nil {
+	if err := s.Replace(ctx, store.Record{Key: "key", Version: 4, ExpiresAt: first, Data: []byte("c")},
+		SHA256([]byte("b"))); err != nil {
 		t.Errorf("Replace of a version that was loaded: %v", err)
 	}
 }
@@ -99,10 +101,12 @@ func TestKeys(t *testing.T) {
 	for _, key := range []string{"", " ", "a b", "ä", "a\n", strings.Repeat("x", store.MaxKey+1)} {
 		_, err := s.Load(ctx, key)
 		for what, err := range map[string]error{
-			"Load": err, "Create": s.Create(ctx, store.Record{Key: key}), "Replace": s.Replace(ctx, store.Record{Key: key}, 1),
-			"Touch": s.Touch(ctx, key, 1, time.Now(), time.Now()), "Delete": s.Delete(ctx, key),
+			"Load": err, "Create": s.Create(ctx, store.Record{Key: key}),
+			"Replace": s.Replace(ctx, store.Record{Key: key}, 1),
+			"Touch":   s.Touch(ctx, key, 1, time.Now(), time.Now()), "Delete": s.Delete(ctx, key),
 		} {
-			if err == nil || errors.Is(err, store.ErrNotFound) || key != "" && key != " " && strings.Contains(err.Error(), key) {
+			if err == nil || errors.Is(err, store.ErrNotFound) ||
+				key != "" && key != " " && strings.Contains(err.Error(), key) {
 				t.Errorf("%s of a bad key: got %v, want an error without the key", what, err)
 			}
 		}

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// written is what this process last wrote of a session. A writer chooses a random version for each write and goes on with
-// that, but the medium knows only content; and a medium may not tell the expiry.
+// written is what this process last wrote of a session. A writer chooses a random version for each write and goes on
+// with that, but the medium knows only content; and a medium may not tell the expiry.
 type written struct {
 	version uint64 // which the writer chose, or loaded
 	content uint64 // the version of the document
 	expires time.Time
 }
 
-// recent remembers by key what this process wrote of the last few thousand sessions. It may forget: the writer then meets
-// a conflict and loads what is stored. It is safe for concurrent use.
+// recent remembers by key what this process wrote of the last few thousand sessions. It may forget: the writer then
+// meets a conflict and loads what is stored. It is safe for concurrent use.
 type recent struct {
 	mu           sync.Mutex
 	young, aging map[string]written

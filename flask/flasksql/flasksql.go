@@ -33,9 +33,9 @@
 //
 // # Limits
 //
-// On MySQL and MariaDB the column data holds 65,535 bytes, more is rejected; expiry has whole seconds there. Sweep removes
-// expired rows, as "flask session_cleanup" does, without an index to help it. A Store is no store.Lister: Flask-Session has
-// no index by user.
+// On MySQL and MariaDB the column data holds 65,535 bytes, more is rejected; expiry has whole seconds there. Sweep
+// removes expired rows, as "flask session_cleanup" does, without an index to help it. A Store is no store.Lister:
+// Flask-Session has no index by user.
 package flasksql
 
 import (
@@ -148,13 +148,16 @@ func newTable(client *sqlstore.Client, d Dialect, opts *Options) (*table, error)
 		remove:     "DELETE FROM {table}" + at,
 		removeBoth: "DELETE FROM {table} WHERE session_id IN (?, ?)",
 		page: "SELECT session_id, data, {left} FROM {table} s WHERE session_id > ?" + live +
-			" AND NOT EXISTS (SELECT 1 FROM {table} m WHERE m.session_id = " + d.mark + " AND m.expiry > {utc}) ORDER BY session_id LIMIT ?",
+			" AND NOT EXISTS (SELECT 1 FROM {table} m WHERE m.session_id = " + d.mark +
+			" AND m.expiry > {utc}) ORDER BY session_id LIMIT ?",
 		sweep: d.sweep,
 		table: d.table,
 	}
-	for _, q := range []*string{&text.load, &text.look, &text.create, &text.insert, &text.replace, &text.touch, &text.remove,
+	for _, q := range []*string{&text.load, &text.look, &text.create, &text.insert, &text.replace, &text.touch,
+		&text.remove,
 		&text.removeBoth, &text.page, &text.sweep, &text.table} {
-		*q = d.sql.Rebind(strings.NewReplacer("{later}", d.later, "{left}", d.left, "{utc}", d.utc, "{table}", quoted).Replace(*q))
+		*q = d.sql.Rebind(strings.NewReplacer("{later}", d.later, "{left}", d.left, "{utc}", d.utc, "{table}",
+			quoted).Replace(*q))
 	}
 	return &table{client, name, prefix, d.maxData, d.hash != "", text}, nil
 }
@@ -219,7 +222,8 @@ func timeLeft(expires time.Time) int64 {
 
 func (f *table) check(data []byte) error {
 	if len(data) > f.maxData {
-		return fmt.Errorf("flasksql: the session has %d bytes, at most %d fit into the column: set Config.MaxBytes", len(data), f.maxData)
+		return fmt.Errorf("flasksql: the session has %d bytes, at most %d fit into the column: set Config.MaxBytes",
+			len(data), f.maxData)
 	}
 	return nil
 }
@@ -300,7 +304,8 @@ func (f *table) transaction(ctx context.Context, step, name string, fn func(sqls
 		result = nil
 		return f.client.DB.Exclusive(ctx, name, func(c sqlstore.Conn) error {
 			err := fn(c)
-			if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) {
+			if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) ||
+				errors.Is(err, store.ErrExists) {
 				result, err = err, nil
 			}
 			return err

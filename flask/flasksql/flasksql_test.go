@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session/store/sqlstore"
 )
 
-// fakeDB answers every statement with one changed row or no rows, and keeps the statements. The databases themselves are
-// in verify/flasktables.
+// fakeDB answers every statement with one changed row or no rows, and keeps the statements. The databases themselves
+// are in verify/flasktables.
 type fakeDB struct {
 	sent   []string
 	closed int
@@ -39,7 +39,8 @@ func (f *fakeDB) Close() error      { f.closed++; return nil }
 // Every statement is complete, in every dialect.
 func TestStatements(t *testing.T) {
 	t.Parallel()
-	for name, dialect := range map[string]flasksql.Dialect{"Postgres": flasksql.Postgres, "MySQL": flasksql.MySQL, "SQLite": flasksql.SQLite} {
+	for name, dialect := range map[string]flasksql.Dialect{"Postgres": flasksql.Postgres, "MySQL": flasksql.MySQL,
+		"SQLite": flasksql.SQLite} {
 		f := new(fakeDB)
 		s, err := flasksql.New(f, dialect, &flasksql.Options{Table: "shop.flask_sessions"})
 		if err != nil {
@@ -53,13 +54,15 @@ func TestStatements(t *testing.T) {
 		for range s.All(ctx) {
 		}
 		// What they return depends on rows, of which there are none.
-		_ = errors.Join(s.Create(ctx, rec), s.Create(ctx, tombstone), s.Replace(ctx, rec, 1), s.Replace(ctx, tombstone, 1),
+		_ = errors.Join(s.Create(ctx, rec), s.Create(ctx, tombstone), s.Replace(ctx, rec, 1),
+			s.Replace(ctx, tombstone, 1),
 			s.Touch(ctx, "key", 1, time.Now(), time.Now()), s.Delete(ctx, "key"))
 		if err := s.Migrate(ctx); err != nil {
 			t.Errorf("%s: Migrate: %v", name, err)
 		}
 		for _, text := range f.sent {
-			if strings.ContainsAny(text, "{}%") && !strings.Contains(text, "strftime") || strings.ContainsAny(text, "{}") ||
+			if strings.ContainsAny(text, "{}%") && !strings.Contains(text, "strftime") ||
+				strings.ContainsAny(text, "{}") ||
 				!strings.Contains(text, "flask_sessions") {
 				t.Errorf("%s: incomplete: %s", name, text)
 			}
@@ -71,7 +74,8 @@ func TestStatements(t *testing.T) {
 			t.Errorf("%s: got %d statements, want at least %d", name, len(f.sent), want)
 		}
 		if err := errors.Join(s.Close(), s.Close()); err != nil || f.closed != 1 {
-			t.Errorf("%s: Close twice: got error %v, and the database was closed %d times, want once", name, err, f.closed)
+			t.Errorf("%s: Close twice: got error %v, and the database was closed %d times, want once",
+				name, err, f.closed)
 		}
 	}
 }

@@ -161,7 +161,8 @@ func TestComments(t *testing.T) {
 	var units []unit
 	var links []docLink
 	paths := map[string]bool{}
-	for path, dir := range map[string]string{module: root, module + "/sessiontest": filepath.Join(root, "sessiontest")} {
+	for path, dir := range map[string]string{module: root,
+		module + "/sessiontest": filepath.Join(root, "sessiontest")} {
 		s, err := parseSource(path, dir)
 		if err != nil {
 			t.Fatal(err)

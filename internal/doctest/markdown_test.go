@@ -40,7 +40,8 @@ func split(file, document string) (blocks []block, prose []string, problems []pr
 			continue
 		case open == "":
 			open = match[1]
-			blocks = append(blocks, block{file: file, line: i + 2, language: match[2], mark: strings.TrimSpace(match[3])})
+			blocks = append(blocks, block{file: file, line: i + 2, language: match[2],
+				mark: strings.TrimSpace(match[3])})
 		case match != nil && strings.HasPrefix(match[1], open) && match[2] == "":
 			open = ""
 		default:

@@ -40,7 +40,9 @@ type update struct {
 }
 
 func (c *Changes) search(name string) (int, bool) {
-	return slices.BinarySearchFunc(c.list, name, func(ch change, name string) int { return strings.Compare(ch.name, name) })
+	return slices.BinarySearchFunc(c.list, name, func(ch change, name string) int {
+		return strings.Compare(ch.name, name)
+	})
 }
 
 // find returns the change of name; nil: none.
@@ -51,8 +53,8 @@ func (c *Changes) find(name string) *change {
 	return nil
 }
 
-// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates. base is what the request
-// has loaded.
+// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates. base is what the
+// request has loaded.
 func (c *Changes) Put(base Document, name string, value []byte, present bool, updates ...update) {
 	c.Seq++
 	c.own()
@@ -157,7 +159,8 @@ func (c *Changes) drop(which func(name string) bool) {
 
 // hides reports whether the stored value of name is out of sight, whatever it is.
 func (c *Changes) hides(name string) bool {
-	return c.cleared != nil && !Reserved(name) && !slices.Contains(c.cleared.spared, name) || c.left > 0 && IsAttribute(name)
+	return c.cleared != nil && !Reserved(name) && !slices.Contains(c.cleared.spared, name) ||
+		c.left > 0 && IsAttribute(name)
 }
 
 // Empty reports whether there is nothing to save.

@@ -1,4 +1,5 @@
-// Package document is what a session holds: encoded values by name, what a request changed of them, and how the two merge.
+// Package document is what a session holds: encoded values by name, what a request changed of them, and how the two
+// merge.
 package document
 
 import (
@@ -24,8 +25,8 @@ const (
 	publicPrefix    = reserved + "p:"
 )
 
-// Issued is the name of the time at which a Renew made the session's ID, in seconds since 1970. Without it the ID is as old
-// as the session. It has the prefix of attributes, which a Login drops.
+// Issued is the name of the time at which a Renew made the session's ID, in seconds since 1970. Without it the ID is as
+// old as the session. It has the prefix of attributes, which a Login drops.
 const Issued = reserved + "i:"
 
 // Attribute returns the name under which a document has an attribute.
@@ -90,8 +91,8 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 	return sorted(members), nil
 }
 
-// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members, in
-// the format of the one that they had before.
+// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members,
+// in the format of the one that they had before.
 type rejoiner interface {
 	Rejoin(members []Member, before []byte) ([]byte, error)
 }
@@ -103,7 +104,8 @@ func join(s Serializer, members []Member, before []byte) ([]byte, error) {
 	return s.Join(members)
 }
 
-// Join is the reverse of [Split]. before is the document that d was made of, or nil. With mark, Public says that the session is persistent, for those who read no Data.
+// Join is the reverse of [Split]. before is the document that d was made of, or nil. With mark, Public says that the
+// session is persistent, for those who read no Data.
 func Join(s Serializer, d Document, before []byte, mark bool) (data, public []byte, err error) {
 	first, _ := d.search(publicPrefix)
 	last := first
@@ -160,8 +162,8 @@ func (d Document) Get(name string) ([]byte, bool) {
 	return d[i].Value, true
 }
 
-// own returns name in memory that nobody else writes to: frameworks use the memory of their texts again. The name of a value
-// that is there already needs no copy.
+// own returns name in memory that nobody else writes to: frameworks use the memory of their texts again. The name of a
+// value that is there already needs no copy.
 func (d Document) own(name string) string {
 	if i, found := d.search(name); found {
 		return d[i].Name

@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// Flash is a flash message as a document has it. Flask's are of any type: an application flashes a form's errors, which are a
-// dict, or a number.
+// Flash is a flash message as a document has it. Flask's are of any type: an application flashes a form's errors, which
+// are a dict, or a number.
 type Flash struct {
 	Category, Message string // as text, to be shown
 

@@ -11,10 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// Go 1.27 gave encoding/json a new core. It accepts more than Go 1.26 does: maps whose keys are floats, pointers or any;
-// the tag options embed and format. It escapes invalid text and U+2028 differently. And it doesn't notice a pointer that
-// leads to itself through an interface: the stack overflows, and the process ends. The functions of this file even that
-// out, so that servers built by different releases can share a store. verify/releases holds them to recorded results.
+// Go 1.27 gave encoding/json a new core. It accepts more than Go 1.26 does: maps whose keys are floats, pointers or
+// any; the tag options embed and format. It escapes invalid text and U+2028 differently. And it doesn't notice a
+// pointer that leads to itself through an interface: the stack overflows, and the process ends. The functions of this
+// file even that out, so that servers built by different releases can share a store. verify/releases holds them to
+// recorded results.
 
 // maxNesting is how deep encoding/json reads. What Go 1.26 writes can be deeper.
 const maxNesting = 10_000
@@ -23,7 +24,8 @@ var errNesting = fmt.Errorf("nested deeper than %d levels", maxNesting)
 
 // normalize makes what encoding/json wrote the same for all releases. It may change data, and returns it.
 func normalize(data []byte) ([]byte, error) {
-	for _, c := range [...]struct{ text, escape string }{{"\ufffd", `\ufffd`}, {"\u2028", `\u2028`}, {"\u2029", `\u2029`}} {
+	for _, c := range [...]struct{ text, escape string }{{"\ufffd", `\ufffd`}, {"\u2028", `\u2028`},
+		{"\u2029", `\u2029`}} {
 		if bytes.Contains(data, []byte(c.text)) {
 			data = bytes.ReplaceAll(data, []byte(c.text), []byte(c.escape))
 		}
@@ -165,7 +167,8 @@ func planOf(t reflect.Type) *plan {
 	p := &plan{even: isEven(t, map[reflect.Type]bool{})}
 	switch t.Kind() {
 	case reflect.Map:
-		p.isKey = [2]bool{isPlainKey(t.Key()) || t.Key().Implements(textMarshaler), isPlainKey(t.Key()) || reflect.PointerTo(t.Key()).Implements(textUnmarshaler)}
+		p.isKey = [2]bool{isPlainKey(t.Key()) || t.Key().Implements(textMarshaler), isPlainKey(t.Key()) ||
+			reflect.PointerTo(t.Key()).Implements(textUnmarshaler)}
 	case reflect.Struct:
 		for i := range t.NumField() {
 			f := t.Field(i)
@@ -176,7 +179,8 @@ func planOf(t reflect.Type) *plan {
 			if !isEven(f.Type, map[reflect.Type]bool{}) {
 				_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 				names := strings.Split(options, ",")
-				p.fields = append(p.fields, plannedField{i, slices.Contains(names, "omitempty"), slices.Contains(names, "omitzero")})
+				p.fields = append(p.fields,
+					plannedField{i, slices.Contains(names, "omitempty"), slices.Contains(names, "omitzero")})
 			}
 		}
 	}

@@ -10,8 +10,8 @@ import (
 // encoding/json writes U+FFFD where a text is not UTF-8, and says nothing. This file finds such texts, so that they are
 // refused and never altered.
 
-// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is what encoding/json made of v. Only if that has
-// a U+FFFD, or is not UTF-8 itself, v has to be walked.
+// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is what encoding/json made of v. Only if that
+// has a U+FFFD, or is not UTF-8 itself, v has to be walked.
 func checkTexts(v any, data []byte) error {
 	if utf8.Valid(data) && !bytes.Contains(data, []byte(`\ufffd`)) {
 		return nil
@@ -99,7 +99,8 @@ func (w texts) again(v reflect.Value) bool {
 	return false
 }
 
-// encodedText returns what v's own method encodes it to. final: that is a text, and nothing within v has to be looked at.
+// encodedText returns what v's own method encodes it to. final: that is a text, and nothing within v has to be looked
+// at.
 func encodedText(v reflect.Value) (text []byte, ok, final bool) {
 	if v.Kind() == reflect.Pointer && v.IsNil() || !v.CanInterface() {
 		return nil, false, false

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// margin is by how many bits a key must be easier to describe than a random one. A random key is so with a probability of
-// at most 2^-margin for each rendering, whatever the description is, as long as different keys have different ones: there
-// are too few short descriptions.
+// margin is by how many bits a key must be easier to describe than a random one. A random key is so with a probability
+// of at most 2^-margin for each rendering, whatever the description is, as long as different keys have different ones:
+// there are too few short descriptions.
 const margin = 28
 
 // enough bits are enough, however few characters they are written in.
@@ -22,9 +22,9 @@ const enoughRest = 64
 // maxBytes of a key are looked at. That is enough for a decision.
 const maxBytes = 200
 
-// Is reports whether a person made up the key, as far as its structure shows that: it is put together from words, names,
-// dates, repetitions, sequences and walks over the keyboard. It compares the bits of the shortest such description with the
-// bits of a random key of the same characters.
+// Is reports whether a person made up the key, as far as its structure shows that: it is put together from words,
+// names, dates, repetitions, sequences and walks over the keyboard. It compares the bits of the shortest such
+// description with the bits of a random key of the same characters.
 func Is(key string) bool {
 	key = strings.TrimRight(key, "\r\n")
 	key = key[:min(len(key), maxBytes)]
@@ -51,8 +51,8 @@ func isDescribed(text string, limit float64) bool {
 	return bits < limit && rest < enoughRest
 }
 
-// fewCharacters returns the bits of a text of which it is said first which characters occur in it. alphabet is the number of
-// characters that could.
+// fewCharacters returns the bits of a text of which it is said first which characters occur in it. alphabet is the
+// number of characters that could.
 func fewCharacters(text string, alphabet int) float64 {
 	var seen [256]bool
 	distinct, bits := 0, 3.0
@@ -66,8 +66,8 @@ func fewCharacters(text string, alphabet int) float64 {
 	return bits + float64(len(text))*math.Log2(float64(distinct))
 }
 
-// asRandom returns the key without what carries no randomness, such as the dashes of a UUID, and how many bits it has if its
-// characters are random.
+// asRandom returns the key without what carries no randomness, such as the dashes of a UUID, and how many bits it has
+// if its characters are random.
 func asRandom(key string) (text string, alphabet int, bits float64) {
 	text, ok := ungrouped(key)
 	if !ok {
@@ -111,7 +111,8 @@ const (
 
 // alphabets are those that random keys are written in, the smallest first.
 var alphabets = []string{
-	digits, digits + "abcdef", digits + "ABCDEF", hexadecimal, lower, upper, "abcdefghijklmnopqrstuvwxyz234567", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+	digits, digits + "abcdef", digits + "ABCDEF", hexadecimal, lower, upper, "abcdefghijklmnopqrstuvwxyz234567",
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
 	digits + lower, digits + upper, lower + upper, alphanumeric, alphanumeric + "-_", alphanumeric + "+/",
 }
 
@@ -226,8 +227,8 @@ const (
 	costAnyPrinted = 9.6
 )
 
-// describe returns the bits of the shortest description of text, and how many of them are for characters that belong to no
-// word, number or pattern. It may give up above limit, and returns +Inf then.
+// describe returns the bits of the shortest description of text, and how many of them are for characters that belong to
+// no word, number or pattern. It may give up above limit, and returns +Inf then.
 func describe(text string, limit float64) (bits, rest float64) {
 	n := len(text)
 	if n == 0 {
@@ -306,7 +307,8 @@ func describe(text string, limit float64) (bits, rest float64) {
 					next += 2
 				}
 				if next < letters[i+1] {
-					letters[i+1], lettersRest[i+1] = next, lettersRest[i]+0.6*(next-letters[i]) // less: it may be a word of another language
+					// less: it may be a word of another language
+					letters[i+1], lettersRest[i+1] = next, lettersRest[i]+0.6*(next-letters[i])
 				}
 			}
 		}
@@ -406,7 +408,8 @@ func date(text string) (end int, ok bool) {
 		sep = text[:1]
 	}
 	text = strings.TrimPrefix(text, sep)
-	if len(text) < 4+len(sep) || !only(text[:2], digits) || text[:2] > "12" || text[2:2+len(sep)] != sep || !only(text[2+len(sep):4+len(sep)], digits) ||
+	if len(text) < 4+len(sep) || !only(text[:2], digits) || text[:2] > "12" || text[2:2+len(sep)] != sep ||
+		!only(text[2+len(sep):4+len(sep)], digits) ||
 		text[2+len(sep):4+len(sep)] > "31" {
 		return 0, false
 	}
@@ -418,7 +421,8 @@ func follows(a, b byte, step int) bool {
 	if int(b)-int(a) == step {
 		return true
 	}
-	return step == 1 && (a == '9' && (b == '0' || b == 'a' || b == 'A') || a == 'z' && (b == 'a' || b == '0') || a == 'Z' && (b == 'A' || b == '0' || b == 'a')) ||
+	return step == 1 && (a == '9' && (b == '0' || b == 'a' || b == 'A') || a == 'z' && (b == 'a' || b == '0') ||
+		a == 'Z' && (b == 'A' || b == '0' || b == 'a')) ||
 		step == -1 && (a == '0' && b == '9' || a == 'a' && (b == 'z' || b == '9'))
 }
 

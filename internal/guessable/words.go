@@ -71,8 +71,8 @@ mat`
 // columns are columns of a keyboard, downwards and upwards.
 const columns = `1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik 9ol 0p qaz wsx edc rfv tgb yhn ujm zaq xsw cde vfr bgt nhy mju`
 
-// pairs has the costs, in quarters of a bit from '0' on, of a letter after another one in English texts about software. The
-// first row is for the first letter of a word, the others are for what follows a to z.
+// pairs has the costs, in quarters of a bit from '0' on, of a letter after another one in English texts about software.
+// The first row is for the first letter of a word, the others are for what follows a to z.
 const pairs = "" +
 	"@B>BBBDDALMECBDASA?@FIEQQS" +
 	"LC@@KIEUETI=B=YD]=@;HINNIV" +

@@ -30,7 +30,8 @@ func anyRecord(*store.Record) bool { return true }
 // the end is for, and wanted tells which of the principal's sessions: a login may have taken over another.
 //
 // forget: the session is gone, and the browser may forget its cookie. did: it was this call that ended it.
-func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, wanted func(*store.Record) bool) (forget, did bool, err error) {
+func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string,
+	wanted func(*store.Record) bool) (forget, did bool, err error) {
 	key := r.Key
 	look := r.Kind != store.Live
 	if look {
@@ -64,7 +65,8 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 			return false, false, nil
 		case next.Kind == store.Live:
 			r = next
-		case next.Kind == store.Renewed && next.Principal == who, next.Kind == store.Replaced && who != "" && next.Principal == who:
+		case next.Kind == store.Renewed && next.Principal == who, next.Kind == store.Replaced && who != "" &&
+			next.Principal == who:
 			key, look = next.MovedTo, true
 		case next.Kind == store.Replaced, next.Kind == store.Renewed:
 			return false, false, nil
@@ -79,8 +81,10 @@ type OnEnd func(r *store.Record, err error)
 
 // EndPrincipal ends those sessions of a principal with these handles; nil: all. It returns how many it ended.
 //
-// StoreTimeout bounds the whole call. So no tombstone expires meanwhile that leads to a session which the listing has missed.
-func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, handles func(string) bool, on OnEnd) (n int, err error) {
+// StoreTimeout bounds the whole call. So no tombstone expires meanwhile that leads to a session which the listing has
+// missed.
+func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, handles func(string) bool,
+	on OnEnd) (n int, err error) {
 	wanted := anyRecord
 	if handles != nil {
 		wanted = func(r *store.Record) bool { return handles(HandleOf(r)) }
@@ -102,7 +106,8 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 	return n, err
 }
 
-func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(*store.Record) bool, on OnEnd) (did bool, err error) {
+func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(*store.Record) bool,
+	on OnEnd) (did bool, err error) {
 	_, did, err = k.end(ctx, *r, seen, r.Principal, wanted)
 	if did && r.Kind == store.Live && !k.Lists(r, seen) {
 		return false, nil // no list has it: it has ended for everybody who has the timeouts of now
@@ -113,9 +118,10 @@ func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wa
 	return did, err
 }
 
-// EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it ended.
-// StoreTimeout bounds the end of each session, and ctx the whole call. No two calls of del overlap.
-func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool, on OnEnd) (n int, err error) {
+// EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it
+// ended. StoreTimeout bounds the end of each session, and ctx the whole call. No two calls of del overlap.
+func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool,
+	on OnEnd) (n int, err error) {
 	var mu sync.Mutex
 	found := func(r *store.Record) bool {
 		mu.Lock()
@@ -129,8 +135,8 @@ func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, erro
 	})
 }
 
-// endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be older
-// than Grace.
+// endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
+// older than Grace.
 func (k *Engine) endFound(parent context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
 	began := time.Now()
 	ctx := &timeout{}
@@ -164,7 +170,8 @@ const (
 
 // endEach calls end for the listed records that are wanted, concurrently, until one fails. It returns how many were
 // ended, also with an error, after all calls have returned.
-func endEach(list iter.Seq2[store.Record, error], wanted func(*store.Record) bool, end func(*store.Record) (did bool, err error)) (int, error) {
+func endEach(list iter.Seq2[store.Record, error], wanted func(*store.Record) bool,
+	end func(*store.Record) (did bool, err error)) (int, error) {
 	var (
 		wg       sync.WaitGroup
 		free     = make(chan struct{}, endAtOnce)

@@ -24,7 +24,8 @@ type Options struct {
 	NewToken func() (token, key string)
 	Key      func(token string) (key string, refused Reason)
 
-	// MaxSessions is how many sessions a principal may have: a login ends the oldest beyond. 0: any number. Index finds them.
+	// MaxSessions is how many sessions a principal may have: a login ends the oldest beyond. 0: any number. Index finds
+	// them.
 	MaxSessions int
 	Index       store.Lister
 
@@ -141,7 +142,8 @@ func (k *Engine) notFound(v *View, err error) (Reason, error) {
 	return Unknown, nil
 }
 
-// Lists reports whether a listed record is a session: no tombstone, and not ended by timeouts that were shortened since.
+// Lists reports whether a listed record is a session: no tombstone, and not ended by timeouts that were shortened
+// since.
 func (k *Engine) Lists(r *store.Record, at time.Time) bool {
 	return r.Kind == store.Live && k.Records.overdue(r, document.IsPersistent(r.Public), at) == ""
 }

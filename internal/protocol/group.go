@@ -27,9 +27,9 @@ func (s *saving) served(w *waiter) error {
 	return w.err
 }
 
-// serve tells the group what became of it. Each sees the session as its own changes left it, as if the saves had come one
-// after the other: so of concurrent Updates of a counter no two see the same number. What is stored is newer, so such a view
-// has a version that is not: a later save of the same request loads the record first.
+// serve tells the group what became of it. Each sees the session as its own changes left it, as if the saves had come
+// one after the other: so of concurrent Updates of a counter no two see the same number. What is stored is newer, so
+// such a view has a version that is not: a later save of the same request loads the record first.
 func (s *saving) serve(stored bool) {
 	for _, w := range s.group {
 		if stored {
@@ -43,8 +43,8 @@ func (s *saving) serve(stored bool) {
 	s.group = nil
 }
 
-// giveWay is how long the next save of this process lets those of other processes go first: none, unless this one has met
-// some. Else the process that wrote last would win again and again.
+// giveWay is how long the next save of this process lets those of other processes go first: none, unless this one has
+// met some. Else the process that wrote last would win again and again.
 func (s *saving) giveWay() time.Duration {
 	if s.attempts < 2 {
 		return 0
@@ -80,13 +80,14 @@ func (s *saving) buildGroup(r store.Record, d document.Document, changed bool) (
 }
 
 // buildOne runs the functions of another request's Updates: what they panic with is for that request.
-func (s *saving) buildOne(w *waiter, r store.Record, d document.Document) (_ store.Record, _ document.Document, changed bool, err error) {
+func (s *saving) buildOne(w *waiter, r store.Record, d document.Document) (_ store.Record, _ document.Document,
+	changed bool, err error) {
 	defer func() { w.panicked = recover() }()
 	return s.k.Records.build(w.c, r, d, s.now)
 }
 
-// giveUpGroup is for a save that failed. If what it sent may have been applied, then what the group wanted may have been
-// too. Else they go on by themselves.
+// giveUpGroup is for a save that failed. If what it sent may have been applied, then what the group wanted may have
+// been too. Else they go on by themselves.
 func (s *saving) giveUpGroup(err error) {
 	if !s.unsure || err == nil {
 		return // putBack follows
@@ -98,9 +99,9 @@ func (s *saving) giveUpGroup(err error) {
 	s.group = nil
 }
 
-// gather takes along the saves that wait for the turn, when the record is about to be loaded: so it is newer than what each
-// of them has loaded, and what makes no difference to it need not be stored. While a write may be in flight, nobody is
-// taken along: what became of them could not be told apart.
+// gather takes along the saves that wait for the turn, when the record is about to be loaded: so it is newer than what
+// each of them has loaded, and what makes no difference to it need not be stored. While a write may be in flight,
+// nobody is taken along: what became of them could not be told apart.
 func (s *saving) gather(key string) {
 	if s.unsure { // rule: GatherSure
 		return

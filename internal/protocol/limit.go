@@ -26,8 +26,8 @@ type seniority struct {
 	// moment, and count once.
 	Over string `json:"o,omitempty"`
 
-	// At is when the login was, in milliseconds since 1970, if that isn't CreatedAt: by the clock of another server, or since
-	// the user was authenticated earlier.
+	// At is when the login was, in milliseconds since 1970, if that isn't CreatedAt: by the clock of another server, or
+	// since the user was authenticated earlier.
 	At int64 `json:"a,omitempty"`
 
 	created int64 // CreatedAt, which tells apart those that have moved to one time
@@ -55,8 +55,8 @@ func seniorityOf(r *store.Record) (own seniority) {
 	return own
 }
 
-// ranked adds to d, of the new record r of a login, what [seniorityOf] has to find. over is the handle of the session that
-// the login takes over; "": none.
+// ranked adds to d, of the new record r of a login, what [seniorityOf] has to find. over is the handle of the session
+// that the login takes over; "": none.
 func (f *Records) ranked(d document.Document, r *store.Record, over string, now time.Time) (document.Document, error) {
 	own := seniority{Over: over}
 	if at := now.UnixMilli(); f.Limited && at != r.CreatedAt.UnixMilli() {
@@ -83,8 +83,8 @@ type peer struct {
 // maxRises bounds how often a login makes itself younger than the others that it finds.
 const maxRises = 3
 
-// limitLogin is the rest of a Login that is stored. It gets a copy of s, since limit moves its saving to the heap, which no
-// other save has to pay for.
+// limitLogin is the rest of a Login that is stored. It gets a copy of s, since limit moves its saving to the heap,
+// which no other save has to pay for.
 func limitLogin(ctx context.Context, s saving) View {
 	s.attempts, s.took = 0, 0
 	if err := s.limit(ctx); err != nil {
@@ -94,12 +94,13 @@ func limitLogin(ctx context.Context, s saving) View {
 	return s.result()
 }
 
-// limit ends the oldest sessions of the principal who has just logged in, if there are more than MaxSessions. Logins at the
-// same time see each other, since each lists only after its record is in place: so all of them come to the same order.
+// limit ends the oldest sessions of the principal who has just logged in, if there are more than MaxSessions. Logins at
+// the same time see each other, since each lists only after its record is in place: so all of them come to the same
+// order.
 //
-// A login whose session isn't among the newest was overtaken, or another server's clock is ahead: it moves its own time behind
-// theirs and lists again, and gives way only after several tries. Whatever time a session gets that way, who is about to end
-// it sees that its record has changed, and lists again.
+// A login whose session isn't among the newest was overtaken, or another server's clock is ahead: it moves its own time
+// behind theirs and lists again, and gives way only after several tries. Whatever time a session gets that way, who is
+// about to end it sees that its record has changed, and lists again.
 func (s *saving) limit(ctx context.Context) error {
 	for rises := 0; ; {
 		if err := s.again(ctx); err != nil {
@@ -126,8 +127,8 @@ func (s *saving) limit(ctx context.Context) error {
 	}
 }
 
-// peers returns the live sessions of the principal, the oldest first. Where a tombstone leads may not have been in the index
-// yet when that was read, so they are followed.
+// peers returns the live sessions of the principal, the oldest first. Where a tombstone leads may not have been in the
+// index yet when that was read, so they are followed.
 func (s *saving) peers(ctx context.Context) ([]*peer, error) {
 	var list []*peer
 	found, followed := map[string]*peer{}, map[string]bool{}
@@ -165,7 +166,9 @@ func (s *saving) peers(ctx context.Context) ([]*peer, error) {
 			list = slices.DeleteFunc(list, func(q *peer) bool { return q == old })
 		}
 	}
-	slices.SortFunc(list, func(a, b *peer) int { return cmp.Or(a.compare(b.seniority), cmp.Compare(a.handle, b.handle)) })
+	slices.SortFunc(list, func(a, b *peer) int {
+		return cmp.Or(a.compare(b.seniority), cmp.Compare(a.handle, b.handle))
+	})
 	return list, nil
 }
 

@@ -133,7 +133,8 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 	}
 }
 
-// whereabouts loads the record that the tombstone is for. A move that retires the ID goes on along the renewals of others.
+// whereabouts loads the record that the tombstone is for. A move that retires the ID goes on along the renewals of
+// others.
 func (s *saving) whereabouts(ctx context.Context, key string) (store.Record, error) {
 	for {
 		r, err := s.load(ctx, key)
@@ -150,8 +151,8 @@ func (s *saving) whereabouts(ctx context.Context, key string) (store.Record, err
 	}
 }
 
-// fence gives the old record a new version, so that a tombstone in flight can't replace it any more: only then is it sure
-// that nothing was changed.
+// fence gives the old record a new version, so that a tombstone in flight can't replace it any more: only then is it
+// sure that nothing was changed.
 func (s *saving) fence(ctx context.Context) error {
 	fenced := s.base
 	fenced.Version = store.NewVersion()
@@ -184,8 +185,8 @@ func (s *saving) rewrite(ctx context.Context, n *store.Record, next store.Record
 	}
 }
 
-// lost is for a new ID whose old session has ended meanwhile. A Login gets a session all the same, with the changes of this
-// request alone; for any other move nothing is left.
+// lost is for a new ID whose old session has ended meanwhile. A Login gets a session all the same, with the changes of
+// this request alone; for any other move nothing is left.
 func (s *saving) lost(ctx context.Context, n *store.Record, absent bool) error {
 	if s.move == Login { // rule: LoginAny
 		r, d, err := s.first() // rule: LoginFresh
@@ -207,8 +208,8 @@ func (s *saving) lost(ctx context.Context, n *store.Record, absent bool) error {
 	return nil
 }
 
-// yield is for a Renew that finds the ID renewed by another request: the browser gets the cookie of that one. The changes
-// follow it.
+// yield is for a Renew that finds the ID renewed by another request: the browser gets the cookie of that one. The
+// changes follow it.
 func (s *saving) yield(ctx context.Context, n *store.Record) error {
 	s.k.store.Delete(ctx, n.Key)
 	s.move, s.unsure, s.moved = Stay, false, true

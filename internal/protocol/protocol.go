@@ -1,9 +1,10 @@
-// Package protocol loads, saves, moves and ends sessions: the protocol of docs/protocol.md, which a model checker has been
-// over (verify/model). Each step and each order of questions is there because a simpler one lost a write, revived a session
-// or logged somebody out. It knows records, documents, principals and time; it knows no HTTP, no cookie and no configuration.
+// Package protocol loads, saves, moves and ends sessions: the protocol of docs/protocol.md, which a model checker has
+// been over (verify/model). Each step and each order of questions is there because a simpler one lost a write, revived
+// a session or logged somebody out. It knows records, documents, principals and time; it knows no HTTP, no cookie and
+// no configuration.
 //
-// A comment "rule: NAME" marks the line that a rule of the protocol stands on. verify/interleave switches each of them off
-// in turn, and shows which promise breaks.
+// A comment "rule: NAME" marks the line that a rule of the protocol stands on. verify/interleave switches each of them
+// off in turn, and shows which promise breaks.
 package protocol
 
 import (
@@ -21,8 +22,8 @@ type Keeper interface {
 	// NewID makes the ID of a session that is going to be created.
 	NewID() *token.ID
 
-	// Check returns the key of the session that a token names, or refuses one that gives none, as far as that can be told
-	// without I/O.
+	// Check returns the key of the session that a token names, or refuses one that gives none, as far as that can be
+	// told without I/O.
 	Check(token string) (key string, refused Reason)
 
 	// Load reads the session that a client names by token into v. A session that is not live has a reason.
@@ -45,17 +46,19 @@ type Keeper interface {
 type State uint8
 
 const (
-	Fresh  State = iota // nothing is stored
-	Live                // the record is stored
-	Late                // found under an ID that a login or an end retired: reads empty, takes no changes; only Login works
-	Spent               // saved across a concurrent move that retired its ID: keeps its view, takes no changes
-	Failed              // could not be read: reads empty, takes no changes
+	Fresh State = iota // nothing is stored
+	Live               // the record is stored
+	// found under an ID that a login or an end retired: reads empty, takes no changes; only Login works
+	Late
+	Spent  // saved across a concurrent move that retired its ID: keeps its view, takes no changes
+	Failed // could not be read: reads empty, takes no changes
 )
 
 // View is a session as a load found it or a save left it.
 type View struct {
-	State    State
-	Moved    bool              // found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	State State
+	// found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	Moved    bool
 	Loads    uint8             // calls of the store that the load took
 	Ahead    bool              // Record came with times in the future, and has been corrected: see Records.correct
 	Record   store.Record      // of state Live; of others what is known, for events
@@ -201,8 +204,9 @@ func (f *Records) expiry(r *store.Record, d document.Document) time.Time {
 	return f.Expiry(r.CreatedAt, r.LastSeenAt, f.Persistent(d))
 }
 
-// Overdue says why a live record gives no session at that time, though it hasn't expired: the timeouts were shortened after
-// it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all servers.
+// Overdue says why a live record gives no session at that time, though it hasn't expired: the timeouts were shortened
+// after it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all
+// servers.
 func (f *Records) Overdue(r *store.Record, d document.Document, at time.Time) Reason {
 	if f.overdue(r, false, at) == "" && f.overdue(r, true, at) == "" {
 		return "" // most often; and what the document says makes no difference
@@ -218,8 +222,8 @@ func (f *Records) overdue(r *store.Record, persistent bool, at time.Time) Reason
 	return idleOrOld(end, f.Deadline(r, persistent))
 }
 
-// Expired says which of its two times ended a session whose record has expired. Of an expired tombstone nothing is known any
-// more.
+// Expired says which of its two times ended a session whose record has expired. Of an expired tombstone nothing is
+// known any more.
 func (f *Records) Expired(r *store.Record, persistent bool) Reason {
 	if r.Kind != store.Live {
 		return Unknown
@@ -243,8 +247,8 @@ func Ahead(r *store.Record, now time.Time) bool {
 	return r.CreatedAt.After(latest) || r.LastSeenAt.After(latest)
 }
 
-// correct makes a record that a server with a wrong clock has written one that is first seen now. Otherwise its timeouts
-// would begin when that clock says. It reports whether it did.
+// correct makes a record that a server with a wrong clock has written one that is first seen now. Otherwise its
+// timeouts would begin when that clock says. It reports whether it did.
 func correct(r *store.Record, now time.Time) bool {
 	if !Ahead(r, now) {
 		return false
@@ -266,9 +270,10 @@ func (f *Records) first(c *Change, now time.Time) (store.Record, document.Docume
 	return f.moved(c, r, f.Begin, "", now)
 }
 
-// successor returns the record under the new ID, which has the values of r and the changes. A login over another principal
-// starts from nothing.
-func (f *Records) successor(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, error) {
+// successor returns the record under the new ID, which has the values of r and the changes. A login over another
+// principal starts from nothing.
+func (f *Records) successor(c *Change, r store.Record, d document.Document, now time.Time) (store.Record,
+	document.Document, error) {
 	if c.Move == Login && r.Principal != "" && r.Principal != c.Auth.Principal { // rule: Scrub
 		return f.first(c, now)
 	}
@@ -300,10 +305,11 @@ func (c *Change) loginTime(now time.Time) time.Time {
 // AuthName is the public attribute that says how the user was authenticated.
 const AuthName = "auth"
 
-// moved is build for a record under a new ID. What the user was authenticated by is part of that record alone: it is not
-// among the changes, which can follow a session to wherever another request has moved it. over is the handle of the session
-// that a login takes over, where that counts.
-func (f *Records) moved(c *Change, r store.Record, d document.Document, over string, now time.Time) (store.Record, document.Document, error) {
+// moved is build for a record under a new ID. What the user was authenticated by is part of that record alone: it is
+// not among the changes, which can follow a session to wherever another request has moved it. over is the handle of the
+// session that a login takes over, where that counts.
+func (f *Records) moved(c *Change, r store.Record, d document.Document, over string, now time.Time) (store.Record,
+	document.Document, error) {
 	r, d, _, err := f.build(c, r, d, now)
 	elevates := c.Auth != nil && c.Auth.Attribute != nil
 	if err != nil || !elevates && !(f.Limited && c.Move == Login) {
@@ -322,7 +328,8 @@ func (f *Records) moved(c *Change, r store.Record, d document.Document, over str
 }
 
 // build returns r with the changes, and whether anything but times differs.
-func (f *Records) build(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document, bool, error) {
+func (f *Records) build(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document,
+	bool, error) {
 	d, changed, err := c.Values.Apply(d)
 	if err != nil {
 		return r, nil, false, err
@@ -364,7 +371,8 @@ func (f *Records) Next(c *Change, now time.Time) (r store.Record, d document.Doc
 // check refuses a record that is too large, and names the longest of the values that this request changed.
 func (f *Records) check(c *Change, r *store.Record, d document.Document) error {
 	if len(r.Public) > store.MaxPublic {
-		return fmt.Errorf("%w: the public attributes have %d bytes together, at most %d", ErrTooLarge, len(r.Public), store.MaxPublic)
+		return fmt.Errorf("%w: the public attributes have %d bytes together, at most %d", ErrTooLarge,
+			len(r.Public), store.MaxPublic)
 	}
 	if len(r.Data) <= f.MaxBytes {
 		return nil
@@ -375,5 +383,6 @@ func (f *Records) check(c *Change, r *store.Record, d document.Document) error {
 			key, longest = document.PlainName(m.Name), len(m.Value)
 		}
 	}
-	return fmt.Errorf("%w: %d bytes, at most %d; key %q has %d of them", ErrTooLarge, len(r.Data), f.MaxBytes, key, longest)
+	return fmt.Errorf("%w: %d bytes, at most %d; key %q has %d of them", ErrTooLarge, len(r.Data), f.MaxBytes,
+		key, longest)
 }

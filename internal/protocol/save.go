@@ -183,15 +183,17 @@ func (s *saving) bound(err error) error {
 // know that.
 func (s *saving) gone() error {
 	if time.Since(s.at) > s.k.Grace { // rule: Elapsed
-		return Uncertain("save", errors.New("the request took longer than Grace, and its session is no longer under its ID"))
+		return Uncertain("save",
+			errors.New("the request took longer than Grace, and its session is no longer under its ID"))
 	}
 	s.dropped = true
 	return nil
 }
 
-// mayFollow reports whether this request may continue on r, a record that it reached through tombstones, or a tombstone. It
-// never crosses from one principal to another. A Login with a Clear takes nothing over from who was anonymous: what such a
-// request adds, having seen nobody logged in, stays behind, wherever it has followed the session meanwhile.
+// mayFollow reports whether this request may continue on r, a record that it reached through tombstones, or a
+// tombstone. It never crosses from one principal to another. A Login with a Clear takes nothing over from who was
+// anonymous: what such a request adds, having seen nobody logged in, stays behind, wherever it has followed the session
+// meanwhile.
 func (s *saving) mayFollow(r *store.Record) bool {
 	if r.Kind == store.Replaced && len(r.Public) > 0 && s.c.Base.Record.Principal == "" { // rule: Cleared
 		return false
@@ -271,8 +273,8 @@ func (s *saving) change(ctx context.Context) error {
 	}
 }
 
-// write sends r until it is known to be stored (done), or s.base has moved and the changes have to be built anew, or the
-// session turns out to have ended (s.dropped).
+// write sends r until it is known to be stored (done), or s.base has moved and the changes have to be built anew, or
+// the session turns out to have ended (s.dropped).
 func (s *saving) write(ctx context.Context, r store.Record) (done bool, err error) {
 	for {
 		if err := s.again(ctx); err != nil {
@@ -375,7 +377,8 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 func (s *saving) leaveAttributes() {
 	if name := s.c.Values.DropAttributes(); name != "" {
 		s.note(Note{
-			Kind: AttributesLeft, Handle: s.base.Handle, Principal: s.base.Principal, Label: s.base.Label, Name: name, Err: ErrEnded,
+			Kind: AttributesLeft, Handle: s.base.Handle, Principal: s.base.Principal, Label: s.base.Label,
+			Name: name, Err: ErrEnded,
 		})
 	}
 }
@@ -390,6 +393,7 @@ func (s *saving) touch(ctx context.Context) {
 	case err == nil:
 		s.base.LastSeenAt, s.base.ExpiresAt = t, expires
 	case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
-		s.note(Note{Kind: TouchFailed, Handle: s.base.Handle, Err: Unavailable("touch", err)}) // the response doesn't depend on it
+		// the response doesn't depend on it
+		s.note(Note{Kind: TouchFailed, Handle: s.base.Handle, Err: Unavailable("touch", err)})
 	}
 }

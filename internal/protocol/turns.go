@@ -56,8 +56,8 @@ func (t *turns) shard(key string) *turnShard {
 
 // enter waits for key's turn, or until c has been saved by the one who had it: w.served. Without a wait w is nil.
 //
-// An error means that ctx has ended: errBusy, or errNoTurn if nothing has moved during the whole wait. sent: c may have been
-// saved all the same, or may yet be.
+// An error means that ctx has ended: errBusy, or errNoTurn if nothing has moved during the whole wait. sent: c may have
+// been saved all the same, or may yet be.
 func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, sent bool, err error) {
 	s := t.shard(key)
 	s.mu.Lock()

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A home-made adapter for a framework may let handlers write to the framework's writer, below ours. Then the header leaves
-// without a commit, and nothing that is put into it later reaches the client. No interface of net/http tells that, so the
-// writers themselves are asked.
+// A home-made adapter for a framework may let handlers write to the framework's writer, below ours. Then the header
+// leaves without a commit, and nothing that is put into it later reaches the client. No interface of net/http tells
+// that, so the writers themselves are asked.
 
 // sent reports whether a writer, or one that it wraps, has sent the header.
 func sent(w http.ResponseWriter) bool {
@@ -50,7 +50,8 @@ func inner(w http.ResponseWriter, v reflect.Value) http.ResponseWriter {
 	return nil
 }
 
-// wroteHeader reads the field in which the writers of net/http, httptest, chi and echo note that they have sent the header.
+// wroteHeader reads the field in which the writers of net/http, httptest, chi and echo note that they have sent the
+// header.
 func wroteHeader(v reflect.Value) bool {
 	for {
 		s, ok := structOf(v)

@@ -1,5 +1,5 @@
-// Package respond is the boundary between a handler and its response: before the first byte leaves, by whichever method of
-// the http.ResponseWriter, it commits. It knows no session.
+// Package respond is the boundary between a handler and its response: before the first byte leaves, by whichever method
+// of the http.ResponseWriter, it commits. It knows no session.
 package respond
 
 import (
@@ -12,9 +12,9 @@ import (
 
 // Request is what has to happen around the response of one request.
 type Request interface {
-	// Commit is called before the header is sent, to complete it. An error makes the response a failure. hijack: no header
-	// will be sent. It is called when the handler has returned without writing, and then again if something around the
-	// handler writes after all, such as a router's error handler.
+	// Commit is called before the header is sent, to complete it. An error makes the response a failure. hijack: no
+	// header will be sent. It is called when the handler has returned without writing, and then again if something
+	// around the handler writes after all, such as a router's error handler.
 	Commit(header http.Header, hijack bool) error
 
 	// Finish is called when the handler has returned and the header had been sent. An error cuts the connection.
@@ -46,8 +46,8 @@ func (b *Boundary) Committed() bool { return b.r.committed.Load() && !b.r.return
 // Sent reports whether the header has been sent by something that wrote to a writer below ours. It is for Commit.
 func (b *Boundary) Sent() bool { return b.r.sent() }
 
-// Replaced returns why something else was sent than the handler's response: the error that the handler's writes return. It is
-// nil if the handler's response was sent, or cut.
+// Replaced returns why something else was sent than the handler's response: the error that the handler's writes return.
+// It is nil if the handler's response was sent, or cut.
 func (b *Boundary) Replaced() error {
 	if b.r.cut {
 		return nil
@@ -55,8 +55,8 @@ func (b *Boundary) Replaced() error {
 	return b.r.replaced
 }
 
-// Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so that
-// nobody takes the response for complete.
+// Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so
+// that nobody takes the response for complete.
 func (b *Boundary) Finish() {
 	r := &b.r
 	if !r.committed.Load() {

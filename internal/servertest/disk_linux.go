@@ -15,8 +15,8 @@ type Disk struct {
 	root string
 }
 
-// NewDisk mounts a file system of a size such as "8m", which needs root. Its folder belongs to the user who runs s; nil:
-// the one who runs the tests. It is unmounted when the test ends.
+// NewDisk mounts a file system of a size such as "8m", which needs root. Its folder belongs to the user who runs s;
+// nil: the one who runs the tests. It is unmounted when the test ends.
 func NewDisk(tb TB, s *Server, size string) *Disk {
 	tb.Helper()
 	root, err := os.MkdirTemp("", "disk-")

@@ -23,7 +23,8 @@ func startRedis(tb TB, name string, settings ...string) *Server {
 	path := program(tb, redisPackage, "redis-server")
 	return launch(tb, &Server{name: name, answers: redisAnswers}, func(s *Server) error {
 		s.URL = "redis://" + s.Addr
-		s.command = append([]string{path, "--bind", "127.0.0.1", "--port", s.Port, "--dir", s.Dir, "--save", ""}, settings...)
+		s.command = append([]string{path, "--bind", "127.0.0.1", "--port", s.Port, "--dir", s.Dir, "--save", ""},
+			settings...)
 		return nil
 	})
 }
@@ -108,13 +109,14 @@ func RedisSentinel(tb TB, settings ...string) *Sentinels {
 	}
 	path := program(tb, redisPackage, "redis-server")
 	for range 3 {
-		all.Sentinels = append(all.Sentinels, launch(tb, &Server{name: "sentinel", answers: redisAnswers}, func(s *Server) error {
-			config, err := s.writeFile("sentinel.conf", fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\n"+
-				"sentinel monitor %[3]s 127.0.0.1 %[4]s 2\nsentinel down-after-milliseconds %[3]s 1000\n"+
-				"sentinel failover-timeout %[3]s 4000\n", s.Port, s.Dir, all.Master, master.Port))
-			s.command = []string{path, config, "--sentinel"}
-			return err
-		}))
+		all.Sentinels = append(all.Sentinels,
+			launch(tb, &Server{name: "sentinel", answers: redisAnswers}, func(s *Server) error {
+				config, err := s.writeFile("sentinel.conf", fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\n"+
+					"sentinel monitor %[3]s 127.0.0.1 %[4]s 2\nsentinel down-after-milliseconds %[3]s 1000\n"+
+					"sentinel failover-timeout %[3]s 4000\n", s.Port, s.Dir, all.Master, master.Port))
+				s.command = []string{path, config, "--sentinel"}
+				return err
+			}))
 	}
 	for _, s := range all.Sentinels {
 		s.waitFor("SENTINEL MASTER "+all.Master, "num-other-sentinels\r\n$1\r\n2", "num-slaves\r\n$1\r\n2")

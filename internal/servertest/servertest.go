@@ -67,7 +67,8 @@ func (s *Server) Start() {
 func (s *Server) start() error {
 	for deadline := time.Now().Add(Patience); ; time.Sleep(50 * time.Millisecond) {
 		err := s.startOnce()
-		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") ||
+			time.Now().After(deadline) {
 			return err
 		}
 	}

@@ -35,7 +35,9 @@ func TestServers(t *testing.T) {
 		"postgres":  func(tb servertest.TB) *servertest.Server { return servertest.Postgres(tb) },
 		"mariadb":   func(tb servertest.TB) *servertest.Server { return servertest.MariaDB(tb) },
 		"memcached": func(tb servertest.TB) *servertest.Server { return servertest.Memcached(tb) },
-		"pgbouncer": func(tb servertest.TB) *servertest.Server { return servertest.PgBouncer(tb, servertest.Postgres(tb)) },
+		"pgbouncer": func(tb servertest.TB) *servertest.Server {
+			return servertest.PgBouncer(tb, servertest.Postgres(tb))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

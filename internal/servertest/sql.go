@@ -85,9 +85,11 @@ func PgBouncer(tb TB, postgres *Server) *Server {
 		if err != nil {
 			return err
 		}
-		config, err := s.writeFile("pgbouncer.ini", fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%s\n[pgbouncer]\n"+
-			"listen_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = %s\n"+
-			"pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200\n", postgres.Port, s.Port, users))
+		config, err := s.writeFile("pgbouncer.ini",
+			fmt.Sprintf("[databases]\n* = host=127.0.0.1 port=%s\n[pgbouncer]\n"+
+				"listen_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\nauth_type "+
+				"= scram-sha-256\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn "+
+				"= 200\n", postgres.Port, s.Port, users))
 		s.command = []string{path, config}
 		return err
 	})
@@ -105,14 +107,18 @@ func MariaDB(tb TB, settings ...string) *Server {
 		s.URL = "mysql://" + urlUser + s.Addr + "/" + User
 		data := filepath.Join(s.Dir, "data")
 		sql, err := s.writeFile("init.sql", fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %[1]s;\n"+
-			"CREATE USER IF NOT EXISTS %[1]s@'127.0.0.1' IDENTIFIED BY '%[2]s';\nGRANT ALL ON *.* TO %[1]s@'127.0.0.1';\n", User, Password))
+			"CREATE USER IF NOT EXISTS %[1]s@'127.0.0.1' IDENTIFIED BY '%[2]s';\nGRANT ALL ON *.* TO "+
+			"%[1]s@'127.0.0.1';\n", User, Password))
 		if err != nil {
 			return err
 		}
 		s.command = append([]string{
-			mariadbd, "--no-defaults", "--datadir=" + data, "--tmpdir=" + s.Dir, "--port=" + s.Port, "--bind-address=127.0.0.1",
-			"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"), "--skip-name-resolve",
-			"--innodb-flush-method=nosync", "--innodb-log-file-size=16M", "--max-connect-errors=1000000", "--init-file=" + sql,
+			mariadbd, "--no-defaults", "--datadir=" + data, "--tmpdir=" + s.Dir, "--port=" + s.Port,
+			"--bind-address=127.0.0.1",
+			"--socket=" + filepath.Join(s.Dir, "sock"), "--pid-file=" + filepath.Join(s.Dir, "pid"),
+			"--skip-name-resolve",
+			"--innodb-flush-method=nosync", "--innodb-log-file-size=16M", "--max-connect-errors=1000000",
+			"--init-file=" + sql,
 		}, settings...)
 		if initialized {
 			return nil

@@ -61,7 +61,8 @@ func NewMAC(key []byte) *MAC {
 	return m
 }
 
-// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here too.
+// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here
+// too.
 type macState struct {
 	hash.Hash
 	message, sum []byte

@@ -116,7 +116,8 @@ func BenchmarkCreate(b *testing.B) {
 	b.Run("op=create/floor", func(b *testing.B) {
 		path, data := floorFile(b, 0), make([]byte, 400)
 		for i := 0; b.Loop(); i++ {
-			fd, err := syscall.Open(path+fmt.Sprint(i), syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, 0o600)
+			fd, err := syscall.Open(path+fmt.Sprint(i),
+				syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, 0o600)
 			if err != nil {
 				b.Fatal(err)
 			}

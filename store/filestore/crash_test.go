@@ -221,7 +221,8 @@ func TestKilledProcesses(t *testing.T) {
 					}
 					mu.Unlock()
 					if rand.N(100) == 0 {
-						time.Sleep(rand.N(200 * time.Microsecond)) // not to synchronise: to be somewhere in the next operation
+						// not to synchronise: to be somewhere in the next operation
+						time.Sleep(rand.N(200 * time.Microsecond))
 						cmd.Process.Kill()
 					}
 				}
@@ -266,7 +267,8 @@ func checkKilled(t *testing.T, s *filestore.Store, answered, tried map[string]ui
 		}
 		next, running := tried[key]
 		if rec.Version != answered[key] && (!running || rec.Version != next) {
-			t.Errorf("%s: got version %d, want %d as answered (or, being written %t, %d)", key, rec.Version, answered[key], running, next)
+			t.Errorf("%s: got version %d, want %d as answered (or, being written %t, %d)", key, rec.Version,
+				answered[key], running, next)
 		}
 		if err == nil {
 			full := writerRecord(key, rec.Version)

@@ -76,7 +76,8 @@ func TestBadFiles(t *testing.T) {
 				if err := s.Replace(t.Context(), rec, rec.Version); !errors.Is(err, store.ErrNotFound) {
 					t.Errorf("Replace: got error %v, want ErrNotFound", err)
 				}
-				if err := s.Touch(t.Context(), "key", rec.Version, rec.LastSeenAt, rec.ExpiresAt); !errors.Is(err, store.ErrNotFound) {
+				if err := s.Touch(t.Context(), "key", rec.Version, rec.LastSeenAt, rec.ExpiresAt); !errors.Is(err,
+					store.ErrNotFound) {
 					t.Errorf("Touch: got error %v, want ErrNotFound", err)
 				}
 				for name, got := range map[string][]store.Record{
@@ -251,11 +252,13 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		}
 		for name, err := range map[string]error{
 			"Load": loadErr, "Create": s.Create(t.Context(), rec), "Replace": s.Replace(t.Context(), rec, 1),
-			"Touch": s.Touch(t.Context(), "the-key", 1, rec.LastSeenAt, rec.ExpiresAt), "Delete": s.Delete(t.Context(), "the-key"),
-			"Sweep": sweepErr, "Principal": listErr, "All": allErr,
+			"Touch":  s.Touch(t.Context(), "the-key", 1, rec.LastSeenAt, rec.ExpiresAt),
+			"Delete": s.Delete(t.Context(), "the-key"),
+			"Sweep":  sweepErr, "Principal": listErr, "All": allErr,
 		} {
 			if err == nil || errors.Is(err, store.ErrNotFound) {
-				t.Errorf("%s in a folder that can't be entered: got error %v: an outage must not look like a logout", name, err)
+				t.Errorf("%s in a folder that can't be entered: got error %v: an outage must not look "+
+					"like a logout", name, err)
 				continue
 			}
 			if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), dir) {

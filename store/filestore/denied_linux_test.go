@@ -20,10 +20,12 @@ var denials = map[string]struct {
 	deny, allow func(path string) error
 	reads       bool // the file can still be read
 }{
-	"mode 0400":     {chmod(0o400), chmod(0o600), true},
-	"mode 0200":     {chmod(0o200), chmod(0o600), false},
-	"mode 0":        {chmod(0), chmod(0o600), false},
-	"another owner": {func(path string) error { return os.Chown(path, nobody, nobody) }, func(path string) error { return os.Chown(path, os.Geteuid(), os.Getegid()) }, false},
+	"mode 0400": {chmod(0o400), chmod(0o600), true},
+	"mode 0200": {chmod(0o200), chmod(0o600), false},
+	"mode 0":    {chmod(0), chmod(0o600), false},
+	"another owner": {func(path string) error { return os.Chown(path, nobody, nobody) }, func(path string) error {
+		return os.Chown(path, os.Geteuid(), os.Getegid())
+	}, false},
 	"another owner whose group may read": {
 		func(path string) error {
 			return errors.Join(os.Chown(path, nobody, os.Getegid()), os.Chmod(path, 0o640))
@@ -32,12 +34,17 @@ var denials = map[string]struct {
 	},
 	"an access list that lets us read": {
 		func(path string) error {
-			return errors.Join(os.Chmod(path, 0o600), setACL(path, uint32(os.Geteuid()), 4), os.Chown(path, nobody, nobody))
+			return errors.Join(os.Chmod(path, 0o600), setACL(path, uint32(os.Geteuid()), 4),
+				os.Chown(path, nobody, nobody))
 		},
 		func(path string) error { return os.Chown(path, os.Geteuid(), os.Getegid()) }, true,
 	},
-	"immutable":   {func(path string) error { return setFlag(path, immutable) }, func(path string) error { return setFlag(path, 0) }, true},
-	"append only": {func(path string) error { return setFlag(path, appendOnly) }, func(path string) error { return setFlag(path, 0) }, true},
+	"immutable": {func(path string) error { return setFlag(path, immutable) }, func(path string) error {
+		return setFlag(path, 0)
+	}, true},
+	"append only": {func(path string) error { return setFlag(path, appendOnly) }, func(path string) error {
+		return setFlag(path, 0)
+	}, true},
 }
 
 func chmod(mode os.FileMode) func(string) error {
@@ -77,7 +84,8 @@ func setACL(path string, uid uint32, permissions uint16) error {
 		tag, permissions uint16
 		id               uint32
 	}{
-		{user, 6, nobodyInParticular}, {namedUser, permissions, uid}, {group, 0, nobodyInParticular}, {mask, 6, nobodyInParticular},
+		{user, 6, nobodyInParticular}, {namedUser, permissions, uid}, {group, 0, nobodyInParticular},
+		{mask, 6, nobodyInParticular},
 		{other, 0, nobodyInParticular},
 	} {
 		acl = binary.LittleEndian.AppendUint16(acl, e.tag)
@@ -114,7 +122,8 @@ func TestDeniedFile(t *testing.T) {
 				s.WalkFrom("key")
 				for name, call := range calls(s, rec) {
 					err := call(t.Context())
-					if reads := name == "Load" || name == "Principal" || name == "All" || name == "Sweep"; reads && denial.reads {
+					if reads := name == "Load" || name == "Principal" || name == "All" ||
+						name == "Sweep"; reads && denial.reads {
 						if err != nil {
 							t.Errorf("%s: %v", name, err)
 						}
@@ -211,7 +220,8 @@ func TestDeniedFolder(t *testing.T) {
 					for name, call := range calls(s, rec) {
 						outage(t, name, call(t.Context()))
 					}
-					if err := errors.Join(os.Chown(path, os.Geteuid(), os.Getegid()), os.Chmod(path, 0o700)); err != nil {
+					if err := errors.Join(os.Chown(path, os.Geteuid(), os.Getegid()),
+						os.Chmod(path, 0o700)); err != nil {
 						t.Error(err)
 						return
 					}
@@ -249,11 +259,13 @@ func TestDeniedToAnotherUser(t *testing.T) {
 	run("create")
 	path := filepath.Join(dir, filestore.PathOf("key"))
 	for name, deny := range map[string]func() error{
-		"the file's owner":          func() error { return os.Chown(path, 0, 0) },
-		"the owner, group may read": func() error { return errors.Join(os.Chown(path, 0, nobody), os.Chmod(path, 0o640)) },
-		"the shard's owner":         func() error { return os.Chown(filepath.Dir(path), 0, 0) },
-		"the sessions' owner":       func() error { return os.Chown(filepath.Join(dir, "sessions"), 0, 0) },
-		"an access list":            func() error { return errors.Join(os.Chown(path, 0, 0), setACL(path, nobody, 4)) },
+		"the file's owner": func() error { return os.Chown(path, 0, 0) },
+		"the owner, group may read": func() error {
+			return errors.Join(os.Chown(path, 0, nobody), os.Chmod(path, 0o640))
+		},
+		"the shard's owner":   func() error { return os.Chown(filepath.Dir(path), 0, 0) },
+		"the sessions' owner": func() error { return os.Chown(filepath.Join(dir, "sessions"), 0, 0) },
+		"an access list":      func() error { return errors.Join(os.Chown(path, 0, 0), setACL(path, nobody, 4)) },
 	} {
 		if err := deny(); errors.Is(err, syscall.ENOTSUP) {
 			continue

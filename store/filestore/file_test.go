@@ -29,6 +29,7 @@ func TestDeleteMarksTheRecord(t *testing.T) {
 	}
 	cur, _, _, err := new(buffers).loadLocked(f)
 	if err != nil || cur == nil || !cur.expired(now()) {
-		t.Errorf("a file that was open when its record was deleted: got slot %+v and error %v, want an expired one", cur, err)
+		t.Errorf("a file that was open when its record was deleted: got slot %+v and error %v, want "+
+			"an expired one", cur, err)
 	}
 }

@@ -13,14 +13,14 @@
 // # The folder
 //
 // It belongs to the user that runs the program and nobody else may enter it; [Open] creates it with mode 0700, gives an
-// empty one of another mode that mode, and refuses a folder that is a symbolic link, is somebody else's, or has files in
-// it and is open to group or others. File names are hashes,
+// empty one of another mode that mode, and refuses a folder that is a symbolic link, is somebody else's, or has files
+// in it and is open to group or others. File names are hashes,
 // so no key can name a path. On Windows a folder has the access rights of the one it lies in: choose one inside the
 // user's profile.
 //
-// If the folder is renamed, removed or unmounted while a Store has it open, every call fails until the folder is back at
-// its path: in its place an empty folder would turn all users into strangers. A folder that comes back as a copy, or as
-// another device, is known by an ID that Open has written into it. To begin with no sessions, open the Store again.
+// If the folder is renamed, removed or unmounted while a Store has it open, every call fails until the folder is back
+// at its path: in its place an empty folder would turn all users into strangers. A folder that comes back as a copy, or
+// as another device, is known by an ID that Open has written into it. To begin with no sessions, open the Store again.
 //
 // A file that this process may not read or write is an error as well, never an absent record: nobody seems to be logged
 // out because a mode, an owner, an access list or an attribute of a file has changed.
@@ -104,9 +104,9 @@ var (
 
 var errClosed = errors.New("filestore: the store is closed")
 
-// Open returns a Store of the records in the folder dir, which it creates, with its parents, if it isn't there. An empty
-// folder of this user, such as testing.T.TempDir makes, gets mode 0700. Nil opts are the defaults. The error says what is wrong with the folder and what helps. The Store starts no goroutine;
-// Close releases the folder.
+// Open returns a Store of the records in the folder dir, which it creates, with its parents, if it isn't there. An
+// empty folder of this user, such as testing.T.TempDir makes, gets mode 0700. Nil opts are the defaults. The error says
+// what is wrong with the folder and what helps. The Store starts no goroutine; Close releases the folder.
 func Open(dir string, opts *Options) (*Store, error) {
 	if dir == "" {
 		return nil, errors.New("filestore: the folder has no name: pass a path")
@@ -219,8 +219,8 @@ func (s *Store) Close() error {
 // errAbsent says that there is no file under a name, and no other error happened.
 var errAbsent = errors.New("no such file")
 
-// run calls fn with the folder. It returns an error of package store, errAbsent, or a complete one, which names the step
-// and the folder.
+// run calls fn with the folder. It returns an error of package store, errAbsent, or a complete one, which names the
+// step and the folder.
 //
 // A Store never takes another folder for its own, since in an empty one every user would be a stranger: if the path no
 // longer leads to the folder, fn isn't called. And errAbsent means that the folder of sessions was still there after fn
@@ -231,7 +231,8 @@ func (s *Store) run(ctx context.Context, step string, fn func(*root) error) erro
 	}
 	err := s.enter(fn)
 	switch {
-	case err == nil, errors.Is(err, store.ErrNotFound), err == store.ErrExists, err == store.ErrConflict, err == errClosed, err == errAbsent:
+	case err == nil, errors.Is(err, store.ErrNotFound), err == store.ErrExists, err == store.ErrConflict,
+		err == errClosed, err == errAbsent:
 		return err
 	}
 	return fmt.Errorf("filestore: %s in %s: %w", step, s.dir, err)

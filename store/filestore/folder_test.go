@@ -47,7 +47,8 @@ func TestOpenCreatesThePrivateFolder(t *testing.T) {
 
 // usedFolder makes a folder with a file in it.
 func usedFolder(dir string, mode os.FileMode) error {
-	return errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600), os.Chmod(dir, mode))
+	return errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600),
+		os.Chmod(dir, mode))
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -67,9 +68,13 @@ func TestOpenRefuses(t *testing.T) {
 		"world-writable": {
 			func(t *testing.T, dir string) error { return usedFolder(dir, 0o777) }, "mode 0777",
 		},
-		"symbolic link": {func(t *testing.T, dir string) error { return os.Symlink(t.TempDir(), dir) }, "symbolic link"},
+		"symbolic link": {func(t *testing.T, dir string) error {
+			return os.Symlink(t.TempDir(), dir)
+		}, "symbolic link"},
 		"dangling link": {func(t *testing.T, dir string) error { return os.Symlink(dir+"x", dir) }, "symbolic link"},
-		"file":          {func(t *testing.T, dir string) error { return os.WriteFile(dir, nil, 0o600) }, "not a folder"},
+		"file": {func(t *testing.T, dir string) error {
+			return os.WriteFile(dir, nil, 0o600)
+		}, "not a folder"},
 		"somebody else's": {func(t *testing.T, dir string) error {
 			if os.Geteuid() != 0 {
 				t.Skip("needs root, to give a folder away")
@@ -88,7 +93,8 @@ func TestOpenRefuses(t *testing.T) {
 				s.Close()
 				t.Fatal("Open: got no error")
 			}
-			if text := err.Error(); !strings.HasPrefix(text, "filestore: ") || !strings.Contains(text, dir) || !strings.Contains(text, c.want) {
+			if text := err.Error(); !strings.HasPrefix(text, "filestore: ") || !strings.Contains(text, dir) ||
+				!strings.Contains(text, c.want) {
 				t.Errorf("Open: got error %q, want one with %q and %q", text, dir, c.want)
 			}
 		})
@@ -152,7 +158,8 @@ func calls(s *filestore.Store, rec store.Record) map[string]func(context.Context
 // outage checks that an error says that the store is out of order, and nothing about a record.
 func outage(t *testing.T, name string, err error) {
 	t.Helper()
-	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) {
+	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) ||
+		errors.Is(err, store.ErrConflict) {
 		t.Errorf("%s: got error %v, want one that is no answer about the record", name, err)
 	}
 }

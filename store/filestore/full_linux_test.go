@@ -29,8 +29,8 @@ func smallDisk(t *testing.T, options string) (dir string, fill, free func()) {
 	})
 	filler := filepath.Join(disk, "filler")
 	fill = func() {
-		// A child has all open files of its parent until it executes its program, and a removed file takes up room as long
-		// as anybody has it open.
+		// A child has all open files of its parent until it executes its program, and a removed file takes up room as
+		// long as anybody has it open.
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
 		f, err := os.Create(filler)
@@ -164,8 +164,9 @@ func TestReadOnlyDisk(t *testing.T) {
 	_, openErr := filestore.Open(dir, nil)
 	for name, err := range map[string]error{
 		"Create": s.Create(t.Context(), newRecord("new", "")), "Replace": s.Replace(t.Context(), rec, rec.Version),
-		"Touch": s.Touch(t.Context(), "key", rec.Version, time.Now(), rec.ExpiresAt), "Delete": s.Delete(t.Context(), "key"),
-		"Open": openErr,
+		"Touch":  s.Touch(t.Context(), "key", rec.Version, time.Now(), rec.ExpiresAt),
+		"Delete": s.Delete(t.Context(), "key"),
+		"Open":   openErr,
 	} {
 		if !errors.Is(err, syscall.EROFS) || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: got error %v, want EROFS", name, err)

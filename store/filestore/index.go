@@ -33,8 +33,8 @@ func (s *Store) openNew(r *root, n name) (file, error) {
 	return f, err
 }
 
-// remakes is how often a writer makes the folder of a shard that Sweep removes, because it is empty, before the writer has
-// put a file there.
+// remakes is how often a writer makes the folder of a shard that Sweep removes, because it is empty, before the writer
+// has put a file there.
 const remakes = 100
 
 // inShard calls fn, which makes a name in the folder of a shard, and makes the folder if it isn't there.

@@ -7,7 +7,8 @@ import (
 	"fmt"
 )
 
-var errNoLocks = fmt.Errorf("there are no file locks for Go on this system: use another store: %w", errors.ErrUnsupported)
+var errNoLocks = fmt.Errorf("there are no file locks for Go on this system: use another store: %w",
+	errors.ErrUnsupported)
 
 func (f file) tryLock(bool) (bool, error) { return false, errNoLocks }
 

@@ -42,8 +42,10 @@ func TestLockedRecord(t *testing.T) {
 	for name, call := range map[string]func(context.Context) error{
 		"Create":  func(ctx context.Context) error { return s.Create(ctx, rec) },
 		"Replace": func(ctx context.Context) error { return s.Replace(ctx, rec, rec.Version) },
-		"Touch":   func(ctx context.Context) error { return s.Touch(ctx, "key", rec.Version, time.Now(), rec.ExpiresAt) },
-		"Delete":  func(ctx context.Context) error { return s.Delete(ctx, "key") },
+		"Touch": func(ctx context.Context) error {
+			return s.Touch(ctx, "key", rec.Version, time.Now(), rec.ExpiresAt)
+		},
+		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "key") },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		err := call(ctx)

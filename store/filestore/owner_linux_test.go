@@ -36,11 +36,13 @@ func dropOverride() error {
 		pid     int32
 	}{version: 0x20080522}
 	var data [2]struct{ effective, permitted, inheritable uint32 }
-	if _, _, err := syscall.RawSyscall(syscall.SYS_CAPGET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&data)), 0); err != 0 {
+	if _, _, err := syscall.RawSyscall(syscall.SYS_CAPGET, uintptr(unsafe.Pointer(&head)),
+		uintptr(unsafe.Pointer(&data)), 0); err != 0 {
 		return err
 	}
 	data[0].effective &^= 1<<1 | 1<<2
-	if _, _, err := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&data)), 0); err != 0 {
+	if _, _, err := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&head)),
+		uintptr(unsafe.Pointer(&data)), 0); err != 0 {
 		return err
 	}
 	return nil

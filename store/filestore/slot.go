@@ -19,20 +19,21 @@ const (
 
 // A slot, in little endian: a fixed part, the texts, and the data if there is room.
 const (
-	offMagic    = 0   // 4 bytes, also the version of the format
-	offLen      = 4   // 4: length of the slot from the magic on
-	offSum      = 8   // 8: checksum of everything but itself
-	offSeq      = 16  // 8: sequence number; of two slots the one with the higher number is the newer
-	offVersion  = 24  // 8
-	offCreated  = 32  // 8: Unix milliseconds, as all times
-	offSeen     = 40  // 8
-	offExpires  = 48  // 8
-	offBorn     = 56  // 8: when the record was stored first
-	offQueued   = 64  // 8: when Sweep will look at the record
-	offAt       = 72  // 8: where the data is in the file, 0: behind the texts
-	offDataSum  = 80  // 8: checksum of the data, if it is elsewhere
-	offDataLen  = 88  // 4
-	offLengths  = 92  // 9: lengths of principal, label and Public, 2 bytes each; of key, MovedTo and handle, 1 byte each
+	offMagic   = 0  // 4 bytes, also the version of the format
+	offLen     = 4  // 4: length of the slot from the magic on
+	offSum     = 8  // 8: checksum of everything but itself
+	offSeq     = 16 // 8: sequence number; of two slots the one with the higher number is the newer
+	offVersion = 24 // 8
+	offCreated = 32 // 8: Unix milliseconds, as all times
+	offSeen    = 40 // 8
+	offExpires = 48 // 8
+	offBorn    = 56 // 8: when the record was stored first
+	offQueued  = 64 // 8: when Sweep will look at the record
+	offAt      = 72 // 8: where the data is in the file, 0: behind the texts
+	offDataSum = 80 // 8: checksum of the data, if it is elsewhere
+	offDataLen = 88 // 4
+	// 9: lengths of principal, label and Public, 2 bytes each; of key, MovedTo and handle, 1 byte each
+	offLengths  = 92
 	offKind     = 101 // 1
 	offTexts    = 102 // the texts and Public, then the data
 	offSeqEnd   = offSeq + 8
@@ -118,7 +119,8 @@ type extent struct {
 
 // fits tells whether the data of rec has room in a slot.
 func fits(rec *store.Record) bool {
-	return offTexts+len(rec.Key)+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data) <= slotSize
+	return offTexts+len(rec.Key)+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+
+		len(rec.Public)+len(rec.Data) <= slotSize
 }
 
 // encode writes a slot with rec to b, which has room for slotSize bytes, and returns it. The zero extent: data inline.

@@ -42,7 +42,8 @@ func readAll(t *testing.T, raw []byte) {
 	if st != valid {
 		return
 	}
-	if n := len(s.key) + len(s.principal) + len(s.label) + len(s.movedTo) + len(s.handle) + len(s.public) + len(s.inline); n != len(s.raw)-offTexts {
+	if n := len(s.key) + len(s.principal) + len(s.label) + len(s.movedTo) + len(s.handle) + len(s.public) +
+		len(s.inline); n != len(s.raw)-offTexts {
 		t.Fatalf("got texts and data of %d bytes in a slot of %d", n, len(s.raw))
 	}
 	rec := s.record()
@@ -61,11 +62,14 @@ func slotRecords() []store.Record {
 	at := time.UnixMilli(1_700_000_000_123).UTC()
 	return []store.Record{
 		{Key: "k"},
-		{Key: "key", Version: 1, Principal: "alice", CreatedAt: at, LastSeenAt: at.Add(1), ExpiresAt: at.Add(time.Hour), Data: []byte("{}")},
+		{Key: "key", Version: 1, Principal: "alice", CreatedAt: at, LastSeenAt: at.Add(1), ExpiresAt: at.Add(time.Hour),
+			Data: []byte("{}")},
 		{
-			Key: "key", Version: 1<<63 - 1, Principal: "älice", Label: "Firefox", Kind: store.Renewed, MovedTo: "next", Handle: "handle",
+			Key: "key", Version: 1<<63 - 1, Principal: "älice", Label: "Firefox", Kind: store.Renewed,
+			MovedTo: "next", Handle: "handle",
 			Public:    []byte(`{"a":1}`),
-			CreatedAt: at, LastSeenAt: at, ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), Data: bytes.Repeat([]byte{0, 255}, 500),
+			CreatedAt: at, LastSeenAt: at, ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+			Data: bytes.Repeat([]byte{0, 255}, 500),
 		},
 	}
 }

@@ -218,7 +218,8 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 
 // change calls write with the record of the given version, under its lock.
 func (s *Store) change(
-	ctx context.Context, r *root, n name, key string, version uint64, write func(b *buffers, f file, cur, older *slot) error,
+	ctx context.Context, r *root, n name, key string, version uint64,
+	write func(b *buffers, f file, cur, older *slot) error,
 ) error {
 	f, err := r.openRecord(n, modeWrite)
 	if err == errForeign {

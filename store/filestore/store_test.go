@@ -62,7 +62,8 @@ func TestDataOfEverySize(t *testing.T) {
 	rec := newRecord("key", "alice")
 	create(t, s, rec)
 	for _, n := range []int{
-		0, 1, 1800, 1801, 1802, 1803, 1804, 1805, 1900, filestore.SlotSize, 5000, 100, 5000, 6000, 4096, 1, 70_000, 1 << 20, 1 << 20,
+		0, 1, 1800, 1801, 1802, 1803, 1804, 1805, 1900, filestore.SlotSize, 5000, 100, 5000, 6000, 4096,
+		1, 70_000, 1 << 20, 1 << 20,
 		3, 1 << 18, 1 << 19, 1 << 20, 1<<20 + 1, 1<<20 + 2, 10, 10,
 	} {
 		rec.Data = bytes.Repeat([]byte{byte(n)}, n)
@@ -110,8 +111,10 @@ func TestHostileKeys(t *testing.T) {
 	dir := filepath.Join(parent, "s")
 	s := open(t, dir, nil)
 	keys := []string{
-		".", "..", "/", "../../etc/passwd", "/etc/passwd", `..\..\x`, `C:\x`, "a:b", "*", "?", "CON", "nul", "con.txt", "a.", "~", "-rf",
-		"key", "Key", "KEY", "%00", "%2e%2e%2f", "$(id)", "`id`", "'", `"`, "sessions", "listed", strings.Repeat("x", 128), strings.Repeat("/", 128),
+		".", "..", "/", "../../etc/passwd", "/etc/passwd", `..\..\x`, `C:\x`, "a:b", "*", "?", "CON",
+		"nul", "con.txt", "a.", "~", "-rf",
+		"key", "Key", "KEY", "%00", "%2e%2e%2f", "$(id)", "`id`", "'", `"`, "sessions",
+		"listed", strings.Repeat("x", 128), strings.Repeat("/", 128),
 	}
 	for i, key := range keys {
 		rec := newRecord(key, "alice")
@@ -138,7 +141,8 @@ func TestHostileKeys(t *testing.T) {
 		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") != "" && name != "s" {
 			t.Errorf("file %q: want letters and digits only", name)
 		}
-		if want := map[bool]os.FileMode{true: 0o700, false: 0o600}[d.IsDir()]; info.Mode().Perm() != want && runtime.GOOS != "windows" {
+		if want := map[bool]os.FileMode{true: 0o700, false: 0o600}[d.IsDir()]; info.Mode().Perm() != want &&
+			runtime.GOOS != "windows" {
 			t.Errorf("mode of %s: got %#o, want %#o", path, info.Mode().Perm(), want)
 		}
 		if rel, _ := filepath.Rel(parent, path); rel != "s" && !strings.HasPrefix(rel, "s"+string(filepath.Separator)) {
@@ -154,14 +158,16 @@ func TestHostileKeys(t *testing.T) {
 func TestContractIsChecked(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir()+"/s", nil)
-	for _, key := range []string{"", strings.Repeat("k", 129), "with space", "tab\t", "new\nline", "nul\x00", "caf\xc3\xa9", "\x7f"} {
+	for _, key := range []string{"", strings.Repeat("k", 129), "with space", "tab\t", "new\nline", "nul\x00",
+		"caf\xc3\xa9", "\x7f"} {
 		rec := newRecord(key, "")
 		_, loadErr := s.Load(t.Context(), key)
 		for name, err := range map[string]error{
 			"Load": loadErr, "Create": s.Create(t.Context(), rec), "Replace": s.Replace(t.Context(), rec, 1),
 			"Touch": s.Touch(t.Context(), key, 1, time.Now(), time.Now()), "Delete": s.Delete(t.Context(), key),
 		} {
-			if err == nil || errors.Is(err, store.ErrNotFound) || !strings.HasPrefix(err.Error(), "filestore: a key has ") {
+			if err == nil || errors.Is(err, store.ErrNotFound) ||
+				!strings.HasPrefix(err.Error(), "filestore: a key has ") {
 				t.Errorf("%s of key %q: got error %v, want one about the key", name, key, err)
 			} else if key != "" && strings.Contains(err.Error(), key) {
 				t.Errorf("%s: the error %q shows the key", name, err)
@@ -177,7 +183,8 @@ func TestContractIsChecked(t *testing.T) {
 	} {
 		rec := newRecord("key", "")
 		set(&rec)
-		if err := s.Create(t.Context(), rec); err == nil || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "ppp") {
+		if err := s.Create(t.Context(), rec); err == nil || !strings.Contains(err.Error(), field) ||
+			strings.Contains(err.Error(), "ppp") {
 			t.Errorf("Create with a long %s: got error %v", field, err)
 		}
 	}
@@ -195,13 +202,15 @@ func TestLongestTexts(t *testing.T) {
 	s := open(t, t.TempDir()+"/s", nil)
 	for i, n := range []int{0, 2000, 100_000} {
 		rec := newRecord(strings.Repeat("k", 127)+fmt.Sprint(i), strings.Repeat("p", 256))
-		rec.Label, rec.MovedTo, rec.Handle = strings.Repeat("l", 256), strings.Repeat("m", 128), strings.Repeat("h", 128)
+		rec.Label, rec.MovedTo, rec.Handle = strings.Repeat("l", 256), strings.Repeat("m", 128),
+			strings.Repeat("h", 128)
 		rec.Public = bytes.Repeat([]byte{0xff}, 512)
 		rec.Kind, rec.Data = store.Renewed, bytes.Repeat([]byte{7}, n)
 		create(t, s, rec)
 		got := load(t, s, rec.Key)
 		same(t, got, rec)
-		if got.Label != rec.Label || !bytes.Equal(got.Public, rec.Public) || got.MovedTo != rec.MovedTo || got.Handle != rec.Handle || !got.CreatedAt.Equal(rec.CreatedAt) {
+		if got.Label != rec.Label || !bytes.Equal(got.Public, rec.Public) || got.MovedTo != rec.MovedTo ||
+			got.Handle != rec.Handle || !got.CreatedAt.Equal(rec.CreatedAt) {
 			t.Errorf("with %d bytes of data: got record %+v", n, got)
 		}
 	}
@@ -372,7 +381,8 @@ func TestLoadsAreLinearizable(t *testing.T) {
 							t.Errorf("Load: got write %d after write %d was answered or seen", got.Version, floor)
 							return
 						}
-						if !bytes.Equal(got.Data, bytes.Repeat([]byte{byte(got.Version)}, len(got.Data))) || len(got.Data) < size {
+						if !bytes.Equal(got.Data, bytes.Repeat([]byte{byte(got.Version)}, len(got.Data))) ||
+							len(got.Data) < size {
 							t.Errorf("Load: got data that is not of write %d", got.Version)
 							return
 						}
@@ -432,7 +442,8 @@ func TestCreateAndDeleteRace(t *testing.T) {
 	if err := s.Delete(t.Context(), "key"); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filestore.PathOf("key"), filestore.EntryOf("alice", "key"), filestore.EntryOf("alice", "key") + "~"} {
+	for _, path := range []string{filestore.PathOf("key"), filestore.EntryOf("alice", "key"),
+		filestore.EntryOf("alice", "key") + "~"} {
 		if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {
 			t.Errorf("%s is still there", path)
 		}

@@ -80,8 +80,8 @@ func (r *root) examine() error {
 	return nil
 }
 
-// claim makes the folder private if it is empty and belongs to this user. Otherwise it returns what private does. Several
-// Opens may claim a folder at once.
+// claim makes the folder private if it is empty and belongs to this user. Otherwise it returns what private does.
+// Several Opens may claim a folder at once.
 func (r *root) claim() error {
 	if r.st.Mode&0o777 == privateMode || int(r.st.Uid) != unix.Geteuid() {
 		return r.private()
@@ -116,10 +116,12 @@ func (r *root) private() error { return private(&r.st) }
 
 func private(st *unix.Stat_t) error {
 	if uid := unix.Geteuid(); int(st.Uid) != uid {
-		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another folder, or change its owner", st.Uid, uid)
+		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another folder, or change its owner",
+			st.Uid, uid)
 	}
 	if mode := st.Mode & 0o777; mode&0o077 != 0 {
-		return fmt.Errorf("has mode %#o, which lets others in: chmod 700 it, if nobody else could have put files there", mode)
+		return fmt.Errorf("has mode %#o, which lets others in: chmod 700 it, if nobody else could have "+
+			"put files there", mode)
 	}
 	return nil
 }

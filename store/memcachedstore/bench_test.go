@@ -11,8 +11,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Each operation stands beside its floor: the bare calls of the same client that it can't do without, of items as large.
-// Read the ratio, not the nanoseconds:
+// Each operation stands beside its floor: the bare calls of the same client that it can't do without, of items as
+// large. Read the ratio, not the nanoseconds:
 //
 //	go test -run '^$' -bench 'Floor' -count 6 ./store/memcachedstore
 func BenchmarkFloor(b *testing.B) {

@@ -17,8 +17,8 @@ import (
 
 var errClosed = errors.New("memcachedstore: the store is closed")
 
-// Client runs calls of a memcache.Client, which knows no contexts, under contexts, and bounds how many run at a time. Its
-// errors contain no keys. Its methods are safe for concurrent use. A [Store] has one; so may a package that stores
+// Client runs calls of a memcache.Client, which knows no contexts, under contexts, and bounds how many run at a time.
+// Its errors contain no keys. Its methods are safe for concurrent use. A [Store] has one; so may a package that stores
 // something beside sessions.
 type Client struct {
 	client *memcache.Client
@@ -31,8 +31,8 @@ type Client struct {
 
 const defaultMaxConns = 64
 
-// NewClient returns a Client that uses client, which stays the caller's. maxConns bounds the calls in flight; 0 is 64, a
-// negative number is an error. It does no I/O.
+// NewClient returns a Client that uses client, which stays the caller's. maxConns bounds the calls in flight; 0 is 64,
+// a negative number is an error. It does no I/O.
 func NewClient(client *memcache.Client, maxConns int) (*Client, error) {
 	switch {
 	case client == nil:
@@ -87,8 +87,8 @@ func (c *Client) Close() error {
 }
 
 // Read is Do for calls that only read. It runs call again, once, if a connection turns out to have been closed by the
-// server: after a restart of the server all connections that the client has kept are closed, and each of them would cost
-// a request.
+// server: after a restart of the server all connections that the client has kept are closed, and each of them would
+// cost a request.
 func (c *Client) Read(ctx context.Context, step string, call func(*memcache.Client) error) error {
 	return c.Do(ctx, step, func(client *memcache.Client) error { return again(client, call) })
 }
@@ -103,9 +103,9 @@ func again(client *memcache.Client, call func(*memcache.Client) error) error {
 	return err
 }
 
-// Do runs call, once, in a goroutine of its own, and returns when call has returned or ctx has ended. step says in errors
-// what failed. A call that was given up goes on: if Do returns an error, the caller must not use what call reads or
-// writes. An error of package store that call returns is returned as it is.
+// Do runs call, once, in a goroutine of its own, and returns when call has returned or ctx has ended. step says in
+// errors what failed. A call that was given up goes on: if Do returns an error, the caller must not use what call reads
+// or writes. An error of package store that call returns is returned as it is.
 func (c *Client) Do(ctx context.Context, step string, call func(*memcache.Client) error) error {
 	select {
 	case <-c.closed:
@@ -152,7 +152,8 @@ func describe(step string, err error) error {
 	case errors.Is(err, memcache.ErrMalformedKey):
 		text = "the key is no printable ASCII, or too long"
 	case strings.Contains(err.Error(), "too large"):
-		text = "the record is larger than the server takes: store less (Config.MaxBytes), or start memcached with a larger -I"
+		text = "the record is larger than the server takes: store less (Config.MaxBytes), or start memcached " +
+			"with a larger -I"
 	case strings.Contains(err.Error(), "out of memory"):
 		text = "the server is out of memory: give it more (-m)"
 	default:
@@ -167,7 +168,8 @@ var errOurs = errors.New("refused")
 func fromNetwork(err error) bool {
 	var op *net.OpError
 	var timeout *memcache.ConnectTimeoutError
-	return errors.As(err, &op) || errors.As(err, &timeout) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &op) || errors.As(err, &timeout) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // stale tells whether err may come from a connection that the server closed while nobody used it.

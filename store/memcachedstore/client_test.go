@@ -61,7 +61,8 @@ func TestURL(t *testing.T) {
 		"memcached://a:1:" + secret:        "server 1 of the URL is no host",
 	} {
 		_, err := memcachedstore.Parse(url)
-		if err == nil || !strings.HasPrefix(err.Error(), "memcachedstore: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
+		if err == nil || !strings.HasPrefix(err.Error(), "memcachedstore: ") || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: got %v, want an error with %q", url, err, want)
 		}
 		if _, opened := memcachedstore.Open(t.Context(), url, nil); opened == nil || opened.Error() != err.Error() {
@@ -203,7 +204,8 @@ func TestSeveralServers(t *testing.T) {
 		}
 	}
 	if there != on[a.Addr] || failed != on[b.Addr] {
-		t.Errorf("one of two servers is down: got %d records, %d errors, want %d, %d", there, failed, on[a.Addr], on[b.Addr])
+		t.Errorf("one of two servers is down: got %d records, %d errors, want %d, %d", there, failed,
+			on[a.Addr], on[b.Addr])
 	}
 }
 

@@ -54,5 +54,7 @@ func TestConformance(t *testing.T) {
 }
 
 func BenchmarkConformance(b *testing.B) {
-	storetest.Bench(b, func(tb testing.TB) store.Store { return open(tb, shared().URL, nil) }, storetest.NoIndex(), storetest.MaxData(maxData))
+	storetest.Bench(b, func(tb testing.TB) store.Store {
+		return open(tb, shared().URL, nil)
+	}, storetest.NoIndex(), storetest.MaxData(maxData))
 }

@@ -19,8 +19,9 @@ func newRecord(size int) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	key := rand.Text()
 	return store.Record{
-		Key: key, Version: 1, Principal: "ann", Label: "Firefox on Linux", Handle: key[:22], CreatedAt: now, LastSeenAt: now,
-		ExpiresAt: now.Add(time.Hour), Data: bytes.Repeat([]byte(key[:1]), size),
+		Key: key, Version: 1, Principal: "ann", Label: "Firefox on Linux", Handle: key[:22], CreatedAt: now,
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(time.Hour), Data: bytes.Repeat([]byte(key[:1]), size),
 	}
 }
 
@@ -42,7 +43,8 @@ func is(tb testing.TB, what string, err, want error) {
 // fails reports unless err says nothing about a record.
 func fails(tb testing.TB, what string, err error) {
 	tb.Helper()
-	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrConflict) {
+	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) ||
+		errors.Is(err, store.ErrConflict) {
 		tb.Errorf("%s: got %v, want an error that is no answer", what, err)
 	}
 }
@@ -53,8 +55,10 @@ func present(tb testing.TB, s store.Store, rec store.Record) {
 	got, err := s.Load(tb.Context(), rec.Key)
 	if err != nil {
 		tb.Errorf("Load: %v", err)
-	} else if got.Key != rec.Key || got.Version != rec.Version || got.Principal != rec.Principal || !bytes.Equal(got.Data, rec.Data) {
-		tb.Errorf("Load: got %d bytes of version %d, want %d of version %d", len(got.Data), got.Version, len(rec.Data), rec.Version)
+	} else if got.Key != rec.Key || got.Version != rec.Version || got.Principal != rec.Principal ||
+		!bytes.Equal(got.Data, rec.Data) {
+		tb.Errorf("Load: got %d bytes of version %d, want %d of version %d", len(got.Data), got.Version,
+			len(rec.Data), rec.Version)
 	}
 }
 

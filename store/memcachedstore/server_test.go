@@ -45,7 +45,8 @@ func TestEviction(t *testing.T) {
 		next := rec
 		next.Version = 2
 		is(t, "Replace of an evicted record", s.Replace(t.Context(), next, 1), store.ErrNotFound)
-		is(t, "Touch of an evicted record", s.Touch(t.Context(), rec.Key, 1, rec.LastSeenAt, rec.ExpiresAt), store.ErrNotFound)
+		is(t, "Touch of an evicted record", s.Touch(t.Context(), rec.Key, 1, rec.LastSeenAt, rec.ExpiresAt),
+			store.ErrNotFound)
 		_, err := s.Load(t.Context(), rec.Key)
 		is(t, "Load of an evicted record", err, store.ErrNotFound)
 	}
@@ -74,7 +75,8 @@ func TestNoEviction(t *testing.T) {
 	next.Version = 2
 	fails(t, "Replace by as much on a full server", s.Replace(t.Context(), next, 1))
 	for _, rec := range made[:100] { // a logout has to work
-		end := store.Record{Key: rec.Key, Version: 2, Principal: rec.Principal, Kind: store.Ended, ExpiresAt: time.Now().Add(time.Hour)}
+		end := store.Record{Key: rec.Key, Version: 2, Principal: rec.Principal, Kind: store.Ended,
+			ExpiresAt: time.Now().Add(time.Hour)}
 		if err := s.Replace(t.Context(), end, 1); err != nil {
 			t.Fatalf("Replace by a tombstone on a full server: %v", err)
 		}
@@ -118,7 +120,8 @@ func TestServerDown(t *testing.T) {
 	create(t, s, rec)
 	server.Stop()
 	everyCallFails(t, s, t.Context(), rec)
-	if _, err := memcachedstore.Open(t.Context(), server.URL, nil); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := memcachedstore.Open(t.Context(), server.URL, nil); err == nil ||
+		!strings.Contains(err.Error(), "refused") {
 		t.Errorf("Open: got %v, want an error that says that the connection was refused", err)
 	}
 	server.Start()

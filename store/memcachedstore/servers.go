@@ -22,8 +22,8 @@ type address struct{ network, text string }
 func (a address) Network() string { return a.network }
 func (a address) String() string  { return a.text }
 
-// servers chooses for each key the server with the highest hash of both (rendezvous hashing), so that one server more or
-// less moves the keys of that one only.
+// servers chooses for each key the server with the highest hash of both (rendezvous hashing), so that one server more
+// or less moves the keys of that one only.
 type servers []address
 
 var _ memcache.ServerSelector = servers(nil)
@@ -54,8 +54,8 @@ func (s servers) Each(f func(net.Addr) error) error {
 	return nil
 }
 
-// parse returns the servers that a URL names. The text of the URL is in no error: it may be somebody's secret in a wrong
-// place. (net/url takes no list of hosts.)
+// parse returns the servers that a URL names. The text of the URL is in no error: it may be somebody's secret in a
+// wrong place. (net/url takes no list of hosts.)
 func parse(url string) (servers, error) {
 	rest, ok := strings.CutPrefix(url, scheme+"://")
 	if !ok {
@@ -66,7 +66,8 @@ func parse(url string) (servers, error) {
 	case strings.ContainsAny(rest, "?#"):
 		return nil, errors.New("memcachedstore: the URL has parameters: use Options")
 	case strings.Contains(rest, "@"):
-		return nil, errors.New("memcachedstore: the URL has a user or a password, which the client can't send: remove it, and keep the server in a private network")
+		return nil, errors.New("memcachedstore: the URL has a user or a password, which the client can't " +
+			"send: remove it, and keep the server in a private network")
 	case hosts == "" && path != "":
 		return servers{{"unix", "/" + path}}, nil
 	case path != "":

@@ -11,8 +11,8 @@ import (
 	"github.com/hipflask/session/store/storetest"
 )
 
-// BenchmarkSize measures the pages that the server takes for a session. They are what is left of its memory, not the items
-// in them.
+// BenchmarkSize measures the pages that the server takes for a session. They are what is left of its memory, not the
+// items in them.
 func BenchmarkSize(b *testing.B) {
 	server := servertest.Memcached(b, "-m", "1024")
 	s := open(b, server.URL, nil)

@@ -35,7 +35,8 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 		return err
 	}
 	return s.client.Do(ctx, "create", func(c *memcache.Client) error {
-		err := c.Add(&memcache.Item{Key: s.prefix + rec.Key, Value: value, Expiration: Expiration(rec.ExpiresAt, time.Now())})
+		err := c.Add(&memcache.Item{Key: s.prefix + rec.Key,
+			Value: value, Expiration: Expiration(rec.ExpiresAt, time.Now())})
 		if err == memcache.ErrNotStored {
 			return store.ErrExists
 		}
@@ -75,7 +76,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 const rounds = 64
 
 // update stores what change makes of the value under key if that is a record of the given version.
-func (s *Store) update(ctx context.Context, step, key string, version uint64, expires time.Time, change func(value []byte) []byte) error {
+func (s *Store) update(ctx context.Context, step, key string, version uint64, expires time.Time,
+	change func(value []byte) []byte) error {
 	return s.client.Do(ctx, step, func(c *memcache.Client) error {
 		for range rounds {
 			item, err := s.gets(c, key)
@@ -131,8 +133,8 @@ func present(key string, item *memcache.Item) (store.Record, error) {
 }
 
 const (
-	// tick is by how much the server's clock may be behind when an item arrives: it counts seconds, and its timer may come
-	// half a second late.
+	// tick is by how much the server's clock may be behind when an item arrives: it counts seconds, and its timer may
+	// come half a second late.
 	tick = 1500 * time.Millisecond
 	// longest is the greatest exptime that memcached takes for seconds from now and not for a date.
 	longest = 30 * 24 * time.Hour
@@ -141,9 +143,9 @@ const (
 // farOff tells whether memcached can't express a date: exptime is a signed number of 32 bits.
 func farOff(t time.Time) bool { return t.Add(2*tick).Unix() > math.MaxInt32 }
 
-// Expiration returns memcached's exptime for an item that must be there until expires at least: a number of seconds, rounded
-// up, or a date if it is more than 30 days away; -1, which is at once, if expires is not after now; and 0, which is never,
-// for dates that memcached can't express, from 2038 on.
+// Expiration returns memcached's exptime for an item that must be there until expires at least: a number of seconds,
+// rounded up, or a date if it is more than 30 days away; -1, which is at once, if expires is not after now; and 0,
+// which is never, for dates that memcached can't express, from 2038 on.
 func Expiration(expires, now time.Time) int32 {
 	left := expires.Sub(now)
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A value is a head of fixed length, the texts and Public in the order of their lengths, and the data. Numbers are big-endian, times
-// milliseconds since 1970.
+// A value is a head of fixed length, the texts and Public in the order of their lengths, and the data. Numbers are
+// big-endian, times milliseconds since 1970.
 //
 //	0  magic       4 bytes
 //	4  version     8
@@ -51,7 +51,8 @@ func encode(rec *store.Record) ([]byte, error) {
 		{"public part", len(rec.Public), store.MaxPublic},
 	} {
 		if text.bytes > text.limit {
-			return nil, fmt.Errorf("memcachedstore: the record's %s has %d bytes, at most %d", text.name, text.bytes, text.limit)
+			return nil, fmt.Errorf("memcachedstore: the record's %s has %d bytes, at most %d", text.name,
+				text.bytes, text.limit)
 		}
 		size += text.bytes
 	}
@@ -82,7 +83,8 @@ func decode(value []byte) (rec store.Record, ok bool) {
 	if rec.Version == 0 || rec.Version > math.MaxInt64 || rec.Kind > store.Ended {
 		return rec, false
 	}
-	rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt = timeAt(value, atCreated), timeAt(value, atSeen), timeAt(value, atExpires)
+	rec.CreatedAt, rec.LastSeenAt, rec.ExpiresAt = timeAt(value, atCreated), timeAt(value, atSeen),
+		timeAt(value, atExpires)
 	rest := value[headLen:]
 	for _, text := range [...]struct {
 		to    *string

@@ -108,7 +108,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		seen := time.UnixMilli(1234)
 		memcachedstore.PutTimes(value, seen, seen)
-		if touched, ok := memcachedstore.Decode(value); !ok || !touched.LastSeenAt.Equal(seen) || !touched.ExpiresAt.Equal(seen) ||
+		if touched, ok := memcachedstore.Decode(value); !ok || !touched.LastSeenAt.Equal(seen) ||
+			!touched.ExpiresAt.Equal(seen) ||
 			!touched.CreatedAt.Equal(rec.CreatedAt) || touched.Version != rec.Version {
 			t.Fatalf("PutTimes: got %+v of %+v", touched, rec)
 		}

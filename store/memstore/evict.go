@@ -124,9 +124,9 @@ func (sh *shard) use(slot uint32, now time.Duration) {
 	sh.link(slot)
 }
 
-// makeRoom removes one record, so that e can be stored: an expired one if there is any, else the least recently used one
-// of the lowest class. The record in spare, a slot of own, stays; 0: none. No lock may be held. Without an error there
-// may be room; other writers may have taken it, so that the caller tries until it succeeds.
+// makeRoom removes one record, so that e can be stored: an expired one if there is any, else the least recently used
+// one of the lowest class. The record in spare, a slot of own, stays; 0: none. No lock may be held. Without an error
+// there may be room; other writers may have taken it, so that the caller tries until it succeeds.
 func (s *Store) makeRoom(ctx context.Context, e *entry, own *shard, spare uint32) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -149,7 +149,8 @@ func (s *Store) removeOne(c class, own *shard, spare uint32) bool {
 			return true
 		}
 	}
-	return s.evict(anonymous, own, spare) || s.evict(retired, own, spare) || c == loggedIn && s.evict(loggedIn, own, spare)
+	return s.evict(anonymous, own, spare) || s.evict(retired, own, spare) ||
+		c == loggedIn && s.evict(loggedIn, own, spare)
 }
 
 // evict removes the least recently used record of class c but the one to spare. It returns false if there is none, and
@@ -212,9 +213,9 @@ func (ev *evictions) change(f func([]*func(store.Record)) []*func(store.Record))
 	ev.fns.Store(&fns)
 }
 
-// OnEvict implements [store.Evicter]. fn is called by the goroutine whose write made the eviction necessary, before that
-// write is done; several calls may run at the same time. It may call any method of the store. A call that has begun may
-// go on after cancel. Records that expired are not reported.
+// OnEvict implements [store.Evicter]. fn is called by the goroutine whose write made the eviction necessary, before
+// that write is done; several calls may run at the same time. It may call any method of the store. A call that has
+// begun may go on after cancel. Records that expired are not reported.
 func (s *Store) OnEvict(fn func(store.Record)) (cancel func()) {
 	s.evictions.change(func(fns []*func(store.Record)) []*func(store.Record) { return append(fns, &fn) })
 	return func() {

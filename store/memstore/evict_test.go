@@ -69,7 +69,8 @@ func TestMaxSessions(t *testing.T) {
 
 // size is what a record counts against MaxBytes, as documented there.
 func size(rec store.Record) int64 {
-	return int64(128 + len(rec.Key) + len(rec.Principal) + len(rec.Label) + len(rec.MovedTo) + len(rec.Handle) + len(rec.Data))
+	return int64(128 + len(rec.Key) + len(rec.Principal) + len(rec.Label) + len(rec.MovedTo) + len(rec.Handle) +
+		len(rec.Data))
 }
 
 func TestMaxBytes(t *testing.T) {
@@ -232,7 +233,8 @@ func TestDefaultAndNegativeBounds(t *testing.T) {
 		{&memstore.Options{MaxSessions: math.MaxInt, MaxBytes: math.MaxInt64}, 1 << 30, math.MaxInt64},
 	} {
 		if records, bytes := memstore.New(test.opts).Bounds(); records != test.records || bytes != test.bytes {
-			t.Errorf("%+v: bounds are %d records and %d bytes, want %d and %d", test.opts, records, bytes, test.records, test.bytes)
+			t.Errorf("%+v: bounds are %d records and %d bytes, want %d and %d", test.opts, records, bytes, test.records,
+				test.bytes)
 		}
 	}
 }
@@ -261,7 +263,8 @@ func TestOrderOfEviction(t *testing.T) {
 		}
 		for i, want := range [][]string{
 			nil, // the expired one goes, which is no eviction
-			{"anon-2"}, {"anon-3"}, {"anon-1"}, {"ended"}, {"moved"}, {"ada"}, {"bob"}, {"ada-ended"}, {"new-0"}, {"new-1"},
+			{"anon-2"}, {"anon-3"}, {"anon-1"}, {"ended"}, {"moved"}, {"ada"}, {"bob"}, {"ada-ended"},
+			{"new-0"}, {"new-1"},
 		} {
 			time.Sleep(time.Second)
 			create(t, s, loggedIn(fmt.Sprint("new-", i), "cy"))

@@ -19,7 +19,8 @@ func slotOf(item uint64) uint32    { return uint32(item & (1<<slotBits - 1)) }
 // deadline turns the time left until expires, by the wall clock or whatever clock the caller took expires from, into a
 // time of the monotonic clock. From then on a step of the wall clock changes nothing.
 func (s *Store) deadline(expires, now time.Time) int64 {
-	left := min(max(0, expires.Sub(now)), maxDeadline*time.Millisecond) // Sub saturates; so bounded, the sum can't overflow
+	// Sub saturates; so bounded, the sum can't overflow
+	left := min(max(0, expires.Sub(now)), maxDeadline*time.Millisecond)
 	return min(millis(now.Sub(s.start)+left), maxDeadline)
 }
 
@@ -79,9 +80,9 @@ func (sh *shard) put(place uint32, item uint64) {
 	sh.entries.at(slotOf(item)).place = place
 }
 
-// Sweep implements [store.Sweeper]. The work is proportional to the number of records removed, and each is removed under
-// a hold of its shard's lock of its own: Sweep may run at any time and as often as one likes. It removes nothing if limit
-// is not positive. The error is that of ctx, with what was removed until then.
+// Sweep implements [store.Sweeper]. The work is proportional to the number of records removed, and each is removed
+// under a hold of its shard's lock of its own: Sweep may run at any time and as often as one likes. It removes nothing
+// if limit is not positive. The error is that of ctx, with what was removed until then.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	// Another shard comes first each time, so that small limits reach all of them.
 	first := int(s.turn.Add(1) % shards)
@@ -91,7 +92,8 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 		}
 		more = false
 		now := s.now()
-		// One record of each shard, then the next round: who waits for a lock gets it before the sweep comes back to it.
+		// One record of each shard, then the next round: who waits for a lock gets it before the sweep comes back to
+		// it.
 		for i := range s.shards {
 			if removed >= limit {
 				return removed, nil

@@ -27,7 +27,8 @@ func wantAbsent(t *testing.T, s *memstore.Store, rec store.Record) {
 	if err := s.Replace(t.Context(), rec, rec.Version); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Replace: got error %v, want ErrNotFound", err)
 	}
-	if err := s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), time.Now().Add(time.Hour)); !errors.Is(err, store.ErrNotFound) {
+	if err := s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), time.Now().Add(time.Hour)); !errors.Is(err,
+		store.ErrNotFound) {
 		t.Errorf("Touch: got error %v, want ErrNotFound", err)
 	}
 	if has(t, s, rec.Key) {
@@ -125,7 +126,8 @@ func TestFarFutureDoesNotExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := memstore.New(nil)
-		for i, at := range []time.Time{time.Now().AddDate(100, 0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1<<60, 0)} {
+		for i, at := range []time.Time{time.Now().AddDate(100, 0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
+			time.Unix(1<<60, 0)} {
 			rec := anonymous(fmt.Sprint(i))
 			rec.ExpiresAt = at
 			create(t, s, rec)

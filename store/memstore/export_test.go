@@ -122,7 +122,8 @@ func (sh *shard) checkPrincipals() error {
 			}
 			first++
 			related++
-			for before, slot := slot, sh.entries.at(slot).right; slot != 0; before, slot = slot, sh.entries.at(slot).right {
+			for before, slot := slot, sh.entries.at(slot).right; slot != 0; before, slot = slot, sh.entries.at(
+				slot).right {
 				if e := sh.entries.at(slot); e.left != before || e.principal() != principal {
 					return fmt.Errorf("slot %d is in the wrong place of its principal's list", slot)
 				}

@@ -12,8 +12,9 @@ import (
 // listPage is how many records are read under one hold of a shard's lock.
 const listPage = 32
 
-// Principal implements part of [store.Lister]. The index is kept with the records, under the same locks: it never misses
-// one. The call looks into each shard, which takes some microseconds, however many records other principals have.
+// Principal implements part of [store.Lister]. The index is kept with the records, under the same locks: it never
+// misses one. The call looks into each shard, which takes some microseconds, however many records other principals
+// have.
 //
 // The texts of a yielded record keep all of it in memory, data included: clone what is kept for long.
 func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
@@ -45,7 +46,8 @@ func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 				return
 			}
 			sh := &s.shards[i]
-			// A record that is there from the beginning stays in its slot, below the number of slots that there are now.
+			// A record that is there from the beginning stays in its slot, below the number of slots that there are
+			// now.
 			n := sh.slots()
 			for next := uint32(1); next < n; {
 				slots = slots[:0]

@@ -130,7 +130,9 @@ func TestAnyMethodInsideALoop(t *testing.T) {
 		seq  func(*memstore.Store) iter.Seq2[store.Record, error]
 	}{
 		{"All", func(s *memstore.Store) iter.Seq2[store.Record, error] { return s.All(t.Context()) }},
-		{"Principal", func(s *memstore.Store) iter.Seq2[store.Record, error] { return s.Principal(t.Context(), "ada") }},
+		{"Principal", func(s *memstore.Store) iter.Seq2[store.Record, error] {
+			return s.Principal(t.Context(), "ada")
+		}},
 	} {
 		s := memstore.New(nil)
 		for i := range n {
@@ -269,7 +271,8 @@ func TestListingEndsWithItsContext(t *testing.T) {
 				}
 				errs++
 				if !errors.Is(err, context.Canceled) || rec.Key != "" {
-					t.Errorf("%s: got error %v with a record %v, want context.Canceled and none", name, err, rec.Key != "")
+					t.Errorf("%s: got error %v with a record %v, want context.Canceled and none", name,
+						err, rec.Key != "")
 				}
 			}
 			if records != before || errs != 1 {
@@ -285,7 +288,8 @@ func TestListingNothingEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := memstore.New(nil)
-	for name, seq := range map[string]iter.Seq2[store.Record, error]{"All": s.All(ctx), "Principal": s.Principal(ctx, "ada")} {
+	for name, seq := range map[string]iter.Seq2[store.Record, error]{"All": s.All(ctx),
+		"Principal": s.Principal(ctx, "ada")} {
 		var got []error
 		for _, err := range seq {
 			got = append(got, err)

@@ -11,10 +11,10 @@
 //
 // # Expiry
 //
-// The time left until ExpiresAt is taken when a record is written, and the process's monotonic clock runs it down: a step
-// of the wall clock expires nothing and revives nothing. That clock stands still while the machine is suspended. An
-// expired record is absent at once; its memory is freed by [Store.Sweep], which somebody has to call (a session.Manager
-// does), by a write that needs the room, or by a Create under the same key.
+// The time left until ExpiresAt is taken when a record is written, and the process's monotonic clock runs it down: a
+// step of the wall clock expires nothing and revives nothing. That clock stands still while the machine is suspended.
+// An expired record is absent at once; its memory is freed by [Store.Sweep], which somebody has to call (a
+// session.Manager does), by a write that needs the room, or by a Create under the same key.
 //
 // # Bounds
 //
@@ -30,9 +30,9 @@
 // principal evicts records of principals: when these take all the room, another anonymous session is refused with an
 // error, so that visitors without an account cannot push users out. A refused write changes nothing.
 //
-// An evicted tombstone brings no session back, since Replace never creates. But what it would have told is lost: a request
-// still in flight drops its changes instead of moving them to the renewed session, and a logout that races with a
-// renewal of the same session can miss the new one. It takes a store so small that it is overwritten within the two
+// An evicted tombstone brings no session back, since Replace never creates. But what it would have told is lost: a
+// request still in flight drops its changes instead of moving them to the renewed session, and a logout that races with
+// a renewal of the same session can miss the new one. It takes a store so small that it is overwritten within the two
 // minutes that tombstones live. [Store.OnEvict] tells when records of principals are evicted: then raise the bound.
 //
 // # Memory
@@ -60,8 +60,8 @@ type Options struct {
 	MaxSessions int
 
 	// MaxBytes is the greatest number of bytes of all records. A record counts the bytes of its Key, Principal, Label,
-	// MovedTo, Handle, Public and Data, and 128 for what it takes besides. 0: 512 MiB, which is a million records with 200 bytes
-	// of data. Negative: no bound. A record that is over it alone is refused with an error.
+	// MovedTo, Handle, Public and Data, and 128 for what it takes besides. 0: 512 MiB, which is a million records with
+	// 200 bytes of data. Negative: no bound. A record that is over it alone is refused with an error.
 	MaxBytes int64
 }
 
@@ -179,8 +179,8 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	}
 }
 
-// Replace implements [store.Store]. Besides ErrConflict and ErrNotFound it returns the errors that Create does; then the
-// record is as it was.
+// Replace implements [store.Store]. Besides ErrConflict and ErrNotFound it returns the errors that Create does; then
+// the record is as it was.
 func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	e, err := s.pack(ctx, &rec)
 	if err != nil {
@@ -265,7 +265,8 @@ func (s *Store) pack(ctx context.Context, rec *store.Record) (entry, error) {
 		return entry{}, err
 	}
 	if n := cost(contentLen(rec)); n > s.room.maxBytes {
-		return entry{}, fmt.Errorf("memstore: record of %d bytes is over MaxBytes %d: store less or raise it", n, s.room.maxBytes)
+		return entry{}, fmt.Errorf("memstore: record of %d bytes is over MaxBytes %d: store less or raise it",
+			n, s.room.maxBytes)
 	}
 	return pack(rec), nil
 }

@@ -148,7 +148,8 @@ func TestTextsOverTheContractsLimitsAreRefused(t *testing.T) {
 		rec := anonymous("new")
 		change(&rec)
 		err := s.Create(t.Context(), rec)
-		if err == nil || !strings.HasPrefix(err.Error(), "memstore: record") || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.HasPrefix(err.Error(), "memstore: record") ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got error %v, want one of memstore without the text", name, err)
 		}
 		rec = anonymous("there")

@@ -10,11 +10,12 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// entry is a record as it is kept: 80 bytes, and one allocation without pointers for all texts, Public and the data. Most fields
-// after them link it to other entries of the same shard, by their slots; slot 0 is never used, so that 0 means none.
+// entry is a record as it is kept: 80 bytes, and one allocation without pointers for all texts, Public and the data.
+// Most fields after them link it to other entries of the same shard, by their slots; slot 0 is never used, so that 0
+// means none.
 type entry struct {
-	// packed is the key, a header, the other texts, Public and the data. "": the slot is free. It is a string because it never
-	// changes: what Load returns can be cut out of it after the lock is released.
+	// packed is the key, a header, the other texts, Public and the data. "": the slot is free. It is a string because
+	// it never changes: what Load returns can be cut out of it after the lock is released.
 	packed  string
 	version uint64
 	seen    int64         // LastSeenAt, Unix milliseconds
@@ -71,7 +72,8 @@ func (e *entry) header() (h header, rest string) {
 
 // pack returns rec as an entry that shares no memory with it. rec is within the contract's limits.
 func pack(rec *store.Record) entry {
-	h := header{len(rec.Handle), len(rec.MovedTo), len(rec.Principal), len(rec.Label), len(rec.Public), rec.CreatedAt.UnixMilli()}
+	h := header{len(rec.Handle), len(rec.MovedTo), len(rec.Principal), len(rec.Label), len(rec.Public),
+		rec.CreatedAt.UnixMilli()}
 	var space [headerLen]byte
 	var b strings.Builder
 	b.Grow(contentLen(rec) + headerLen)
@@ -94,8 +96,8 @@ func pack(rec *store.Record) entry {
 	}
 }
 
-// unpack returns the record, with its data if that is wanted. The texts are still part of e.packed, Public and Data are a
-// copy.
+// unpack returns the record, with its data if that is wanted. The texts are still part of e.packed, Public and Data are
+// a copy.
 func (e *entry) unpack(wantData bool) (rec store.Record) {
 	h, rest := e.header()
 	cut := func(n int) string {
@@ -143,7 +145,8 @@ func cost(contentLen int) int64 { return int64(contentLen + recordCost) }
 
 // contentLen returns the number of bytes of the texts, Public and the data.
 func contentLen(rec *store.Record) int {
-	return len(rec.Key) + len(rec.Handle) + len(rec.MovedTo) + len(rec.Principal) + len(rec.Label) + len(rec.Public) + len(rec.Data)
+	return len(rec.Key) + len(rec.Handle) + len(rec.MovedTo) + len(rec.Principal) + len(rec.Label) +
+		len(rec.Public) + len(rec.Data)
 }
 
 // check refuses texts over the contract's limits.

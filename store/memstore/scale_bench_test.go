@@ -16,8 +16,8 @@ var scaleSessions = flag.Int("sessions", 1_000_000, "number of records of Benchm
 
 // BenchmarkScale fills a store with the number of records of -sessions, reports what one takes after a garbage
 // collection, and then the longest time of a Load while another goroutine sweeps a fifth of the records, writes, lists,
-// or creates at a bound. To tell the store's stalls from those of the machine and the scheduler, each of them is run again
-// without a store: the metrics that end in noise.
+// or creates at a bound. To tell the store's stalls from those of the machine and the scheduler, each of them is run
+// again without a store: the metrics that end in noise.
 //
 //	go test -bench=Scale -benchtime=1x -count=5 -sessions=5000000
 func BenchmarkScale(b *testing.B) {

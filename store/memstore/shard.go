@@ -114,7 +114,8 @@ func (sh *shard) replace(slot uint32, e entry, deadline int64, now time.Duration
 	e.hash, e.next, e.place = old.hash, old.next, old.place
 	e.left, e.right = old.left, old.right
 	e.used = now
-	// The principal of a key never changes, so its links can stay. A caller that breaks this rule must not break the index.
+	// The principal of a key never changes, so its links can stay. A caller that breaks this rule must not break the
+	// index.
 	changed := old.principal() != e.principal()
 	if changed {
 		sh.unrelate(slot)

@@ -1,7 +1,7 @@
 package memstore
 
-// table is a linear hash table (Litwin 1980). It gets a bucket more with each item, and splits one old bucket for it, so
-// that no insertion ever has to rehash everything. A bucket is the slot of the first entry of a chain; which of an
+// table is a linear hash table (Litwin 1980). It gets a bucket more with each item, and splits one old bucket for it,
+// so that no insertion ever has to rehash everything. A bucket is the slot of the first entry of a chain; which of an
 // entry's fields links the chain is up to the shard, which tells by a chain function.
 type table struct {
 	buckets pages[uint32]

@@ -20,7 +20,8 @@ func BenchmarkFloor(b *testing.B) {
 	migrated(b, s)
 	ctx := b.Context()
 	rec := create(b, s, newRecord("ann"))
-	run(b, "CREATE TABLE IF NOT EXISTS floor (k VARBINARY(128) PRIMARY KEY, data LONGBLOB, n BIGINT)", "TRUNCATE TABLE floor")
+	run(b, "CREATE TABLE IF NOT EXISTS floor (k VARBINARY(128) PRIMARY KEY, data LONGBLOB, n BIGINT)",
+		"TRUNCATE TABLE floor")
 	if _, err := db.ExecContext(ctx, "INSERT INTO floor VALUES (?, ?, 0)", rec.Key, rec.Data); err != nil {
 		b.Fatal(err)
 	}

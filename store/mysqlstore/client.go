@@ -16,8 +16,8 @@ import (
 	"github.com/hipflask/session/store/sqlstore"
 )
 
-// NewDB returns the database of go-sql-driver/mysql behind db, for other packages that keep tables by package sqlstore. It
-// stays the caller's: Close leaves it open. What [New] says of it holds here too.
+// NewDB returns the database of go-sql-driver/mysql behind db, for other packages that keep tables by package sqlstore.
+// It stays the caller's: Close leaves it open. What [New] says of it holds here too.
 func NewDB(db *sql.DB) sqlstore.DB { return newDB(db, false) }
 
 func newDB(db *sql.DB, owned bool) sqlstore.DB {
@@ -26,8 +26,8 @@ func newDB(db *sql.DB, owned bool) sqlstore.DB {
 	})
 }
 
-// changed returns how many rows a statement has changed. The Create of the dialect calls LAST_INSERT_ID if it found a row
-// that has not expired; no other statement does, and the table has no AUTO_INCREMENT.
+// changed returns how many rows a statement has changed. The Create of the dialect calls LAST_INSERT_ID if it found a
+// row that has not expired; no other statement does, and the table has no AUTO_INCREMENT.
 func changed(res sql.Result) (int64, error) {
 	if id, err := res.LastInsertId(); err != nil || id != 0 {
 		return 0, err
@@ -38,8 +38,8 @@ func changed(res sql.Result) (int64, error) {
 // lockWait is how many seconds one attempt to get a lock takes, so that the end of a context is noticed soon.
 const lockWait = 1
 
-// lock takes a lock of the server, which belongs to the connection. The nodes of a Galera cluster don't share such locks,
-// so there two processes may migrate concurrently: CREATE TABLE IF NOT EXISTS lets both succeed.
+// lock takes a lock of the server, which belongs to the connection. The nodes of a Galera cluster don't share such
+// locks, so there two processes may migrate concurrently: CREATE TABLE IF NOT EXISTS lets both succeed.
 func lock(ctx context.Context, conn *sql.Conn, name string) (release func(), err error) {
 	sum := sha256.Sum256([]byte("hipflask " + name))
 	text := hex.EncodeToString(sum[:20]) // names have at most 64 characters
@@ -95,7 +95,8 @@ func clean(err error) error {
 	case errors.As(err, &network):
 		return network
 	case errors.Is(err, mysql.ErrPktTooLarge):
-		return errors.New("the record is larger than max_allowed_packet of the server, or maxAllowedPacket of the connection, allows")
+		return errors.New("the record is larger than max_allowed_packet of the server, or maxAllowedPacket " +
+			"of the connection, allows")
 	case errors.Is(err, context.DeadlineExceeded): // of the connection, not of the call
 		return errors.New("the server doesn't answer in time")
 	}
@@ -110,7 +111,8 @@ func clean(err error) error {
 // driverErrors are what the driver says of connections, in words that never change.
 var driverErrors = []error{
 	mysql.ErrNoTLS, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrUnknownPlugin,
-	mysql.ErrOldProtocol, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrPktSyncMul, mysql.ErrBusyBuffer, mysql.ErrInvalidConn,
+	mysql.ErrOldProtocol, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrPktSyncMul, mysql.ErrBusyBuffer,
+	mysql.ErrInvalidConn,
 }
 
 func hint(number uint16) string {
@@ -118,8 +120,8 @@ func hint(number uint16) string {
 	case errNoSuchTable:
 		return ": call Migrate, or look at Options.Table"
 	case errDBAccessDenied, errTableAccessDenied:
-		return ": Migrate needs the right to CREATE, everything else SELECT, INSERT, UPDATE and DELETE on the tables; " +
-			"another user may run Migrate instead"
+		return ": Migrate needs the right to CREATE, everything else SELECT, INSERT, UPDATE and DELETE " +
+			"on the tables; another user may run Migrate instead"
 	case errAccessDenied:
 		return ": look at the user and the password"
 	case errOptionPrevents, errReadOnlyTx, errReadOnlyMode:

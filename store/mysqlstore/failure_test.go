@@ -68,9 +68,11 @@ func TestReadOnly(t *testing.T) {
 	_, sweepErr := s.Sweep(t.Context(), 1)
 	for name, err := range map[string]error{
 		"Create": s.Create(t.Context(), newRecord("ann")), "Replace": s.Replace(t.Context(), rec, rec.Version),
-		"Touch": s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), rec.ExpiresAt), "Delete": s.Delete(t.Context(), rec.Key), "Sweep": sweepErr,
+		"Touch":  s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), rec.ExpiresAt),
+		"Delete": s.Delete(t.Context(), rec.Key), "Sweep": sweepErr,
 	} {
-		if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "primary") {
+		if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) ||
+			!strings.Contains(err.Error(), "primary") {
 			t.Errorf("%s: got error %v, want one that names the primary", name, err)
 		}
 	}
@@ -80,8 +82,10 @@ func TestReadOnly(t *testing.T) {
 func TestConnectionsAreKilled(t *testing.T) {
 	t.Parallel()
 	name := table()
-	run(t, "CREATE USER "+name+"@127.0.0.1 IDENTIFIED BY 'secret'", "GRANT ALL ON "+servertest.User+".* TO "+name+"@127.0.0.1")
-	s := open(t, strings.Replace(server().URL, servertest.User+":open%20sesame", name+":secret", 1), &mysqlstore.Options{Table: name})
+	run(t, "CREATE USER "+name+"@127.0.0.1 IDENTIFIED BY 'secret'",
+		"GRANT ALL ON "+servertest.User+".* TO "+name+"@127.0.0.1")
+	s := open(t, strings.Replace(server().URL, servertest.User+":open%20sesame", name+":secret", 1),
+		&mysqlstore.Options{Table: name})
 	var done atomic.Bool
 	var failed atomic.Int64
 	var wg sync.WaitGroup
@@ -111,7 +115,8 @@ func TestConnectionsAreKilled(t *testing.T) {
 			}
 		})
 	}
-	for n, deadline := 0, time.Now().Add(30*time.Second); (n < 20 || failed.Load() == 0) && time.Now().Before(deadline); n++ {
+	for n, deadline := 0, time.Now().Add(30*time.Second); (n < 20 || failed.Load() == 0) &&
+		time.Now().Before(deadline); n++ {
 		run(t, "KILL USER '"+name+"'")
 		for s.Ping(t.Context()) != nil && t.Context().Err() == nil {
 		}
@@ -141,7 +146,8 @@ func TestServerHangs(t *testing.T) {
 		cancel()
 	}
 	proxy.Pass()
-	if _, err := s.Load(t.Context(), rec.Key); err != nil && !errors.Is(err, store.ErrNotFound) { // the Delete may have arrived
+	// the Delete may have arrived
+	if _, err := s.Load(t.Context(), rec.Key); err != nil && !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Load when the server is back: %v", err)
 	}
 }

@@ -101,7 +101,8 @@ func table() string { return "t_" + strings.ToLower(rand.Text()) }
 func newRecord(principal string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
+		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows",
+		Handle:    rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
 	}
 }

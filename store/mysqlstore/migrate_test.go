@@ -54,7 +54,8 @@ func TestMigrateWithoutRights(t *testing.T) {
 	}
 	err = s.Migrate(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "right to CREATE") {
-		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want one that says so", err)
+		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want "+
+			"one that says so", err)
 	}
 	open(t, server().URL, opts)
 	run(t, fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s.%s TO %s", servertest.User, opts.Table, user),
@@ -123,7 +124,8 @@ func TestReadable(t *testing.T) {
 	query = strings.NewReplacer("hipflask_sessions", opts.Table, "'ann'", "'änn'").Replace("SELECT" + query)
 	var principal, label, seen, data string
 	err = database(t, owner, "").QueryRow(query).Scan(&principal, &label, &seen, &data)
-	if err != nil || principal != rec.Principal || label != rec.Label || data != string(rec.Data) || !strings.HasPrefix(seen, "20") {
+	if err != nil || principal != rec.Principal || label != rec.Label || data != string(rec.Data) ||
+		!strings.HasPrefix(seen, "20") {
 		t.Errorf("got %q, %q, %q, %q (%v); want the record's", principal, label, seen, data, err)
 	}
 }

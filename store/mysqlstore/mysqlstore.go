@@ -24,8 +24,8 @@
 //
 // # The primary
 //
-// The connections must lead to the primary, not to a replica, nor to a proxy that sends SELECTs to one: a replica answers
-// with what was true a moment ago, so that a session that was logged out would still be there.
+// The connections must lead to the primary, not to a replica, nor to a proxy that sends SELECTs to one: a replica
+// answers with what was true a moment ago, so that a session that was logged out would still be there.
 //
 // # What survives
 //
@@ -77,9 +77,10 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 )
 
-// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is. Any
-// number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose name ends
-// in _schema. It needs the right to CREATE, though not where nothing is to be made. An error says what is missing.
+// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is.
+// Any number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose
+// name ends in _schema. It needs the right to CREATE, though not where nothing is to be made. An error says what is
+// missing.
 func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx) }
 
 // Ping returns nil if the database answers: for a check of the application's health.
@@ -90,8 +91,9 @@ func (s *Store) Ping(ctx context.Context) error { return s.engine.Ping(ctx) }
 func (s *Store) Close() error { return s.engine.Close() }
 
 // New returns a Store that uses a database of go-sql-driver/mysql, which stays the caller's: Close leaves it open. Nil
-// opts are the defaults. It sends nothing; call Migrate before the first use. The connections may have any settings but autocommit=0. Set
-// SetMaxIdleConns to what SetMaxOpenConns is, or many statements begin with a new connection when many run at once.
+// opts are the defaults. It sends nothing; call Migrate before the first use. The connections may have any settings but
+// autocommit=0. Set SetMaxIdleConns to what SetMaxOpenConns is, or many statements begin with a new connection when
+// many run at once.
 func New(db *sql.DB, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("mysqlstore: the database is nil")

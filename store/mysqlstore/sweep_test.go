@@ -44,7 +44,8 @@ func TestSweepersAndWriters(t *testing.T) {
 				}
 				deleted.Add(1)
 				again.ExpiresAt = again.ExpiresAt.Add(-again.ExpiresAt.Sub(again.LastSeenAt) / 2)
-				if err := s.Touch(t.Context(), again.Key, again.Version, again.LastSeenAt, again.ExpiresAt); err != nil {
+				if err := s.Touch(t.Context(), again.Key, again.Version, again.LastSeenAt,
+					again.ExpiresAt); err != nil {
 					t.Errorf("Touch: %v", err)
 				}
 			}
@@ -126,7 +127,8 @@ func TestDeadlock(t *testing.T) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for waits := 0; waits == 0; <-tick.C {
-		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE ?",
+		err := db.QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE ?",
 			"%"+opts.Table+"%").Scan(&waits)
 		if err != nil {
 			t.Fatal(err)

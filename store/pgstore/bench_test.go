@@ -66,7 +66,8 @@ func BenchmarkSize(b *testing.B) {
 			opts := &pgstore.Options{Table: table(), Unlogged: unlogged}
 			p := pool(b, server.URL, nil)
 			storetest.BenchSize(b, open(b, server.URL, opts), func() (bytes int64) {
-				if err := p.QueryRow(b.Context(), "SELECT pg_total_relation_size($1::regclass)", opts.Table).Scan(&bytes); err != nil {
+				if err := p.QueryRow(b.Context(), "SELECT pg_total_relation_size($1::regclass)",
+					opts.Table).Scan(&bytes); err != nil {
 					b.Fatal(err)
 				}
 				return bytes

@@ -50,7 +50,8 @@ func (c *client) exec(ctx context.Context, q querier, query string, args []any) 
 	return tag.RowsAffected(), err
 }
 
-func (c *client) query(ctx context.Context, q querier, query string, each func(func(...any) error) error, args []any) error {
+func (c *client) query(ctx context.Context, q querier, query string, each func(func(...any) error) error,
+	args []any) error {
 	rows, err := q.Query(ctx, query, c.encode(args)...)
 	if err != nil {
 		return err
@@ -167,8 +168,8 @@ func hint(code string) string {
 	case "42P01", "3F000": // undefined_table, invalid_schema_name
 		return ": call Migrate, or look at Options.Table and search_path"
 	case "42501": // insufficient_privilege
-		return ": Migrate needs the right to CREATE in the schema, everything else SELECT, INSERT, UPDATE and DELETE on the table; " +
-			"the owner may run Migrate instead"
+		return ": Migrate needs the right to CREATE in the schema, everything else SELECT, INSERT, UPDATE " +
+			"and DELETE on the table; the owner may run Migrate instead"
 	case "25006": // read_only_sql_transaction
 		return ": connect to the primary, with target_session_attrs=read-write"
 	}

@@ -39,7 +39,8 @@ func TestOpenFails(t *testing.T) {
 			t.Errorf("%s: got error %v, want one with %q", row.name, err, row.want)
 		}
 		// The name of a database is what the server says itself; pgx would say user and database in any case.
-		if err != nil && (strings.Contains(strings.ReplaceAll(err.Error(), "hipflask_barley", ""), "barley") || strings.Contains(err.Error(), "user=")) {
+		if err != nil && (strings.Contains(strings.ReplaceAll(err.Error(), "hipflask_barley", ""), "barley") ||
+			strings.Contains(err.Error(), "user=")) {
 			t.Errorf("%s: the error quotes: %v", row.name, err)
 		}
 	}
@@ -64,9 +65,11 @@ func TestReadOnly(t *testing.T) {
 	_, sweepErr := s.Sweep(t.Context(), 1)
 	for name, err := range map[string]error{
 		"Create": s.Create(t.Context(), newRecord("ann")), "Replace": s.Replace(t.Context(), rec, rec.Version),
-		"Touch": s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), rec.ExpiresAt), "Delete": s.Delete(t.Context(), rec.Key), "Sweep": sweepErr,
+		"Touch":  s.Touch(t.Context(), rec.Key, rec.Version, time.Now(), rec.ExpiresAt),
+		"Delete": s.Delete(t.Context(), rec.Key), "Sweep": sweepErr,
 	} {
-		if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "primary") {
+		if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) ||
+			!strings.Contains(err.Error(), "primary") {
 			t.Errorf("%s: got error %v, want one that names the primary", name, err)
 		}
 	}
@@ -111,7 +114,8 @@ func TestConnectionsAreKilled(t *testing.T) {
 	}
 	const kills = 20
 	for n, deadline := 0, time.Now().Add(30*time.Second); n < kills && time.Now().Before(deadline); n++ {
-		tag, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", opts.Table)
+		tag, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "+
+			"WHERE application_name = $1", opts.Table)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +160,8 @@ func TestServerHangs(t *testing.T) {
 		cancel()
 	}
 	proxy.Pass()
-	if _, err := s.Load(t.Context(), rec.Key); err != nil && !errors.Is(err, store.ErrNotFound) { // the Delete may have arrived
+	// the Delete may have arrived
+	if _, err := s.Load(t.Context(), rec.Key); err != nil && !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Load when the server is back: %v", err)
 	}
 }

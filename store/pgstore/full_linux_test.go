@@ -59,7 +59,8 @@ func TestFullDisk(t *testing.T) {
 	opts := &pgstore.Options{Table: table()}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		for _, sql := range []string{"DROP TABLE " + opts.Table + ", " + opts.Table + "_schema CASCADE", "DROP TABLESPACE " + space} {
+		for _, sql := range []string{"DROP TABLE " + opts.Table + ", " + opts.Table + "_schema CASCADE",
+			"DROP TABLESPACE " + space} {
 			if _, err := p.Exec(ctx, sql); err != nil {
 				t.Errorf("%s: %v", sql, err)
 			}

@@ -62,7 +62,8 @@ func TestMigrateWithoutRights(t *testing.T) {
 	}
 	err = s.Migrate(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "right to CREATE") {
-		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want one that says so", err)
+		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want "+
+			"one that says so", err)
 	}
 	if err := s.Create(t.Context(), newRecord("ann")); err == nil || !strings.Contains(err.Error(), "call Migrate") {
 		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
@@ -109,7 +110,8 @@ func TestTableName(t *testing.T) {
 	if err != nil || n != 1 {
 		t.Errorf("got %d rows in the table (%v), want 1", n, err)
 	}
-	for _, bad := range []string{`a"b`, "a b", "a;b", "a.b.c", ".a", "a.", "1a", "ä", strings.Repeat("a", 51), "a-b", "'"} {
+	for _, bad := range []string{`a"b`, "a b", "a;b", "a.b.c", ".a", "a.", "1a", "ä", strings.Repeat("a", 51),
+		"a-b", "'"} {
 		if _, err := pgstore.New(pool(t, server().URL, nil), &pgstore.Options{Table: bad}); err == nil {
 			t.Errorf("a table called %q: got no error", bad)
 		}
@@ -125,7 +127,8 @@ func TestUnlogged(t *testing.T) {
 		opts := &pgstore.Options{Table: table(), Unlogged: unlogged}
 		open(t, server().URL, opts)
 		var got string
-		err := pool(t, server().URL, nil).QueryRow(t.Context(), "SELECT relpersistence::text FROM pg_class WHERE relname = $1", opts.Table).Scan(&got)
+		err := pool(t, server().URL, nil).QueryRow(t.Context(),
+			"SELECT relpersistence::text FROM pg_class WHERE relname = $1", opts.Table).Scan(&got)
 		if err != nil || got != want {
 			t.Errorf("Unlogged %t: got a table of persistence %q (%v), want %q", unlogged, got, err, want)
 		}
@@ -148,13 +151,16 @@ func TestReadable(t *testing.T) {
 	var kind, name string
 	var visits int
 	var isCreated bool
-	err := p.QueryRow(t.Context(), "SELECT kind, data::jsonb->>'name', (data::jsonb->>'visits')::int, created_at = to_timestamp($2 / 1000.0) FROM "+
-		opts.Table+"_readable WHERE principal = $1", rec.Principal, rec.CreatedAt.UnixMilli()).Scan(&kind, &name, &visits, &isCreated)
+	err := p.QueryRow(t.Context(), "SELECT kind, data::jsonb->>'name', (data::jsonb->>'visits')::int, "+
+		"created_at = to_timestamp($2 / 1000.0) FROM "+
+		opts.Table+"_readable WHERE principal = $1", rec.Principal, rec.CreatedAt.UnixMilli()).Scan(&kind,
+		&name, &visits, &isCreated)
 	if err != nil || kind != "live" || name != `Zoë "Z"` || visits != 7 || !isCreated {
 		t.Errorf("got %q, %q, %d, %t (%v); want the record's", kind, name, visits, isCreated, err)
 	}
 	var rows int
-	if err := p.QueryRow(t.Context(), "SELECT count(data) FROM "+opts.Table+"_readable").Scan(&rows); err != nil || rows != 2 {
+	if err := p.QueryRow(t.Context(), "SELECT count(data) FROM "+opts.Table+"_readable").Scan(&rows); err != nil ||
+		rows != 2 {
 		t.Errorf("got %d rows (%v), want 2: what is no text is there too, what has expired is not", rows, err)
 	}
 }

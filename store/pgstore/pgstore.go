@@ -21,15 +21,15 @@
 // # PgBouncer
 //
 // It works through PgBouncer in every pooling mode, transaction mode included. Statements are prepared once on each
-// connection, which makes them two to three times as fast; where a pooler in between loses them, the Store notices, sends what did not
-// begin once more, and names statements no longer.
+// connection, which makes them two to three times as fast; where a pooler in between loses them, the Store notices,
+// sends what did not begin once more, and names statements no longer.
 //
 // # What survives
 //
 // A write that was answered survives the end of the program, and of the server, as far as the server's settings say so:
-// with synchronous_commit=off a crash of the server takes back the last fraction of a second, so that a session which was
-// logged out in it may be back; fsync=off is not for this; a failover to an asynchronous standby takes back what had not
-// reached it. With [Options].Unlogged a crash of the server empties the table, and standbys don't have it.
+// with synchronous_commit=off a crash of the server takes back the last fraction of a second, so that a session which
+// was logged out in it may be back; fsync=off is not for this; a failover to an asynchronous standby takes back what
+// had not reached it. With [Options].Unlogged a crash of the server empties the table, and standbys don't have it.
 //
 // # Expiry
 //
@@ -53,12 +53,13 @@ import (
 // Options are the settings of a Store. The zero value is the default.
 type Options struct {
 	// Table is the name of the table, with or without a schema: letters, digits and "_", at most 50 bytes each.
-	// Default: "hipflask_sessions", where the search_path finds or makes it. Names made from it, with _principal, _deadline,
-	// _readable, _text and _schema at the end, are used too.
+	// Default: "hipflask_sessions", where the search_path finds or makes it. Names made from it, with _principal,
+	// _deadline, _readable, _text and _schema at the end, are used too.
 	Table string
 
-	// Unlogged makes Migrate create the table as UNLOGGED: writes cost less, a crash of the server ends all sessions, and
-	// standbys have none. It does not change a table that is there: ALTER TABLE ... SET LOGGED does. Default: false.
+	// Unlogged makes Migrate create the table as UNLOGGED: writes cost less, a crash of the server ends all sessions,
+	// and standbys have none. It does not change a table that is there: ALTER TABLE ... SET LOGGED does. Default:
+	// false.
 	Unlogged bool
 
 	_ struct{} // no unkeyed literals: fields may be added
@@ -77,9 +78,10 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 )
 
-// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is. Any
-// number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose name ends
-// in _schema. It needs the right to CREATE in the schema, though not where nothing is to be made. An error says what is missing.
+// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is.
+// Any number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose
+// name ends in _schema. It needs the right to CREATE in the schema, though not where nothing is to be made. An error
+// says what is missing.
 func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx) }
 
 // Ping returns nil if the database answers: for a check of the application's health.
@@ -128,14 +130,15 @@ func unlogged(steps [][]string) [][]string {
 // are thousands a second, and several processes fit into PostgreSQL's default of 100 connections.
 const maxConns = 16
 
-// connectTimeout keeps attempts to reach a server that swallows packets from filling the pool until long after it is back.
+// connectTimeout keeps attempts to reach a server that swallows packets from filling the pool until long after it is
+// back.
 const connectTimeout = 5 * time.Second
 
 // Open returns a Store with a pool of its own, which Close closes. url is what PostgreSQL's own clients take, as
-// "postgres://user:password@host:port/database?sslmode=verify-full", with pgxpool's settings: pool_max_conns (here 16 by
-// default), connect_timeout (5 seconds), pool_max_conn_lifetime and others; also "host=... user=..." pairs. What it leaves open the usual variables
-// (PGHOST, PGPASSWORD, ...) say. Open connects once, to fail early; the table is made by Migrate. Nil opts are the
-// defaults.
+// "postgres://user:password@host:port/database?sslmode=verify-full", with pgxpool's settings: pool_max_conns (here 16
+// by default), connect_timeout (5 seconds), pool_max_conn_lifetime and others; also "host=... user=..." pairs. What it
+// leaves open the usual variables (PGHOST, PGPASSWORD, ...) say. Open connects once, to fail early; the table is made
+// by Migrate. Nil opts are the defaults.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	db, err := OpenDB(ctx, url)
 	if err != nil {
@@ -154,8 +157,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 func OpenDB(ctx context.Context, url string) (sqlstore.DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil { // which quotes the URL
-		return nil, errors.New("pgstore: the URL can't be read: it is postgres://user:password@host:port/database?setting=value, " +
-			"with special characters of the password as %XX")
+		return nil, errors.New("pgstore: the URL can't be read: " +
+			"it is postgres://user:password@host:port/database?setting=value, with special characters " +
+			"of the password as %XX")
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = maxConns

@@ -56,10 +56,13 @@ func TestPlans(t *testing.T) {
 	// With the values at hand, and without, as it is planned for good after some executions.
 	plans := map[string]*pgxpool.Pool{}
 	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
-		plans[mode] = pool(t, server().URL, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["plan_cache_mode"] = mode })
+		plans[mode] = pool(t, server().URL, func(c *pgxpool.Config) {
+			c.ConnConfig.RuntimeParams["plan_cache_mode"] = mode
+		})
 	}
 	index := map[string]string{
-		"Load": opts.Table + "_pkey", "Replace": opts.Table + "_pkey", "Touch": opts.Table + "_pkey", "Delete": opts.Table + "_pkey", "All": opts.Table + "_pkey",
+		"Load": opts.Table + "_pkey", "Replace": opts.Table + "_pkey", "Touch": opts.Table + "_pkey",
+		"Delete": opts.Table + "_pkey", "All": opts.Table + "_pkey",
 		"Principal": opts.Table + "_principal", "Sweep": opts.Table + "_deadline",
 	}
 	for name, call := range calls(s, rec) {
@@ -70,7 +73,8 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		sent := tr.take()
-		if want := map[bool]int{true: 2, false: 1}[name == "Replace" || name == "Touch"]; len(sent) > want || len(sent) == 0 {
+		if want := map[bool]int{true: 2, false: 1}[name == "Replace" || name == "Touch"]; len(sent) > want ||
+			len(sent) == 0 {
 			t.Errorf("%s: got %d statements, want 1, and another one where a version was not there", name, len(sent))
 		}
 		for _, statement := range sent {
@@ -109,7 +113,8 @@ func explain(t *testing.T, p *pgxpool.Pool, statement pgx.TraceQueryStartData) s
 	if _, err := tx.Exec(t.Context(), "PREPARE "+name+" AS "+statement.SQL); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := tx.Query(t.Context(), "EXPLAIN EXECUTE "+name+"("+strings.Join(literals, ", ")+")", pgx.QueryExecModeSimpleProtocol)
+	rows, err := tx.Query(t.Context(), "EXPLAIN EXECUTE "+name+"("+strings.Join(literals, ", ")+")",
+		pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}

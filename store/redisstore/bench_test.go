@@ -99,8 +99,9 @@ func usedMemory(b *testing.B, client rueidis.Client) int {
 func connect(tb testing.TB, addr string) rueidis.Client {
 	tb.Helper()
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
-		MaxFlushDelay: 25 * time.Microsecond, PipelineMultiplex: -1, RingScaleEachConn: 12,
+		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true,
+		AlwaysPipelining: true,
+		MaxFlushDelay:    25 * time.Microsecond, PipelineMultiplex: -1, RingScaleEachConn: 12,
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
 	})
 	if err != nil {

@@ -37,7 +37,8 @@ const patience = "60000"
 
 func tell(servers []*servertest.Server, words ...string) {
 	for _, server := range servers {
-		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, ForceSingleClient: true, DisableCache: true})
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr},
+			ForceSingleClient: true, DisableCache: true})
 		if err == nil {
 			err = client.Do(context.Background(), client.B().Arbitrary(words...).Build()).Error()
 			client.Close()
@@ -87,7 +88,8 @@ func TestConformanceOnCluster(t *testing.T) {
 
 func TestConformanceUnderSentinel(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, opener(sentinelURL, &redisstore.Options{Replicas: 2}), storetest.OwnExpiry(), storetest.SingleOpen())
+	storetest.Run(t, opener(sentinelURL, &redisstore.Options{Replicas: 2}), storetest.OwnExpiry(),
+		storetest.SingleOpen())
 }
 
 func BenchmarkConformance(b *testing.B) {

@@ -40,9 +40,9 @@ func failed(op string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", op, Clean(err))
 }
 
-// Clean returns an error that describes err, an error of rueidis, without what its text may contain of keys and values. Of
-// an error of the server it keeps the code, with a hint at what helps; of others the errors of contexts and of package
-// net. It is for packages that store something beside sessions with the same client.
+// Clean returns an error that describes err, an error of rueidis, without what its text may contain of keys and values.
+// Of an error of the server it keeps the code, with a hint at what helps; of others the errors of contexts and of
+// package net. It is for packages that store something beside sessions with the same client.
 func Clean(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -68,8 +68,9 @@ func Clean(err error) error {
 // absent says that a key has no value, or one of a type that is not ours: no record in either case.
 func absent(err error) bool { return rueidis.IsRedisNil(err) || codeOf(err) == "WRONGTYPE" }
 
-// codeOf returns the code of an error that the server answered, "" of any other error. What goes wrong with a command in
-// a script comes without a code (a missing permission), or, before Redis 7, within the text of an error with the code ERR.
+// codeOf returns the code of an error that the server answered, "" of any other error. What goes wrong with a command
+// in a script comes without a code (a missing permission), or, before Redis 7, within the text of an error with the
+// code ERR.
 func codeOf(err error) string {
 	answered, ok := rueidis.IsRedisErr(err)
 	if !ok || answered.IsNil() {

@@ -156,7 +156,8 @@ func TestWritesAreSentOnce(t *testing.T) {
 			before := proxy.Cuts()
 			cut.what([]byte("EVALSHA"))
 			refused(t, write.do(), write.name+" whose "+cut.name+" got lost")
-			if got := calls(t, client)["evalsha"] + calls(t, client)["eval"]; got != cut.sent || proxy.Cuts() != before+1 {
+			if got := calls(t, client)["evalsha"] + calls(t, client)["eval"]; got != cut.sent ||
+				proxy.Cuts() != before+1 {
 				t.Errorf("%s whose %s got lost: sent %d times, want %d", write.name, cut.name, got, cut.sent)
 			}
 		}
@@ -206,7 +207,8 @@ func TestContextEndsACall(t *testing.T) {
 		for _, ctx := range []context.Context{both, timed, cancelled} {
 			begun := time.Now()
 			err := call(ctx)
-			if took := time.Since(begun); took > 4*time.Second { // a new connection is given up after 2 s, a silent one after 5 s
+			// a new connection is given up after 2 s, a silent one after 5 s
+			if took := time.Since(begun); took > 4*time.Second {
 				t.Errorf("%s: took %v after its context had ended", name, took)
 			}
 			if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -241,7 +243,8 @@ func TestSlowAnswers(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), end)
 				defer cancel()
 				_, err := s.Load(ctx, rec.Key)
-				if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took < end || took > end+2*time.Second {
+				if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took < end ||
+					took > end+2*time.Second {
 					t.Errorf("Load whose context ends after %v: got %v after %v", end, err, took)
 				}
 			})
@@ -304,7 +307,8 @@ func TestForgottenScripts(t *testing.T) {
 	must(t, s.Delete(t.Context(), rec.Key))
 	done.Store(true)
 	if n := <-flushed; n == 0 || calls(t, client)["eval"] == 0 {
-		t.Errorf("the scripts were forgotten %d times and sent %d times: the test has shown nothing", n, calls(t, client)["eval"])
+		t.Errorf("the scripts were forgotten %d times and sent %d times: the test has shown nothing",
+			n, calls(t, client)["eval"])
 	}
 }
 
@@ -317,8 +321,9 @@ func TestForeignValues(t *testing.T) {
 	whole, err := do(t, client, "GET", "hipflask:s:"+rec.Key).ToString()
 	must(t, err)
 	damage := map[string][]string{
-		"a hash":                  {"HSET", "hipflask:s:KEY", "field", "value"},
-		"a text":                  {"SET", "hipflask:s:KEY", "some text that is long enough to hold the header of a record, but is none"},
+		"a hash": {"HSET", "hipflask:s:KEY", "field", "value"},
+		"a text": {"SET", "hipflask:s:KEY",
+			"some text that is long enough to hold the header of a record, but is none"},
 		"nothing":                 {"SET", "hipflask:s:KEY", ""},
 		"an unknown format":       {"SET", "hipflask:s:KEY", "\x02" + whole[1:]},
 		"a record that is cut":    {"SET", "hipflask:s:KEY", whole[:60]},
@@ -332,10 +337,12 @@ func TestForeignValues(t *testing.T) {
 		if _, err := s.Load(t.Context(), rec.Key); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Load of %s: got %v, want ErrNotFound", what, err)
 		}
-		if err := s.Touch(t.Context(), rec.Key, 77, time.Now(), rec.ExpiresAt); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+		if err := s.Touch(t.Context(), rec.Key, 77, time.Now(), rec.ExpiresAt); !errors.Is(err, store.ErrNotFound) &&
+			!errors.Is(err, store.ErrConflict) {
 			t.Errorf("Touch of %s: got %v, want ErrNotFound or ErrConflict", what, err)
 		}
-		if err := s.Replace(t.Context(), rec, 77); !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+		if err := s.Replace(t.Context(), rec, 77); !errors.Is(err, store.ErrNotFound) &&
+			!errors.Is(err, store.ErrConflict) {
 			t.Errorf("Replace of %s: got %v, want ErrNotFound or ErrConflict", what, err)
 		}
 		for got, err := range s.All(t.Context()) {
@@ -381,8 +388,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// What the replicas don't have does not count by being read either: not for who wrote it and got no answer, and not for who
-// finds the tombstone of a logout that got none.
+// What the replicas don't have does not count by being read either: not for who wrote it and got no answer, and not for
+// who finds the tombstone of a logout that got none.
 func TestReplicasConfirmReads(t *testing.T) {
 	t.Parallel()
 	master, replica := servertest.Redis(t, "--repl-diskless-sync-delay", "0"), servertest.Redis(t)
@@ -416,7 +423,8 @@ func TestReplicasConfirmReads(t *testing.T) {
 
 	replica.Pause()
 	for !begins(next, "\x01\x00\x00\x00\x00\x00\x00\x00\x02") { // a slow machine may not get as far as to send it
-		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, next, 1) }), "Replace without a replica")
+		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, next, 1) }),
+			"Replace without a replica")
 	}
 	refused(t, load(first, rec), "Load of what no replica may have")
 	replica.Resume()
@@ -431,7 +439,8 @@ func TestReplicasConfirmReads(t *testing.T) {
 
 	replica.Pause()
 	for !begins(next, "\x01\x00\x00\x00\x00\x00\x00\x00\x03") {
-		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, tombstone(next), 2) }), "Logout without a replica")
+		refused(t, brief(func(ctx context.Context) error { return first.Replace(ctx, tombstone(next), 2) }),
+			"Logout without a replica")
 	}
 	refused(t, load(other, rec), "Load of a tombstone that no replica may have, by another process")
 	refused(t, brief(func(ctx context.Context) (err error) {
@@ -480,7 +489,8 @@ func TestReplicasOfSilentServer(t *testing.T) {
 // Redis repeats the arguments of a command that it does not know.
 func TestErrorsHideArguments(t *testing.T) {
 	t.Parallel()
-	server := servertest.Redis(t, "--rename-command", "GETEX", "", "--rename-command", "EVALSHA", "", "--rename-command", "ZSCAN", "")
+	server := servertest.Redis(t, "--rename-command", "GETEX", "", "--rename-command", "EVALSHA", "",
+		"--rename-command", "ZSCAN", "")
 	s, err := redisstore.New(raw(t, server.Addr), nil)
 	must(t, err)
 	rec := record(time.Hour)
@@ -488,7 +498,8 @@ func TestErrorsHideArguments(t *testing.T) {
 	var listErr error
 	for _, listErr = range s.Principal(t.Context(), rec.Principal) {
 	}
-	for what, err := range map[string]error{"Load": loadErr, "Create": s.Create(t.Context(), rec), "Principal": listErr} {
+	for what, err := range map[string]error{"Load": loadErr, "Create": s.Create(t.Context(), rec),
+		"Principal": listErr} {
 		refused(t, err, what, "ERR")
 		if err != nil && (strings.Contains(err.Error(), rec.Key) || strings.Contains(err.Error(), rec.Principal)) {
 			t.Errorf("%s: the error contains the key or the principal", what)
@@ -509,7 +520,8 @@ func TestClosed(t *testing.T) {
 	must(t, err)
 	must(t, other.Close())
 	if err := other.Create(t.Context(), record(time.Hour)); err != nil {
-		t.Errorf("Create after Close of a store that was given its client: got %v, want nil: the client is the caller's", err)
+		t.Errorf("Create after Close of a store that was given its client: got %v, want nil: the client "+
+			"is the caller's", err)
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 func record(life time.Duration) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: 1, Principal: "user-" + rand.Text(), Label: "Firefox on Windows", Handle: rand.Text(),
+		Key: rand.Text(), Version: 1, Principal: "user-" + rand.Text(), Label: "Firefox on Windows",
+		Handle:    rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(life), Data: []byte(`{"visits":1}`),
 	}
 }
@@ -34,7 +35,8 @@ func tombstone(rec store.Record) store.Record {
 // raw returns a client of the server itself.
 func raw(tb testing.TB, addr string) rueidis.Client {
 	tb.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true})
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, ForceSingleClient: true,
+		DisableCache: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -99,7 +101,8 @@ func must(tb testing.TB, err error) {
 // refused reports unless err is an error that is no answer about the record and contains all words.
 func refused(tb testing.TB, err error, what string, words ...string) {
 	tb.Helper()
-	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrExists) {
+	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) ||
+		errors.Is(err, store.ErrExists) {
 		tb.Errorf("%s: got %v, want an error that says nothing about the record", what, err)
 		return
 	}

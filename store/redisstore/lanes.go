@@ -30,9 +30,9 @@ type outcome struct {
 	err error
 }
 
-// lanes send scripts and wait for replicas, for each master of its own. With a server that has stopped to answer rueidis
-// takes seconds to give a connection out, and to take it back, whatever the context says. So no call does that itself, and
-// the calls to one master don't wait behind those to another one.
+// lanes send scripts and wait for replicas, for each master of its own. With a server that has stopped to answer
+// rueidis takes seconds to give a connection out, and to take it back, whatever the context says. So no call does that
+// itself, and the calls to one master don't wait behind those to another one.
 type lanes struct {
 	mu      sync.Mutex
 	masters map[string]*lane
@@ -70,8 +70,8 @@ func (l *lanes) run(ctx context.Context, s *Store, w *waiting) (answer, error) {
 	}
 }
 
-// enter puts w into its master's queue. start: a goroutine has to serve that. ask: somebody has to ask the cluster for its
-// masters.
+// enter puts w into its master's queue. start: a goroutine has to serve that. ask: somebody has to ask the cluster for
+// its masters.
 func (l *lanes) enter(w *waiting, cluster bool) (master string, q *lane, start, ask bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,8 +160,8 @@ func (l *lanes) take(q *lane) (batch []*waiting) {
 	return batch
 }
 
-// send sends the scripts of a batch, and one WAIT behind them, and tells each its outcome. It returns those that the server
-// refused because their slots are another one's.
+// send sends the scripts of a batch, and one WAIT behind them, and tells each its outcome. It returns those that the
+// server refused because their slots are another one's.
 func send(s *Store, to rueidis.Client, batch []*waiting) (moved []*waiting) {
 	ctx, cancel := latest(batch)
 	defer cancel()
@@ -172,7 +172,9 @@ func send(s *Store, to rueidis.Client, batch []*waiting) (moved []*waiting) {
 		// The text of the script, not its name: after NOSCRIPT, WAIT would wait for what others have written.
 		commands = append(commands, w.script.eval(client.B(), w.key, w.args))
 	}
-	commands = append(commands, client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2*mostWait.Milliseconds()).Build()) // ctx ends first
+	// ctx ends first
+	commands = append(commands,
+		client.B().Wait().Numreplicas(int64(s.replicas)).Timeout(2*mostWait.Milliseconds()).Build())
 	results := client.DoMulti(ctx, commands...)
 	have, missing := results[len(batch)].AsInt64()
 	if missing == nil && have < int64(s.replicas) {

@@ -38,7 +38,8 @@ func TestReplicasTakeFewConnections(t *testing.T) { // not parallel: it counts w
 		name      string
 		got, want int
 	}{
-		{"heap", with.heap, without.heap}, {"descriptors", with.descriptors, without.descriptors}, {"goroutines", with.goroutines, without.goroutines},
+		{"heap", with.heap, without.heap}, {"descriptors", with.descriptors, without.descriptors},
+		{"goroutines", with.goroutines, without.goroutines},
 	} {
 		if c.got > 3*c.want {
 			t.Errorf("%s: got %d, want at most 3 times %d", c.name, c.got, c.want)
@@ -73,7 +74,8 @@ func inFlight120(t *testing.T, url string, waitedFor *servertest.Server, replica
 	most := footprint{}
 	for ctx.Err() == nil {
 		now := footprintNow(t)
-		most = footprint{max(most.heap, now.heap-before.heap), max(most.descriptors, now.descriptors-before.descriptors),
+		most = footprint{max(most.heap, now.heap-before.heap),
+			max(most.descriptors, now.descriptors-before.descriptors),
 			max(most.goroutines, now.goroutines-before.goroutines)}
 		runtime.Gosched()
 	}

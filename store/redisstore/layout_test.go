@@ -41,8 +41,10 @@ var layouts = map[string]layout{
 	"hash": {
 		create: func(ctx context.Context, client rueidis.Client, n int) error {
 			key := fmt.Sprintf("hash:%045d", n)
-			err := client.Do(ctx, client.B().Hset().Key(key).FieldValue().FieldValue("v", someVersion).FieldValue("a", someTime).
-				FieldValue("e", someTime).FieldValue("c", someTime).FieldValue("h", someHandle).FieldValue("d", someData).Build()).Error()
+			err := client.Do(ctx, client.B().Hset().Key(key).FieldValue().FieldValue("v",
+				someVersion).FieldValue("a", someTime).
+				FieldValue("e", someTime).FieldValue("c", someTime).FieldValue("h", someHandle).FieldValue("d",
+				someData).Build()).Error()
 			if err != nil {
 				return err
 			}
@@ -50,7 +52,8 @@ var layouts = map[string]layout{
 		},
 		load: func(ctx context.Context, client rueidis.Client, n int) error {
 			key := fmt.Sprintf("hash:%045d", n)
-			fields, err := client.Do(ctx, client.B().Hmget().Key(key).Field("v", "a", "e", "c", "k", "p", "l", "m", "h", "d").Build()).ToArray()
+			fields, err := client.Do(ctx, client.B().Hmget().Key(key).Field("v", "a", "e", "c", "k", "p", "l", "m", "h",
+				"d").Build()).ToArray()
 			if err == nil && len(fields) != 10 {
 				err = fmt.Errorf("got %d fields, want 10", len(fields))
 			}
@@ -76,7 +79,8 @@ var layouts = map[string]layout{
 		},
 		replace: func(ctx context.Context, client rueidis.Client, n int) error {
 			return stringScript.Exec(ctx, client, []string{fmt.Sprintf("text:%045d", n)},
-				[]string{someVersion[:8], someVersion[:8] + strings.Repeat("h", 40) + someHandle + someData, dayOfMilliseconds}).Error()
+				[]string{someVersion[:8], someVersion[:8] + strings.Repeat("h", 40) + someHandle + someData,
+					dayOfMilliseconds}).Error()
 		},
 	},
 }

@@ -39,9 +39,9 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 	}
 }
 
-// All implements [store.Lister] with the server's SCAN, of each master one after the other. It walks over all keys of the
-// database, also those of other applications, a few hundred at a time. While slots of a cluster move to another node, it
-// may miss or repeat the records that move.
+// All implements [store.Lister] with the server's SCAN, of each master one after the other. It walks over all keys of
+// the database, also those of other applications, a few hundred at a time. While slots of a cluster move to another
+// node, it may miss or repeat the records that move.
 func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		nodes, err := Masters(ctx, s.client)
@@ -72,7 +72,8 @@ var pageText = strconv.Itoa(page)
 // scan yields the records under the keys that pages returns, and tells whether the loop goes on. A cursor of Redis
 // returns what is there all the time at least once, and sometimes again.
 func (s *Store) scan(
-	ctx context.Context, seen *window, pages func(cursor string) (keys []string, next uint64, err error), yield func(store.Record, error) bool,
+	ctx context.Context, seen *window, pages func(cursor string) (keys []string, next uint64, err error),
+	yield func(store.Record, error) bool,
 ) bool {
 	for cursor := "0"; ; {
 		keys, next, err := pages(cursor)
@@ -157,16 +158,18 @@ func (s *Store) headers(ctx context.Context, keys []string) ([][]byte, error) {
 func (s *Store) page(
 	ctx context.Context, client rueidis.Client, command func(rueidis.Builder) rueidis.Completed,
 ) (entry rueidis.ScanEntry, err error) {
-	results, err := s.ask(ctx, client, func(b rueidis.Builder) []rueidis.Completed { return []rueidis.Completed{command(b)} })
+	results, err := s.ask(ctx, client, func(b rueidis.Builder) []rueidis.Completed {
+		return []rueidis.Completed{command(b)}
+	})
 	if err != nil {
 		return entry, err
 	}
 	return results[0].AsScanEntry()
 }
 
-// ask sends commands that only read, in one round trip, behind one that a replica refuses: as with get, what is asked may
-// have been the master once, and an empty list would look as if nobody were logged in. The replicas of a cluster refuse
-// by themselves.
+// ask sends commands that only read, in one round trip, behind one that a replica refuses: as with get, what is asked
+// may have been the master once, and an empty list would look as if nobody were logged in. The replicas of a cluster
+// refuse by themselves.
 func (s *Store) ask(
 	ctx context.Context, client rueidis.Client, commands func(rueidis.Builder) []rueidis.Completed,
 ) (results []rueidis.RedisResult, err error) {
@@ -201,9 +204,9 @@ func (s *Store) ask(
 
 var withoutDataText = strconv.Itoa(withoutData - 1)
 
-// Masters returns the nodes of client that hold data: the only one, or all masters of a cluster, for commands such as SCAN.
-// It fails if a master can't be reached, since a list without that master's keys would look complete. The error is one of
-// rueidis: see [Clean].
+// Masters returns the nodes of client that hold data: the only one, or all masters of a cluster, for commands such as
+// SCAN. It fails if a master can't be reached, since a list without that master's keys would look complete. The error
+// is one of rueidis: see [Clean].
 func Masters(ctx context.Context, client rueidis.Client) ([]rueidis.Client, error) {
 	var masters []rueidis.Client
 	for _, node := range client.Nodes() {

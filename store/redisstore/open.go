@@ -28,8 +28,8 @@ const (
 	flushDelay = 25 * time.Microsecond
 
 	// All commands to a server go over one connection, so that it collects more of them. A command that finds no place
-	// in the connection's ring waits for one beyond the end of its context: a server that has stopped to answer may have
-	// so many calls as 2 to the power of ringScale before that happens.
+	// in the connection's ring waits for one beyond the end of its context: a server that has stopped to answer may
+	// have so many calls as 2 to the power of ringScale before that happens.
 	singleConnection = -1 // of rueidis, where 0 means up to four
 	ringScale        = 12
 )
@@ -109,9 +109,9 @@ func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Dial connects as [Open] does and returns the client, which the caller closes: for packages that store something beside
-// sessions. It tries nothing, so that it needs no permission. The client sends no command again, and the parameters prefix
-// and replicas are unknown.
+// Dial connects as [Open] does and returns the client, which the caller closes: for packages that store something
+// beside sessions. It tries nothing, so that it needs no permission. The client sends no command again, and the
+// parameters prefix and replicas are unknown.
 func Dial(ctx context.Context, url string) (rueidis.Client, error) { return dial(ctx, url, nil) }
 
 // dial sets in opts, unless they are nil, what the URL says about the store.

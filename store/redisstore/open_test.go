@@ -23,7 +23,8 @@ func TestDial(t *testing.T) {
 		t.Errorf("Masters: got %d, %v; want 1", len(masters), err)
 	}
 	for _, parameter := range []string{"prefix=barley:", "replicas=1"} {
-		if _, err := redisstore.Dial(t.Context(), redis().URL+"?"+parameter); err == nil || strings.Contains(err.Error(), "barley") {
+		if _, err := redisstore.Dial(t.Context(), redis().URL+"?"+parameter); err == nil ||
+			strings.Contains(err.Error(), "barley") {
 			t.Errorf("%s: got error %v, want one without the URL", parameter, err)
 		}
 	}
@@ -40,7 +41,8 @@ func TestClean(t *testing.T) {
 	if err = redisstore.Clean(err); !strings.Contains(err.Error(), "ERR") || strings.Contains(err.Error(), "barley") {
 		t.Errorf("got error %v, want the code alone", err)
 	}
-	if err := redisstore.Clean(rueidis.ErrClosing); errors.Is(err, rueidis.ErrClosing) || !strings.Contains(err.Error(), "closed") {
+	if err := redisstore.Clean(rueidis.ErrClosing); errors.Is(err, rueidis.ErrClosing) ||
+		!strings.Contains(err.Error(), "closed") {
 		t.Errorf("got error %v", err)
 	}
 }

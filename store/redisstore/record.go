@@ -10,7 +10,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed place:
+// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed
+// place:
 //
 //	offset  bytes
 //	     0      1  format, 1
@@ -45,10 +46,11 @@ const (
 var be = binary.BigEndian
 
 // pack returns rec as it is stored, in parts to be joined: what stands before the index time, that (none yet), and what
-// stands behind it. Without a principal there is no index time, and all is in the first part: that spares the server the
-// joining.
+// stands behind it. Without a principal there is no index time, and all is in the first part: that spares the server
+// the joining.
 func pack(rec *store.Record) (head, indexed, rest string) {
-	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data))
+	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+
+		len(rec.Public)+len(rec.Data))
 	b[0] = format
 	be.PutUint64(b[1:], rec.Version)
 	putTime(b[offsetSeen:], rec.LastSeenAt)
@@ -73,7 +75,8 @@ func pack(rec *store.Record) (head, indexed, rest string) {
 	return text[:offsetIndexed], text[offsetIndexed:offsetSeen], text[offsetSeen:]
 }
 
-// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b is no record.
+// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b
+// is no record.
 func unpack(key string, b []byte) (rec store.Record, ok bool) {
 	if len(b) < headerSize || b[0] != format {
 		return rec, false

@@ -6,35 +6,36 @@
 //	}
 //	defer s.Close()
 //
-// It works with Redis from version 6.2 and Valkey, alone, under Sentinel, and as a cluster. [Open] lists the URLs, [New]
-// takes a client of github.com/redis/rueidis. docs/redis.md in the repository is about running it: memory, settings of the
-// server, permissions.
+// It works with Redis from version 6.2 and Valkey, alone, under Sentinel, and as a cluster. [Open] lists the URLs,
+// [New] takes a client of github.com/redis/rueidis. docs/redis.md in the repository is about running it: memory,
+// settings of the server, permissions.
 //
 // # What is stored
 //
 // A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GETEX and changed by one
-// script, which compares the version: one round trip each. The principal's index is a sorted set, prefix + "p:" + principal,
-// of keys and how long they may be needed. A login and a logout take one more round trip for it.
+// script, which compares the version: one round trip each. The principal's index is a sorted set, prefix + "p:" +
+// principal, of keys and how long they may be needed. A login and a logout take one more round trip for it.
 //
-// Names, principals, labels and data are stored as they are. Whoever can read the server can read them, but can't make a
-// cookie from it: keys are hashes of session IDs.
+// Names, principals, labels and data are stored as they are. Whoever can read the server can read them, but can't make
+// a cookie from it: keys are hashes of session IDs.
 //
 // # What is promised
 //
 // Everything that package store asks for, by the master that answered. A master that fails takes with it what its
-// replicas did not have yet, since Redis replicates after it has answered: the last changes of sessions, and also logouts.
-// With [Options].Replicas a write counts only when so many replicas have it; that makes a loss unlikely, not impossible,
-// because a failover may choose another replica (redis.io/docs/latest/commands/wait, "Consistency and WAIT").
+// replicas did not have yet, since Redis replicates after it has answered: the last changes of sessions, and also
+// logouts. With [Options].Replicas a write counts only when so many replicas have it; that makes a loss unlikely, not
+// impossible, because a failover may choose another replica (redis.io/docs/latest/commands/wait, "Consistency and
+// WAIT").
 //
-// A server that removes keys for others (a maxmemory-policy other than noeviction) ends sessions early, which looks like a
-// logout, and can remove an index, so that a principal's list lacks sessions until they are used again.
+// A server that removes keys for others (a maxmemory-policy other than noeviction) ends sessions early, which looks
+// like a logout, and can remove an index, so that a principal's list lacks sessions until they are used again.
 //
 // # The index
 //
-// An entry is made before its record and lasts until after the record's end, by the clock of the server: a write that would
-// give the record more life than its entry is applied only after the entry was prolonged. So the list of a principal misses
-// no session, in whatever order calls arrive. What somebody else removes from it is made again when the session is next
-// prolonged: about every half of its idle timeout, at least once a day, while it is in use.
+// An entry is made before its record and lasts until after the record's end, by the clock of the server: a write that
+// would give the record more life than its entry is applied only after the entry was prolonged. So the list of a
+// principal misses no session, in whatever order calls arrive. What somebody else removes from it is made again when
+// the session is next prolonged: about every half of its idle timeout, at least once a day, while it is in use.
 package redisstore
 
 import (
@@ -55,10 +56,10 @@ type Options struct {
 	Prefix string
 
 	// Replicas is how many replicas must have a write before it counts as saved (WAIT). If they don't have it when the
-	// call's context ends, or after 5 s, the write is uncertain: the client gets 503, and the change may be there later or
-	// not. Reads wait as well where they could find a write that does not count: see the file wait.go. However many calls
-	// wait, they take one more connection to each master, with its goroutines and buffers: what waits together is sent
-	// together. Default: 0, the master's answer is enough.
+	// call's context ends, or after 5 s, the write is uncertain: the client gets 503, and the change may be there later
+	// or not. Reads wait as well where they could find a write that does not count: see the file wait.go. However many
+	// calls wait, they take one more connection to each master, with its goroutines and buffers: what waits together is
+	// sent together. Default: 0, the master's answer is enough.
 	Replicas int
 
 	_ struct{} // no unkeyed literals: fields may be added
@@ -71,8 +72,9 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Store keeps records in Redis. It implements [store.Store] and [store.Lister]; expired records are removed by the server.
-// Its methods are safe for concurrent use, and end 20 ms after their contexts at the latest. Make one with [Open] or [New].
+// Store keeps records in Redis. It implements [store.Store] and [store.Lister]; expired records are removed by the
+// server. Its methods are safe for concurrent use, and end 20 ms after their contexts at the latest. Make one with
+// [Open] or [New].
 type Store struct {
 	client   rueidis.Client
 	owned    bool // made by Open
@@ -94,12 +96,13 @@ const defaultPrefix = "hipflask:"
 
 // New returns a Store that uses a client, which stays the caller's. Nil opts are the defaults. New does no I/O.
 //
-// ClientOption.ConnLifetime of the client has to be 0: rueidis sends commands again, writes included, that wait for their
-// answer when the lifetime of their connection ends. AlwaysPipelining should be set: without it a call may notice the
-// cancellation of its context only at the context's deadline. A MaxFlushDelay of 25 microseconds and a PipelineMultiplex
-// of -1 spare much of the time under load. 2 to the power of RingScaleEachConn is how many calls a server that has stopped
-// to answer may have before further ones outlast their contexts. Everything else is as you like: the Store reads from the
-// master whatever SendToReplicas says, and writes are never sent again, whatever DisableRetry says.
+// ClientOption.ConnLifetime of the client has to be 0: rueidis sends commands again, writes included, that wait for
+// their answer when the lifetime of their connection ends. AlwaysPipelining should be set: without it a call may notice
+// the cancellation of its context only at the context's deadline. A MaxFlushDelay of 25 microseconds and a
+// PipelineMultiplex of -1 spare much of the time under load. 2 to the power of RingScaleEachConn is how many calls a
+// server that has stopped to answer may have before further ones outlast their contexts. Everything else is as you
+// like: the Store reads from the master whatever SendToReplicas says, and writes are never sent again, whatever
+// DisableRetry says.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("redisstore: the client is nil")

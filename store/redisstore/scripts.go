@@ -20,13 +20,15 @@ const (
 	answerRenew    = 4 // index time, principal: the index entry would end before the record
 )
 
-// The scripts that write a record see to it that it does not outlive its entry in the index. The record holds until when
-// that is there (the index time, offset 9), and a write that needs more is refused. The caller renews the entry and calls
-// again with the new time. So the index misses no record, in whatever order calls arrive, and however late.
+// The scripts that write a record see to it that it does not outlive its entry in the index. The record holds until
+// when that is there (the index time, offset 9), and a write that needs more is refused. The caller renews the entry
+// and calls again with the new time. So the index misses no record, in whatever order calls arrive, and however late.
 //
-// Index times are compared as text (8 bytes, big-endian), as versions are: Lua's numbers have 53 bits. Milliseconds fit.
+// Index times are compared as text (8 bytes, big-endian), as versions are: Lua's numbers have 53 bits. Milliseconds
+// fit.
 
-// create takes: record up to the index time, index time, record behind it; milliseconds left or "0"; "1" if it has a principal.
+// create takes: record up to the index time, index time, record behind it; milliseconds left or "0"; "1" if it has a
+// principal.
 var createScript = script{"b6b40eec0e74e48644b4fabca1542253ea17122c", `local key, call = KEYS[1], redis.call
 if call('EXISTS', key) == 1 then return 3 end
 if ARGV[4] == '0' then return 1 end
@@ -37,12 +39,12 @@ end
 call('SET', key, ARGV[1] .. ARGV[2] .. ARGV[3], 'PX', ARGV[4])
 return 1`}
 
-// replace takes: format and old version; record up to the index time, index time, record behind it; milliseconds left or
-// "0"; "1" if it has a principal; "1" if it is a tombstone.
+// replace takes: format and old version; record up to the index time, index time, record behind it; milliseconds left
+// or "0"; "1" if it has a principal; "1" if it is a tombstone.
 //
 // A tombstone needs its entry for a short time only: the answer {1, old index time, new one} says what may be released.
-// The record is removed before a tombstone takes its place, since a server that has reached maxmemory lets a script store
-// something only after it has removed something: a logout has to work there.
+// The record is removed before a tombstone takes its place, since a server that has reached maxmemory lets a script
+// store something only after it has removed something: a logout has to work there.
 var replaceScript = script{"7b3a3786e7b701f0993dda84cff7d382d354c65f", `local key, call = KEYS[1], redis.call
 local head = call('GETRANGE', key, 0, 16)
 if string.sub(head, 1, 9) ~= ARGV[1] then
@@ -72,8 +74,8 @@ if ARGV[7] == '1' then call('DEL', key) end
 call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
 return answer`}
 
-// touch takes: format and version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time. PEXPIRE stands
-// first for a server that has reached maxmemory: it stores nothing.
+// touch takes: format and version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time. PEXPIRE
+// stands first for a server that has reached maxmemory: it stores nothing.
 var touchScript = script{"0b2e8233631105483ebbcd98bf2311d93df1c0a5", `local key, call = KEYS[1], redis.call
 local head = call('GETRANGE', key, 0, 49)
 if string.sub(head, 1, 9) ~= ARGV[1] then

@@ -57,7 +57,8 @@ func TestLateCalls(t *testing.T) {
 	past := number(time.Now().Add(-time.Second).UnixMilli() + time.Hour.Milliseconds())
 	a, err := s.run(ctx, &createScript, s.recordKey(rec.Key), head, past, rest, "3600000", "1")
 	if err != nil || a.code != answerRenew {
-		t.Errorf("a create whose index entry ends before the record: got answer %d, %v, want %d", a.code, err, answerRenew)
+		t.Errorf("a create whose index entry ends before the record: got answer %d, %v, want %d", a.code,
+			err, answerRenew)
 	}
 
 	// A release that comes after the entry was kept again, for another record under the same key or a longer life.
@@ -79,7 +80,8 @@ func TestLateCalls(t *testing.T) {
 	if err := s.Create(ctx, rec); err != nil {
 		t.Fatal(err)
 	}
-	tomb := store.Record{Key: rec.Key, Version: 2, Principal: "ada", Kind: store.Ended, ExpiresAt: time.Now().Add(time.Minute)}
+	tomb := store.Record{Key: rec.Key, Version: 2, Principal: "ada", Kind: store.Ended,
+		ExpiresAt: time.Now().Add(time.Minute)}
 	if err := s.Replace(ctx, tomb, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +89,8 @@ func TestLateCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ends := score(rec.Key); ends < time.Now().Add(time.Hour).UnixMilli() {
-		t.Errorf("the entry of a tombstone with a longer life ends in %v, want an hour at least", time.Until(time.UnixMilli(ends)))
+		t.Errorf("the entry of a tombstone with a longer life ends in %v, want an hour at least",
+			time.Until(time.UnixMilli(ends)))
 	}
 }
 

@@ -207,7 +207,8 @@ func TestTLS(t *testing.T) {
 }
 
 // certificate makes name.pem and name.key, signed by another certificate or by itself.
-func certificate(tb testing.TB, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+func certificate(tb testing.TB, dir, name string, parent *x509.Certificate,
+	parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(tb, err)
@@ -243,7 +244,8 @@ func TestSocketAndDatabase(t *testing.T) {
 	rec := record(time.Hour)
 	must(t, s.Create(t.Context(), rec))
 	for url, want := range map[string]error{
-		server.URL + "/3": nil, server.URL + "?db=3": nil, server.URL: store.ErrNotFound, server.URL + "/2": store.ErrNotFound,
+		server.URL + "/3": nil, server.URL + "?db=3": nil, server.URL: store.ErrNotFound,
+		server.URL + "/2": store.ErrNotFound,
 	} {
 		if _, err := open(t, url, nil).Load(t.Context(), rec.Key); !errors.Is(err, want) {
 			t.Errorf("Load from another URL: got %v, want %v", err, want)
@@ -306,14 +308,23 @@ func TestRoundTrips(t *testing.T) {
 		{"Create", func() error { return s.Create(ctx, visitor) }, map[string]int64{"evalsha": 1}},
 		{"Load", func() error { _, err := s.Load(ctx, visitor.Key); return err }, map[string]int64{"getex": 1}},
 		{"Replace", func() error { return s.Replace(ctx, next(visitor), 1) }, map[string]int64{"evalsha": 1}},
-		{"Touch", func() error { return s.Touch(ctx, visitor.Key, 2, time.Now(), visitor.ExpiresAt) }, map[string]int64{"evalsha": 1}},
+		{"Touch", func() error { return s.Touch(ctx, visitor.Key, 2, time.Now(), visitor.ExpiresAt) },
+			map[string]int64{"evalsha": 1}},
 		{"Delete", func() error { return s.Delete(ctx, visitor.Key) }, map[string]int64{"evalsha": 1}},
 		{"Create of a user's", func() error { return s.Create(ctx, user) }, map[string]int64{"evalsha": 2}},
-		{"Load of a user's", func() error { _, err := s.Load(ctx, user.Key); return err }, map[string]int64{"getex": 1}},
+		{"Load of a user's", func() error {
+			_, err := s.Load(ctx, user.Key)
+			return err
+		}, map[string]int64{"getex": 1}},
 		{"Replace of a user's", func() error { return s.Replace(ctx, next(user), 1) }, map[string]int64{"evalsha": 1}},
-		{"Touch of a user's", func() error { return s.Touch(ctx, user.Key, 2, time.Now(), user.ExpiresAt.Add(29*time.Minute)) }, map[string]int64{"evalsha": 1}},
-		{"Touch beyond the index entry", func() error { return s.Touch(ctx, user.Key, 2, time.Now(), user.ExpiresAt.Add(time.Hour)) }, map[string]int64{"evalsha": 3}},
-		{"Principal", func() error { listed(t, s, user.Principal); return nil }, map[string]int64{"zscan": 1, "getrange": 1}},
+		{"Touch of a user's", func() error {
+			return s.Touch(ctx, user.Key, 2, time.Now(), user.ExpiresAt.Add(29*time.Minute))
+		}, map[string]int64{"evalsha": 1}},
+		{"Touch beyond the index entry", func() error {
+			return s.Touch(ctx, user.Key, 2, time.Now(), user.ExpiresAt.Add(time.Hour))
+		}, map[string]int64{"evalsha": 3}},
+		{"Principal", func() error { listed(t, s, user.Principal); return nil },
+			map[string]int64{"zscan": 1, "getrange": 1}},
 		{"Logout", func() error { return s.Replace(ctx, tombstone(next(user)), 2) }, map[string]int64{"evalsha": 2}},
 	} {
 		do(t, client, "CONFIG", "RESETSTAT")

@@ -34,9 +34,9 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	return rec, nil
 }
 
-// get reads a value by GETEX, which without options is a GET that replicas refuse: after a failover a client may still be
-// connected to the old master, which was started again as a replica, and has other data or none. A master that can't write
-// to its disk refuses it too, and is asked by GET.
+// get reads a value by GETEX, which without options is a GET that replicas refuse: after a failover a client may still
+// be connected to the old master, which was started again as a replica, and has other data or none. A master that can't
+// write to its disk refuses it too, and is asked by GET.
 func (s *Store) get(ctx context.Context, name string) (res rueidis.RedisResult) {
 	for _, command := range [...]string{"GETEX", "GET"} {
 		res = s.read(ctx, func() rueidis.RedisResult {
@@ -155,15 +155,16 @@ func (s *Store) write(ctx context.Context, op string, attempt func() (answer, er
 			return store.ErrExists
 		}
 	}
-	return failed(op, errors.New("the index entry ends before the record again and again: do the servers' clocks differ?"))
+	return failed(op, errors.New("the index entry ends before the record again and again: do the servers' "+
+		"clocks differ?"))
 }
 
 // reads is how often a read is sent where connections break: a server that was restarted leaves several broken ones.
 const reads = 3
 
-// read sends a command that only reads, until it is answered. Such commands are not marked as reads to rueidis (they are
-// built by Arbitrary), so that they go to the master, whatever the client was told about replicas, and so that rueidis
-// doesn't send them again itself, for as long as the context lasts.
+// read sends a command that only reads, until it is answered. Such commands are not marked as reads to rueidis (they
+// are built by Arbitrary), so that they go to the master, whatever the client was told about replicas, and so that
+// rueidis doesn't send them again itself, for as long as the context lasts.
 func (s *Store) read(ctx context.Context, send func() rueidis.RedisResult) (res rueidis.RedisResult) {
 	for range reads {
 		res = send()

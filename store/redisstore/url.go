@@ -70,8 +70,8 @@ func (l *location) take(name string) string {
 	return value
 }
 
-// parseURL returns the settings of the client that a URL names. Unless opts are nil it sets in them what the URL says about
-// the store.
+// parseURL returns the settings of the client that a URL names. Unless opts are nil it sets in them what the URL says
+// about the store.
 func parseURL(text string, opts *Options) (rueidis.ClientOption, error) {
 	option := clientDefaults()
 	l, err := split(text)

@@ -9,13 +9,14 @@ import (
 )
 
 // This file waits for replicas. A write counts when they have it. What is on the master alone must not count by being
-// read either: whoever got no answer to a write looks at the record, and whoever logs out again finds the tombstone of the
-// first try. So a Load confirms what it returns, that is, it waits until the replicas have it, where there is doubt: after
-// a write of this Store that did not count, and of every tombstone, which another process may have written.
+// read either: whoever got no answer to a write looks at the record, and whoever logs out again finds the tombstone of
+// the first try. So a Load confirms what it returns, that is, it waits until the replicas have it, where there is
+// doubt: after a write of this Store that did not count, and of every tombstone, which another process may have
+// written.
 //
-// WAIT is about the writes of its own connection, and about everything that the server did before those: replication keeps
-// the order. So there is one connection to each master for such scripts alone, a lane. It sends all scripts that wait by
-// then, and one WAIT behind them: see lanes.
+// WAIT is about the writes of its own connection, and about everything that the server did before those: replication
+// keeps the order. So there is one connection to each master for such scripts alone, a lane. It sends all scripts that
+// wait by then, and one WAIT behind them: see lanes.
 
 // mostWait is how long a call waits for replicas where its context has no deadline.
 const mostWait = 5 * time.Second
@@ -26,7 +27,8 @@ func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []s
 	resolve := s.doubts.resolver(slot)
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	defer cancel()
-	a, err := s.lanes.run(ctx, s, &waiting{ctx: ctx, script: sc, slot: slot, key: key, args: args, done: make(chan outcome, 1)})
+	a, err := s.lanes.run(ctx, s, &waiting{ctx: ctx, script: sc, slot: slot, key: key,
+		args: args, done: make(chan outcome, 1)})
 	switch {
 	case err == nil && a.code == answerDone:
 		resolve()
@@ -50,8 +52,8 @@ func (d *doubts) raise(slot int) { d[slot].raised.Add(1) }
 
 func (d *doubts) any(slot int) bool { return d[slot].raised.Load() > d[slot].resolved.Load() }
 
-// resolver returns a function that resolves the doubts which there are now, to be called when replicas have a write that
-// is sent after now.
+// resolver returns a function that resolves the doubts which there are now, to be called when replicas have a write
+// that is sent after now.
 func (d *doubts) resolver(slot int) func() {
 	raised := d[slot].raised.Load()
 	return func() {

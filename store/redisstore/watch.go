@@ -8,9 +8,10 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// This file bounds calls by their contexts. rueidis asks each context for its Done channel, for which one with a deadline
-// sets a timer and takes a place in the list of its parent: a seventh of the time of a read, for a command that is
-// answered long before. So rueidis gets another channel, from a pool, and a timer from there looks at the context.
+// This file bounds calls by their contexts. rueidis asks each context for its Done channel, for which one with a
+// deadline sets a timer and takes a place in the list of its parent: a seventh of the time of a read, for a command
+// that is answered long before. So rueidis gets another channel, from a pool, and a timer from there looks at the
+// context.
 
 // look is how often that is, and how long after its context a call ends at the latest.
 const look = 20 * time.Millisecond
@@ -40,8 +41,8 @@ var watches = sync.Pool{New: func() any {
 	return w
 }}
 
-// do sends a command. While the server does not answer, rueidis makes new connections, and a call that needs one waits for
-// that whatever its context says. So from the first call without an answer to the next one with, calls run apart.
+// do sends a command. While the server does not answer, rueidis makes new connections, and a call that needs one waits
+// for that whatever its context says. So from the first call without an answer to the next one with, calls run apart.
 func (s *Store) do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
 	if !s.silent.Load() {
 		return s.send(ctx, command)

@@ -23,7 +23,8 @@ func BenchmarkFloor(b *testing.B) {
 	ctx := b.Context()
 	rec := create(b, s, newRecord("ann"))
 	for _, statement := range []string{
-		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "CREATE TABLE floor (k TEXT PRIMARY KEY, data BLOB)",
+		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
+		"CREATE TABLE floor (k TEXT PRIMARY KEY, data BLOB)",
 	} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			b.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/hipflask/session/store/sqlstore"
 )
 
-// NewDB returns the database of modernc.org/sqlite behind db, for other packages that keep tables by package sqlstore. It
-// stays the caller's: Close leaves it open.
+// NewDB returns the database of modernc.org/sqlite behind db, for other packages that keep tables by package sqlstore.
+// It stays the caller's: Close leaves it open.
 func NewDB(db *sql.DB) sqlstore.DB { return newDB(db, db, false) }
 
 // newDB returns a DB whose transactions take the lock of writers at their beginning, whatever the connection's settings

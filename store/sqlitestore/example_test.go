@@ -55,9 +55,9 @@ func ExampleNew() {
 	}
 }
 
-// A store for another database, made of its driver for database/sql. The driver here is one of SQLite, so that the example
-// can run; for a database whose SQL is not among those of package sqlstore, write a sqlstore.Dialect, and check the store
-// with storetest.Run.
+// A store for another database, made of its driver for database/sql. The driver here is one of SQLite, so that the
+// example can run; for a database whose SQL is not among those of package sqlstore, write a sqlstore.Dialect, and check
+// the store with storetest.Run.
 func Example_anotherDatabase() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example-")

@@ -49,7 +49,8 @@ func database(tb testing.TB, path string) *sql.DB {
 func newRecord(principal string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows", Handle: rand.Text(),
+		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows",
+		Handle:    rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
 	}
 }

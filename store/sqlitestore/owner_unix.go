@@ -27,7 +27,8 @@ func checkOwner(path string) error {
 	if err := owned(info); err != nil && !(sticky && ownerOf(info) == 0) {
 		return fmt.Errorf("folder %s %w", folder, err)
 	} else if info.Mode()&0o002 != 0 && !sticky {
-		return fmt.Errorf("folder %s has mode %#o, which lets others replace the file: chmod 700 it, or pass another path",
+		return fmt.Errorf("folder %s has mode %#o, which lets others replace the file: chmod 700 it, "+
+			"or pass another path",
 			folder, info.Mode().Perm())
 	}
 	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-journal"} {
@@ -41,7 +42,8 @@ func checkOwner(path string) error {
 			return fmt.Errorf("file %s %w", name, err)
 		}
 		if mode := info.Mode(); mode.IsRegular() && mode&0o002 != 0 {
-			return fmt.Errorf("file %s has mode %#o, which lets others write to it: chmod 600 it, if nobody has", name, mode.Perm())
+			return fmt.Errorf("file %s has mode %#o, which lets others write to it: chmod 600 it, if nobody has",
+				name, mode.Perm())
 		}
 	}
 	return nil
@@ -50,7 +52,8 @@ func checkOwner(path string) error {
 // owned returns an error that reads on from the name of a file, if the file belongs to another user.
 func owned(info fs.FileInfo) error {
 	if owner, uid := ownerOf(info), os.Geteuid(); owner != uid {
-		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another path, or change its owner", owner, uid)
+		return fmt.Errorf("belongs to user %d, and this process runs as %d: pass another path, or change its owner",
+			owner, uid)
 	}
 	return nil
 }

@@ -52,7 +52,8 @@ func TestOpenRefusesOthersFiles(t *testing.T) {
 		}, "belongs to user 65534"},
 		"a link into another's folder": {func(path string) error {
 			other := t.TempDir()
-			return errors.Join(os.WriteFile(other+"/x", nil, 0o600), os.Chown(other, nobody, nobody), os.Symlink(other+"/x", path))
+			return errors.Join(os.WriteFile(other+"/x", nil, 0o600), os.Chown(other, nobody, nobody),
+				os.Symlink(other+"/x", path))
 		}, "belongs to user 65534"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func TestPlans(t *testing.T) {
 	rec := create(t, s, newRecord("ann"))
 	plans := database(t, path)
 	index := map[string]string{
-		"Load": "sqlite_autoindex_hipflask_sessions_1", "Principal": "hipflask_sessions_principal", "Sweep": "hipflask_sessions_deadline",
+		"Load": "sqlite_autoindex_hipflask_sessions_1", "Principal": "hipflask_sessions_principal",
+		"Sweep": "hipflask_sessions_deadline",
 	}
 	for _, name := range []string{"Replace", "Touch", "Delete", "All"} {
 		index[name] = index["Load"]
@@ -44,7 +45,8 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: got %d statements, want 1", name, len(sent))
 		}
 		for _, statement := range sent {
-			rows, err := plans.QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+statement.Text, statement.Args...)
+			rows, err := plans.QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+statement.Text,
+				statement.Args...)
 			if err != nil {
 				t.Fatal(err)
 			}

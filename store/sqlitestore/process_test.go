@@ -53,7 +53,8 @@ func startChild(t *testing.T, what, path string) (*exec.Cmd, *bufio.Scanner) {
 
 const increments = 100
 
-// increment opens the file, makes the table if nobody has, and makes the record "key" longer, with others that do the same.
+// increment opens the file, makes the table if nobody has, and makes the record "key" longer, with others that do the
+// same.
 func increment(path string) error {
 	ctx := context.Background()
 	s, err := sqlitestore.Open(ctx, path, nil)

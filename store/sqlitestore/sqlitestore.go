@@ -16,13 +16,14 @@
 //
 // # The file
 //
-// Open makes it with mode 0600, and SQLite makes the two files beside it, which end in -wal and -shm, with the mode that
-// the file has. That of a file that is there is left as it is. Open refuses files that belong to another user or that all
-// users may write, and a folder of another user or one in which all users may replace files (a sticky one of root's, as
-// /tmp is, will do): whoever can write to the sessions can log in as anybody.
+// Open makes it with mode 0600, and SQLite makes the two files beside it, which end in -wal and -shm, with the mode
+// that the file has. That of a file that is there is left as it is. Open refuses files that belong to another user or
+// that all users may write, and a folder of another user or one in which all users may replace files (a sticky one of
+// root's, as /tmp is, will do): whoever can write to the sessions can log in as anybody.
 //
 // The file has to lie on a local disk: the processes share memory,
-// which no network file system offers. Copy it with the backup of SQLite's own programs (VACUUM INTO), not while it is open.
+// which no network file system offers. Copy it with the backup of SQLite's own programs (VACUUM INTO), not while it is
+// open.
 //
 // # What survives
 //
@@ -57,13 +58,13 @@ import (
 
 // Options are the settings of a Store. The zero value is the default.
 type Options struct {
-	// Table is the name of the table: letters, digits and "_", at most 50 bytes. Default: "hipflask_sessions". Names made
-	// from it, with _principal, _deadline and _schema at the end, are used too.
+	// Table is the name of the table: letters, digits and "_", at most 50 bytes. Default: "hipflask_sessions". Names
+	// made from it, with _principal, _deadline and _schema at the end, are used too.
 	Table string
 
-	// Sync makes Open's connections wait in every write until the disk has it (synchronous=FULL), so that answered writes
-	// survive the loss of power as well as the end of the process. Default: false (synchronous=NORMAL). New leaves the
-	// connections as they are.
+	// Sync makes Open's connections wait in every write until the disk has it (synchronous=FULL), so that answered
+	// writes survive the loss of power as well as the end of the process. Default: false (synchronous=NORMAL). New
+	// leaves the connections as they are.
 	Sync bool
 
 	_ struct{} // no unkeyed literals: fields may be added
@@ -82,9 +83,9 @@ var (
 	_ store.Sweeper = (*Store)(nil)
 )
 
-// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is. Any
-// number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose name ends
-// in _schema. An error says what is missing.
+// Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is.
+// Any number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose
+// name ends in _schema. An error says what is missing.
 func (s *Store) Migrate(ctx context.Context) error { return s.engine.Migrate(ctx) }
 
 // Ping returns nil if the database answers: for a check of the application's health.
@@ -115,8 +116,8 @@ func newStore(db sqlstore.DB, opts *Options) (*Store, error) {
 	return &Store{s}, nil
 }
 
-// Open returns a Store of the file that url names, as "sqlite:PATH" or by its path alone, and makes the file if it isn't
-// there, though not its folder; the table is made by Migrate. Nil opts are the defaults. Close closes the file.
+// Open returns a Store of the file that url names, as "sqlite:PATH" or by its path alone, and makes the file if it
+// isn't there, though not its folder; the table is made by Migrate. Nil opts are the defaults. Close closes the file.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	db, err := OpenDB(ctx, url, opts)
 	if err != nil {
@@ -130,19 +131,20 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// OpenDB opens a file as [Open] does and returns the database, whose Close closes the file: for other packages that keep
-// tables by package sqlstore. Of opts it uses Sync alone; nil opts are the defaults.
+// OpenDB opens a file as [Open] does and returns the database, whose Close closes the file: for other packages that
+// keep tables by package sqlstore. Of opts it uses Sync alone; nil opts are the defaults.
 func OpenDB(ctx context.Context, url string, opts *Options) (sqlstore.DB, error) {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if path == "" || strings.HasPrefix(path, ":") || strings.ContainsRune(path, 0) {
-		return nil, errors.New(`sqlitestore: the URL names no file: it is "sqlite:PATH"; for sessions in memory there is memstore`)
+		return nil, errors.New(
+			`sqlitestore: the URL names no file: it is "sqlite:PATH"; for sessions in memory there is memstore`)
 	}
 	path, err := filepath.Abs(path) // later changes of the working directory must not move the store
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}
-	// Before the file is made, so that none is left in another user's folder; and after it, since in /tmp another user may
-	// have been faster.
+	// Before the file is made, so that none is left in another user's folder; and after it, since in /tmp another user
+	// may have been faster.
 	for _, step := range []func(string) error{checkOwner, create, checkOwner} {
 		if err := step(path); err != nil {
 			return nil, fmt.Errorf("sqlitestore: open: %w", err)

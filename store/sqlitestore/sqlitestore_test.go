@@ -39,7 +39,8 @@ func TestFileIsPrivate(t *testing.T) {
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"a b", "a?mode=memory", "a#b", "100%", "%41", "ä", "a&b=c", "a;b", ":memory:x", "file:x"} {
+	for _, name := range []string{"a b", "a?mode=memory", "a#b", "100%", "%41", "ä", "a&b=c", "a;b",
+		":memory:x", "file:x"} {
 		path := filepath.Join(dir, name)
 		rec := create(t, open(t, path, nil), newRecord("ann"))
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
@@ -145,7 +146,10 @@ func TestSync(t *testing.T) {
 			return n
 		}
 		read, write := level(db), 0
-		if err := db.Exclusive(t.Context(), "", func(c sqlstore.Conn) error { write = level(c); return nil }); err != nil {
+		if err := db.Exclusive(t.Context(), "", func(c sqlstore.Conn) error {
+			write = level(c)
+			return nil
+		}); err != nil {
 			t.Error(err)
 		}
 		if read != want || write != want {
@@ -173,7 +177,8 @@ func TestLockIsHeld(t *testing.T) {
 		began := time.Now()
 		err := call(ctx)
 		reads := name == "Load" || name == "Principal" || name == "All"
-		if took := time.Since(began); took > patience || reads != (err == nil) || !reads && !errors.Is(err, context.DeadlineExceeded) {
+		if took := time.Since(began); took > patience || reads != (err == nil) ||
+			!reads && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got error %v after %v", name, err, took)
 		}
 		cancel()
@@ -218,7 +223,8 @@ func TestReadOnly(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-		case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "writable"):
+		case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) ||
+			!strings.Contains(err.Error(), "writable"):
 			t.Errorf("%s: got error %v, want one that says what is wrong", name, err)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 var ErrScan = errors.New("a column has another type: is the table one of this package?")
 
 // Client runs the statements of a store. It sends a statement again that the server has undone, returns soon after the
-// context has ended, fails once it is closed, and returns errors that name the package and the step and contain no data.
-// Its methods are safe for concurrent use. A [Store] has one; so may a package that keeps sessions in a table of another
-// layout.
+// context has ended, fails once it is closed, and returns errors that name the package and the step and contain no
+// data. Its methods are safe for concurrent use. A [Store] has one; so may a package that keeps sessions in a table of
+// another layout.
 type Client struct {
 	// DB is the database. Its errors are not cleaned: call it within [Client.Run].
 	DB DB
@@ -51,9 +51,9 @@ const (
 	longestPause = 50 * time.Millisecond
 )
 
-// Run calls fn, and calls it again while its error says that the server has undone what it sent, for 10 seconds at most.
-// Then nothing was applied, so that this is no retry of a write whose outcome is unknown. fn sends one statement or one
-// transaction, by c.DB, and resets first what an earlier call has scanned.
+// Run calls fn, and calls it again while its error says that the server has undone what it sent, for 10 seconds at
+// most. Then nothing was applied, so that this is no retry of a write whose outcome is unknown. fn sends one statement
+// or one transaction, by c.DB, and resets first what an earlier call has scanned.
 func (c *Client) Run(ctx context.Context, step string, fn func() error) error {
 	began := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {

@@ -9,13 +9,13 @@ type Dialect struct {
 	// Numbered is true if placeholders are $1, $2 and so on, and false if each is ?.
 	Numbered bool
 
-	// Now is the server's time in milliseconds since 1970, as a whole number. It must be constant within a statement, so
-	// that an index on the column deadline serves to compare with it.
+	// Now is the server's time in milliseconds since 1970, as a whole number. It must be constant within a statement,
+	// so that an index on the column deadline serves to compare with it.
 	Now string
 
 	// Create inserts a row, or overwrites the row of that record_key if it has expired (deadline <= {now}), and changes
-	// nothing otherwise: the number of changed rows tells. {columns} and {values} are the lists of the INSERT, {assignments}
-	// is Assign for each column that is overwritten, separated by commas; deadline is the last of them.
+	// nothing otherwise: the number of changed rows tells. {columns} and {values} are the lists of the INSERT,
+	// {assignments} is Assign for each column that is overwritten, separated by commas; deadline is the last of them.
 	Create string
 
 	// Assign overwrites one column, {column}, with the value that was to be inserted.
@@ -26,8 +26,8 @@ type Dialect struct {
 
 	// Steps make the table: Steps[i] are the statements that make its version i+1 from version i. Once released a step
 	// stays as it is, and a later step must leave a table that earlier releases can use. Version 1 has the columns of
-	// [Postgres]. Names are filled in for {principal_index}, {deadline_index}, {readable} and {text}, which are unique to the
-	// table.
+	// [Postgres]. Names are filled in for {principal_index}, {deadline_index}, {readable} and {text}, which are unique
+	// to the table.
 	Steps [][]string
 }
 
@@ -45,8 +45,8 @@ var Postgres = Dialect{
 	Sweep: `DELETE FROM {table} WHERE record_key = ANY (ARRAY(
 		SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ? FOR UPDATE SKIP LOCKED))`,
 
-	// Texts are bytea, since the type text rejects zero bytes and characters that the database's encoding lacks. {readable}
-	// shows them in psql.
+	// Texts are bytea, since the type text rejects zero bytes and characters that the database's encoding lacks.
+	// {readable} shows them in psql.
 	Steps: [][]string{{
 		`CREATE TABLE {table} (
 			record_key   bytea    PRIMARY KEY,
@@ -93,8 +93,8 @@ var MySQL = Dialect{
 	// UNIX_TIMESTAMP counts from a local time, which repeats an hour once a year.
 	Now: `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000)`,
 
-	// Columns are assigned from left to right, deadline last. Whether the server counts a row that stays as it is as 0 or
-	// 1 depends on the connection. So a call of LAST_INSERT_ID tells that a row has not expired.
+	// Columns are assigned from left to right, deadline last. Whether the server counts a row that stays as it is as 0
+	// or 1 depends on the connection. So a call of LAST_INSERT_ID tells that a row has not expired.
 	Create: `INSERT INTO {table} ({columns}) VALUES ({values})
 		ON DUPLICATE KEY UPDATE {assignments} + IF(deadline <= {now}, 0, 0 * LAST_INSERT_ID(1 + kind))`,
 	Assign: `{column} = IF(deadline <= {now}, VALUES({column}), {column})`,

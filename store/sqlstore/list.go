@@ -23,8 +23,8 @@ func (s *Store) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return s.list(ctx, s.text.all)
 }
 
-// list yields what query finds, in pages that go on after the last key of the one before, so that neither a cursor nor a
-// connection is held while the body of the loop runs.
+// list yields what query finds, in pages that go on after the last key of the one before, so that neither a cursor nor
+// a connection is held while the body of the loop runs.
 func (s *Store) list(ctx context.Context, query string, args ...any) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		last := "" // before every key

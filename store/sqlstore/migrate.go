@@ -11,7 +11,8 @@ func (d Dialect) schema(t table) [][]string {
 	steps := [][]string{{d.text(created, t)}} // the version 0
 	for i, step := range d.Steps {
 		var made []string
-		for _, s := range append(step[:len(step):len(step)], fmt.Sprintf("INSERT INTO {schema} (version) VALUES (%d)", i+1)) {
+		for _, s := range append(step[:len(step):len(step)],
+			fmt.Sprintf("INSERT INTO {schema} (version) VALUES (%d)", i+1)) {
 			made = append(made, d.text(s, t))
 		}
 		steps = append(steps, made)
@@ -19,8 +20,8 @@ func (d Dialect) schema(t table) [][]string {
 	return steps
 }
 
-// Migrate creates the table, or brings one of an earlier release up to date by the steps of the dialect that it lacks. A
-// second table, whose name ends in _schema, records which steps were taken. Any number of processes may call Migrate
+// Migrate creates the table, or brings one of an earlier release up to date by the steps of the dialect that it lacks.
+// A second table, whose name ends in _schema, records which steps were taken. Any number of processes may call Migrate
 // concurrently and again. If nothing is to be done it only reads, so that it needs no right to create tables. It leaves
 // a table of a later release as it is.
 func (s *Store) Migrate(ctx context.Context) error {

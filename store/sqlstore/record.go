@@ -20,12 +20,14 @@ func (s *Store) values(rec *store.Record) ([]any, error) {
 		length int
 		most   int
 	}{
-		{"Key", len(rec.Key), store.MaxKey}, {"MovedTo", len(rec.MovedTo), store.MaxKey}, {"Handle", len(rec.Handle), store.MaxKey},
+		{"Key", len(rec.Key), store.MaxKey}, {"MovedTo", len(rec.MovedTo), store.MaxKey},
+		{"Handle", len(rec.Handle), store.MaxKey},
 		{"Principal", len(rec.Principal), store.MaxPrincipal}, {"Label", len(rec.Label), store.MaxLabel},
 		{"Public", len(rec.Public), store.MaxPublic},
 	} {
 		if text.length > text.most {
-			return nil, fmt.Errorf("%s: %s has %d bytes, at most %d are allowed", s.client.name, text.name, text.length, text.most)
+			return nil, fmt.Errorf("%s: %s has %d bytes, at most %d are allowed", s.client.name, text.name,
+				text.length, text.most)
 		}
 	}
 	return []any{
@@ -60,7 +62,8 @@ func scanRecord(scan func(dest ...any) error) (store.Record, error) {
 	}
 	return store.Record{
 		Key: string(row.key), Version: uint64(row.version), Principal: string(row.principal), Label: string(row.label),
-		CreatedAt: time.UnixMilli(row.created), LastSeenAt: time.UnixMilli(row.seen), ExpiresAt: time.UnixMilli(row.expires),
-		Kind: store.Kind(row.kind), MovedTo: string(row.movedTo), Handle: string(row.handle), Public: row.public,
+		CreatedAt: time.UnixMilli(row.created), LastSeenAt: time.UnixMilli(row.seen),
+		ExpiresAt: time.UnixMilli(row.expires),
+		Kind:      store.Kind(row.kind), MovedTo: string(row.movedTo), Handle: string(row.handle), Public: row.public,
 	}, nil
 }

@@ -22,8 +22,8 @@ type DBOptions struct {
 	// excludes the same transaction of other processes.
 	Begin string
 
-	// Lock takes a lock of that name for a connection, before Begin, and returns a function that releases it. Default: nil,
-	// Begin is enough.
+	// Lock takes a lock of that name for a connection, before Begin, and returns a function that releases it. Default:
+	// nil, Begin is enough.
 	Lock func(ctx context.Context, conn *sql.Conn, name string) (release func(), err error)
 
 	// Changed returns how many rows a statement has changed. Default: [sql.Result.RowsAffected].
@@ -205,7 +205,8 @@ func (c connection) Exec(ctx context.Context, query string, args ...any) (int64,
 }
 
 // Query implements [Conn].
-func (c connection) Query(ctx context.Context, query string, each func(scan func(...any) error) error, args ...any) error {
+func (c connection) Query(ctx context.Context, query string, each func(scan func(...any) error) error,
+	args ...any) error {
 	rows, err := c.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err

@@ -1,11 +1,11 @@
-// Package sqlstore is the engine of the stores in SQL databases: pgstore, mysqlstore and sqlitestore build on it, and so
-// can a store for another database. It imports no driver, only database/sql.
+// Package sqlstore is the engine of the stores in SQL databases: pgstore, mysqlstore and sqlitestore build on it, and
+// so can a store for another database. It imports no driver, only database/sql.
 //
 // # A store for another database
 //
-// Two values say what is special about a database: a [DB], which runs statements, and a [Dialect], which has those words
-// of SQL in which databases differ. [NewDB] makes a DB of a [database/sql.DB]; where the database speaks the dialect of
-// [Postgres], [MySQL] or [SQLite], that is all:
+// Two values say what is special about a database: a [DB], which runs statements, and a [Dialect], which has those
+// words of SQL in which databases differ. [NewDB] makes a DB of a [database/sql.DB]; where the database speaks the
+// dialect of [Postgres], [MySQL] or [SQLite], that is all:
 //
 //	db := sqlstore.NewDB(handle, &sqlstore.DBOptions{Begin: "BEGIN IMMEDIATE"})
 //	s, err := sqlstore.New(db, sqlstore.SQLite, &sqlstore.Options{Name: "shopstore"})
@@ -33,14 +33,14 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Conn runs statements. It sends each of them at most once. Placeholders are those of the dialect. Arguments are strings,
-// byte slices and int64; strings stand for bytes, as the columns are binary.
+// Conn runs statements. It sends each of them at most once. Placeholders are those of the dialect. Arguments are
+// strings, byte slices and int64; strings stand for bytes, as the columns are binary.
 type Conn interface {
 	// Exec runs a statement and returns how many rows it has changed. Within [DB.Exclusive] that number may be 0.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 
-	// Query runs a query and calls each for every row, with a function that scans its columns as [database/sql.Rows.Scan]
-	// does. It returns the first error of each.
+	// Query runs a query and calls each for every row, with a function that scans its columns as
+	// [database/sql.Rows.Scan] does. It returns the first error of each.
 	Query(ctx context.Context, query string, each func(scan func(dest ...any) error) error, args ...any) error
 }
 
@@ -50,16 +50,16 @@ type DB interface {
 	Conn
 
 	// Exclusive calls fn with a connection in a transaction, while no other Exclusive of that name runs, in whatever
-	// process. It commits if fn returns nil, and otherwise rolls back and returns fn's error. A database whose CREATE TABLE
-	// commits by itself may leave the transaction there.
+	// process. It commits if fn returns nil, and otherwise rolls back and returns fn's error. A database whose CREATE
+	// TABLE commits by itself may leave the transaction there.
 	Exclusive(ctx context.Context, name string, fn func(Conn) error) error
 
-	// Undone reports whether err says that the server has undone the statement or transaction, and that it may succeed if
-	// it is sent again: for example as the victim of a deadlock.
+	// Undone reports whether err says that the server has undone the statement or transaction, and that it may succeed
+	// if it is sent again: for example as the victim of a deadlock.
 	Undone(err error) bool
 
-	// Clean returns an error that describes err without any part of a record, a password or a URL. It is not called with
-	// errors of contexts, nor with [ErrScan].
+	// Clean returns an error that describes err without any part of a record, a password or a URL. It is not called
+	// with errors of contexts, nor with [ErrScan].
 	Clean(err error) error
 
 	// Close releases what the DB has made itself. It may be called again.
@@ -72,8 +72,8 @@ type Options struct {
 	Name string
 
 	// Table is the name of the table, optionally with a schema before it and a dot between: letters, digits and "_", at
-	// most 50 bytes each. Default: [DefaultTable]. Names made from it, with _principal, _deadline, _schema and others at
-	// the end, are used too.
+	// most 50 bytes each. Default: [DefaultTable]. Names made from it, with _principal, _deadline, _schema and others
+	// at the end, are used too.
 	Table string
 
 	_ struct{} // no unkeyed literals: fields may be added

@@ -37,7 +37,8 @@ func (f *fakeDB) Undone(error) bool { return f.undone }
 func (f *fakeDB) Clean(error) error { return errors.New("clean") }
 func (f *fakeDB) Close() error      { f.closed++; return nil }
 
-var dialects = map[string]sqlstore.Dialect{"Postgres": sqlstore.Postgres, "MySQL": sqlstore.MySQL, "SQLite": sqlstore.SQLite}
+var dialects = map[string]sqlstore.Dialect{"Postgres": sqlstore.Postgres, "MySQL": sqlstore.MySQL,
+	"SQLite": sqlstore.SQLite}
 
 func newStore(t *testing.T, f *fakeDB, d sqlstore.Dialect) *sqlstore.Store {
 	t.Helper()

@@ -21,7 +21,8 @@ func (d Dialect) statements(t table) statements {
 			"{columns}", "record_key, "+list+", data, deadline",
 			"{values}", "?, "+strings.Repeat("?, ", len(columns))+"?, {now} + ?",
 			"{assignments}", d.assignments()).Replace(d.Create),
-		replace: "UPDATE {table} SET " + strings.Join(columns, " = ?, ") + " = ?, data = ?, deadline = {now} + ?" + match,
+		replace: "UPDATE {table} SET " + strings.Join(columns, " = ?, ") +
+			" = ?, data = ?, deadline = {now} + ?" + match,
 		touch:   "UPDATE {table} SET last_seen_at = ?, expires_at = ?, deadline = {now} + ?" + match,
 		version: "SELECT version FROM {table} WHERE record_key = ? AND " + live,
 		delete:  "DELETE FROM {table} WHERE record_key = ?",
@@ -32,7 +33,8 @@ func (d Dialect) statements(t table) statements {
 		schema:    "SELECT COALESCE(MAX(version), 0) FROM {schema}",
 	}
 	for _, s := range []*string{
-		&text.load, &text.create, &text.replace, &text.touch, &text.version, &text.delete, &text.principal, &text.all, &text.sweep, &text.schema,
+		&text.load, &text.create, &text.replace, &text.touch, &text.version, &text.delete, &text.principal,
+		&text.all, &text.sweep, &text.schema,
 	} {
 		*s = d.text(*s, t)
 	}
@@ -50,9 +52,11 @@ func (d Dialect) assignments() string {
 
 // text fills in a table's names, the dialect's words and its placeholders.
 func (d Dialect) text(s string, t table) string {
-	return d.Rebind(strings.NewReplacer("{now}", d.Now, "{table}", t.quoted(d.Quote, ""), "{schema}", t.quoted(d.Quote, "_schema"),
+	return d.Rebind(strings.NewReplacer("{now}", d.Now, "{table}", t.quoted(d.Quote, ""), "{schema}",
+		t.quoted(d.Quote, "_schema"),
 		"{readable}", t.quoted(d.Quote, "_readable"), "{text}", t.quoted(d.Quote, "_text"),
-		"{principal_index}", d.Quote+t.name+"_principal"+d.Quote, "{deadline_index}", d.Quote+t.name+"_deadline"+d.Quote).Replace(s))
+		"{principal_index}", d.Quote+t.name+"_principal"+d.Quote, "{deadline_index}",
+		d.Quote+t.name+"_deadline"+d.Quote).Replace(s))
 }
 
 // Rebind returns a statement whose placeholders are ? with those of the dialect.
@@ -71,8 +75,8 @@ func (d Dialect) Rebind(statement string) string {
 }
 
 // TableName returns a table's name as it stands in a statement, in quotes. It fails unless name consists of letters,
-// digits and "_", does not begin with a digit, and has at most 50 bytes; the name of a schema, of the same form, may stand
-// before it, with a dot.
+// digits and "_", does not begin with a digit, and has at most 50 bytes; the name of a schema, of the same form, may
+// stand before it, with a dot.
 func (d Dialect) TableName(name string) (string, error) {
 	t, err := parseTable(name)
 	if err != nil {

@@ -15,7 +15,8 @@ const maxName = 50
 // table is the name of a table. schema is "" if none is named; in MySQL it is a database.
 type table struct{ schema, name string }
 
-var errName = errors.New(`a name consists of letters, digits and "_" and does not begin with a digit; one of a schema may stand before it, with a dot`)
+var errName = errors.New(
+	`a name consists of letters, digits and "_" and does not begin with a digit; one of a schema may stand before it, with a dot`)
 
 func parseTable(s string) (table, error) {
 	if s == "" {

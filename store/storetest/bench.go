@@ -33,7 +33,9 @@ func Bench(b *testing.B, open func(testing.TB) store.Store, opts ...Option) {
 			}
 		}
 		if size <= cfg.maxData {
-			b.Run(fmt.Sprintf("op=create/data=%d/parallel=false", size), func(b *testing.B) { benchCreate(b, open(b), size) })
+			b.Run(fmt.Sprintf("op=create/data=%d/parallel=false", size), func(b *testing.B) {
+				benchCreate(b, open(b), size)
+			})
 		}
 	}
 	if cfg.noIndex {

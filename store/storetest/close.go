@@ -12,16 +12,18 @@ import (
 
 var closeClauses = []clause{{
 	name: "CloseTwice",
-	rule: "Close, where a store has it, may be called again, and by several at once: programs close on more than one path.",
-	run:  closeTwice,
+	rule: "Close, where a store has it, may be called again, and by several at once: programs close " +
+		"on more than one path.",
+	run: closeTwice,
 }, {
 	name: "CloseKeepsTheData", about: aboutReopening,
-	rule: "what was answered is there when the store is opened again, and Close leaves other stores over the same data alone.",
-	run:  closeKeepsTheData,
+	rule: "what was answered is there when the store is opened again, and Close leaves other stores " +
+		"over the same data alone.",
+	run: closeKeepsTheData,
 }, {
 	name: "NoGoroutineLeft", realTime: true,
-	rule: "after Close, and after calls that were cancelled or loops that were left, no goroutine is left: Close stops what " +
-		"the store started and waits for it. Of 14 stores of a peer 11 got this wrong.",
+	rule: "after Close, and after calls that were cancelled or loops that were left, no goroutine is " +
+		"left: Close stops what the store started and waits for it. Of 14 stores of a peer 11 got this wrong.",
 	run: noGoroutineLeft,
 }}
 

@@ -13,20 +13,21 @@ import (
 
 var contextClauses = []clause{{
 	name: "EndedContextIsAnError",
-	rule: "a method whose context has ended returns soon, with an error, and not with an answer about the record: the core " +
-		"bounds every call, and takes ErrNotFound for a session that is gone.",
+	rule: "a method whose context has ended returns soon, with an error, and not with an answer about " +
+		"the record: the core bounds every call, and takes ErrNotFound for a session that is gone.",
 	run: endedContextIsAnError,
 }, {
 	name: "CancelledCallsLeaveNoLock", twoOpens: true,
-	rule: "a call that is cancelled in the middle leaves nothing behind: no lock, no half-written record, no connection in " +
-		"an unknown state. Clients hang up all the time.",
+	rule: "a call that is cancelled in the middle leaves nothing behind: no lock, no half-written record, " +
+		"no connection in an unknown state. Clients hang up all the time.",
 	run: cancelledCallsLeaveNoLock,
 }}
 
 var errorClauses = []clause{{
 	name: "ErrorsKeepSecrets",
-	rule: "errors never contain a key, a principal, a label, a public attribute or data: they end in logs, and who reads the log must not learn " +
-		"from it whose session is where. Mind the texts of the operating system and of client libraries (file names, keys).",
+	rule: "errors never contain a key, a principal, a label, a public attribute or data: they end in " +
+		"logs, and who reads the log must not learn from it whose session is where. Mind the texts of " +
+		"the operating system and of client libraries (file names, keys).",
 	run: errorsKeepSecrets,
 }}
 
@@ -129,7 +130,8 @@ func errorsKeepSecrets(p *probe, a, _ store.Store) {
 	check(a.Replace(p.ctx, other, rec.Version), "Replace of nothing")
 	check(a.Touch(p.ctx, rec.Key, rec.Version, now(), rec.ExpiresAt), "Touch of nothing")
 	// What the contract does not allow may get any answer, but none that tells more.
-	for what, key := range map[string]string{" of a key that is too long": strings.Repeat(rec.Key, 200), " of a key with zero bytes": rec.Key + "\x00"} {
+	for what, key := range map[string]string{" of a key that is too long": strings.Repeat(rec.Key, 200),
+		" of a key with zero bytes": rec.Key + "\x00"} {
 		other.Key = key
 		p.deletes(a, key)
 		all(p.ctx, other, what)

@@ -8,8 +8,9 @@ import (
 
 var declarationClauses = []clause{{
 	name: "DeclaresWhatItIs",
-	rule: "a store is a Lister and a Sweeper, or says that it isn't, and an Evicter is tested as one: a method that is " +
-		"misspelt or forgotten would silently switch off \"log out everywhere\", cleaning up or the report of evictions.",
+	rule: "a store is a Lister and a Sweeper, or says that it isn't, and an Evicter is tested as one: " +
+		"a method that is misspelt or forgotten would silently switch off \"log out everywhere\", cleaning " +
+		"up or the report of evictions.",
 	run: declaresWhatItIs,
 }, {
 	name: "OpensTheSameDataTwice", about: aboutReopening,

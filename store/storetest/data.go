@@ -11,8 +11,9 @@ import (
 
 var dataClauses = []clause{{
 	name: "DataMayBeEmpty",
-	rule: "Data may be nil or empty, which is the same: tombstones have none, and a record without data is there all the same.",
-	run:  dataMayBeEmpty,
+	rule: "Data may be nil or empty, which is the same: tombstones have none, and a record without data " +
+		"is there all the same.",
+	run: dataMayBeEmpty,
 }, {
 	name: "DataIsBinary",
 	rule: "Data is any bytes and comes back byte for byte: other serializers and encrypted values are no text.",
@@ -28,20 +29,21 @@ var dataClauses = []clause{{
 	run: dataOverTheLimit,
 }, {
 	name: "GivenBytesAreNotKept",
-	rule: "a store keeps no slice that it was given: the caller uses the buffer again, and a session would change without a write.",
-	run:  givenBytesAreNotKept,
+	rule: "a store keeps no slice that it was given: the caller uses the buffer again, and a session " +
+		"would change without a write.",
+	run: givenBytesAreNotKept,
 }, {
 	name: "ReturnedBytesAreTheCallers",
-	rule: "the bytes that Load returns, Public and Data, belong to the caller, up to their capacity: what one request does to its copy must " +
-		"not show in another's.",
+	rule: "the bytes that Load returns, Public and Data, belong to the caller, up to their capacity: " +
+		"what one request does to its copy must not show in another's.",
 	run: returnedBytesAreTheCallers,
 }}
 
 var keyClauses = []clause{{
 	name: "KeysAreOpaque", twoOpens: true,
-	rule: "a key is any printable ASCII without spaces, and keys that differ in one byte, or in the case of one letter, are two " +
-		"records: a store that reads something into a key (a path, a pattern, a column that ignores case) opens one user's " +
-		"session to another, or a file to both.",
+	rule: "a key is any printable ASCII without spaces, and keys that differ in one byte, or in the " +
+		"case of one letter, are two records: a store that reads something into a key (a path, a pattern, " +
+		"a column that ignores case) opens one user's session to another, or a file to both.",
 	run: keysAreOpaque,
 }}
 
@@ -67,7 +69,8 @@ func dataIsBinary(p *probe, a, _ store.Store) {
 	}
 	for _, data := range [][]byte{
 		every, {0}, {0, 0, 0}, {0xff}, {0xff, 0xfe}, {0xc3, 0x28}, {0xed, 0xa0, 0x80}, []byte("\r\n\n\r"), []byte(" "),
-		[]byte("trailing \x00"), []byte(`\x00`), []byte(`"`), []byte("null"), []byte("'"), {0x1f, 0x8b, 8, 0}, {0x80, 4, 0x95},
+		[]byte("trailing \x00"), []byte(`\x00`), []byte(`"`), []byte("null"), []byte("'"), {0x1f, 0x8b, 8, 0},
+		{0x80, 4, 0x95},
 	} {
 		rec := newRecord()
 		rec.Data = data
@@ -143,7 +146,8 @@ func returnedBytesAreTheCallers(p *probe, a, _ store.Store) {
 		p.present(a, rec, "after returned slices were written over")
 		scribble(store.Record{Public: second.Public})
 		if !bytes.Equal(second.Data, rec.Data) {
-			p.Errorf("a record whose Public was written over, up to its capacity: got Data %s, want %s", brief(second.Data), brief(rec.Data))
+			p.Errorf("a record whose Public was written over, up to its capacity: got Data %s, want %s",
+				brief(second.Data), brief(rec.Data))
 		}
 	}
 }
@@ -192,12 +196,18 @@ func hostileKeys() []string {
 		printable.WriteByte(c)
 	}
 	return []string{
-		r, strings.ToLower(r), strings.ToUpper(r), r[:len(r)-1], r + "x", r + ".", r + "..", r + "/", r + "//x", r + "/x", r + `\x`, r + ":x", r + ".tmp",
-		r + ".lock", r + "~", "." + r, "-" + r, "--" + r, "/" + r, "//" + r, "../" + r, "../../../../../../tmp/" + r, `..\` + r, "./" + r, "%2e%2e%2f" + r,
-		r + "/../x", r + "/..", "~/" + r, "C:" + r, `\\host\` + r, "CON." + r, "*" + r, r + "*", "?" + r, r + "?", "[a-z]" + r, "{" + r + "}", "{}" + r, "}{" + r,
-		"%" + r, r + "%", "_" + r, r[:3] + "_" + r[4:], "%s%d%n" + r, `"` + r, "'" + r, "''" + r, "`" + r + "`", "$" + r, "${" + r + "}", "$(" + r + ")",
-		"';DROP/**/TABLE/**/sessions;--" + r, `\` + r, `\n` + r, `\0` + r, "#" + r, "&" + r, "+" + r, "=" + r, "," + r, ";" + r, "|" + r, "<" + r + ">",
-		"@" + r, "!" + r, "^" + r, "(" + r + ")", "principal:" + r, "index:" + r, r + strings.Repeat("/", store.MaxKey-len(r)),
+		r, strings.ToLower(r), strings.ToUpper(r), r[:len(r)-1], r + "x", r + ".", r + "..", r + "/",
+		r + "//x", r + "/x", r + `\x`, r + ":x", r + ".tmp",
+		r + ".lock", r + "~", "." + r, "-" + r, "--" + r, "/" + r, "//" + r, "../" + r, "../../../../../../tmp/" + r,
+		`..\` + r, "./" + r, "%2e%2e%2f" + r,
+		r + "/../x", r + "/..", "~/" + r, "C:" + r, `\\host\` + r, "CON." + r, "*" + r, r + "*", "?" + r,
+		r + "?", "[a-z]" + r, "{" + r + "}", "{}" + r, "}{" + r,
+		"%" + r, r + "%", "_" + r, r[:3] + "_" + r[4:], "%s%d%n" + r, `"` + r, "'" + r, "''" + r, "`" + r + "`",
+		"$" + r, "${" + r + "}", "$(" + r + ")",
+		"';DROP/**/TABLE/**/sessions;--" + r, `\` + r, `\n` + r, `\0` + r, "#" + r, "&" + r, "+" + r,
+		"=" + r, "," + r, ";" + r, "|" + r, "<" + r + ">",
+		"@" + r, "!" + r, "^" + r, "(" + r + ")", "principal:" + r, "index:" + r,
+		r + strings.Repeat("/", store.MaxKey-len(r)),
 		strings.Repeat("../", (store.MaxKey-len(r))/3) + r, r[:26] + printable.String(),
 		".", "..", "...", "/", "~", "-", "*", "?", "%", "_", "a", "A", "0", "con", "CON", "NUL", "nul", "lpt1",
 	}

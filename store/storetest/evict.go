@@ -10,8 +10,9 @@ import (
 
 var evictClauses = []clause{{
 	name: "EvictionIsReported", about: aboutEviction,
-	rule: "a record that is removed before it expires is passed to every function that OnEvict was given, without Data, and " +
-		"is gone by then; one that was deleted is not: a login that ends for lack of room has to be seen by somebody.",
+	rule: "a record that is removed before it expires is passed to every function that OnEvict was given, " +
+		"without Data, and is gone by then; one that was deleted is not: a login that ends for lack " +
+		"of room has to be seen by somebody.",
 	run: evictionIsReported,
 }, {
 	name: "EvictionHoldsNoLock", about: aboutEviction,
@@ -114,7 +115,8 @@ func evictionIsReported(p *probe, _, _ store.Store) {
 	if gone == 0 {
 		p.Fatalf("all of %d records of 1 KiB are there: Bounded opened a store that is not narrow enough", overflow)
 	}
-	p.eventually(func() bool { return first.of(recs) == gone && second.of(recs) == gone }, "every evicted record is reported to every function")
+	p.eventually(func() bool { return first.of(recs) == gone && second.of(recs) == gone },
+		"every evicted record is reported to every function")
 	first.mu.Lock()
 	defer first.mu.Unlock()
 	for key, rec := range first.recs {
@@ -149,7 +151,8 @@ func evictionReportsEnd(p *probe, _, _ store.Store) {
 	cancel()
 	cancel()
 	recs := p.fill(s)
-	p.eventually(func() bool { return other.of(recs) > 0 }, "evicted records are reported to the function that was not cancelled")
+	p.eventually(func() bool { return other.of(recs) > 0 },
+		"evicted records are reported to the function that was not cancelled")
 	if n := cancelled.of(recs); n > 0 {
 		p.Errorf("OnEvict: %d records were reported to a function after it was cancelled", n)
 	}

@@ -26,13 +26,13 @@ var expiryClauses = []clause{{
 	run:  createAfterExpiry,
 }, {
 	name: "ReplaceAfterExpiry", twoOpens: true, waits: true,
-	rule: "Replace answers ErrNotFound once the record has expired, also with the right version: a save must not revive " +
-		"an expired session.",
+	rule: "Replace answers ErrNotFound once the record has expired, also with the right version: a save " +
+		"must not revive an expired session.",
 	run: replaceAfterExpiry,
 }, {
 	name: "TouchAfterExpiry", twoOpens: true, waits: true,
-	rule: "Touch answers ErrNotFound once the record has expired, also with the right version: a request that comes too " +
-		"late must not revive an expired session.",
+	rule: "Touch answers ErrNotFound once the record has expired, also with the right version: a request " +
+		"that comes too late must not revive an expired session.",
 	run: touchAfterExpiry,
 }, {
 	name: "DeleteAfterExpiry", twoOpens: true, waits: true,
@@ -52,13 +52,14 @@ var expiryClauses = []clause{{
 	run:  replaceSetsTheExpiry,
 }, {
 	name: "WrittenTooLate", waits: true,
-	rule: "a record that is written with an ExpiresAt in the past, or a moment ahead, is accepted and absent: no time " +
-		"left must not be an error, and never mean \"no expiry\", as 0 does to many servers.",
+	rule: "a record that is written with an ExpiresAt in the past, or a moment ahead, is accepted and " +
+		"absent: no time left must not be an error, and never mean \"no expiry\", as 0 does to many servers.",
 	run: writtenTooLate,
 }, {
 	name: "LongLives",
-	rule: "a record may live for years: more seconds than 30 days (which memcached takes for a date), dates after 2038 " +
-		"and 2106 (which end 32-bit clocks) and durations over 292 years (which overflow a time.Duration) are kept.",
+	rule: "a record may live for years: more seconds than 30 days (which memcached takes for a date), " +
+		"dates after 2038 and 2106 (which end 32-bit clocks) and durations over 292 years (which overflow " +
+		"a time.Duration) are kept.",
 	run: longLives,
 }}
 
@@ -114,13 +115,15 @@ func (p *probe) watch(s store.Store, rec store.Record, dead time.Time) {
 		switch {
 		case ended.Before(rec.ExpiresAt.Add(-clockSlack)):
 			if err != nil {
-				p.Fatalf("Load %v before the record expires: got error %q", rec.ExpiresAt.Sub(ended).Round(time.Millisecond), err)
+				p.Fatalf("Load %v before the record expires: got error %q",
+					rec.ExpiresAt.Sub(ended).Round(time.Millisecond), err)
 			}
 			if d := diff(got, rec); d != "" {
 				p.Fatalf("Load before the record expires: %s", d)
 			}
 		case !begun.Before(dead):
-			p.want(store.ErrNotFound, err, "Load "+begun.Sub(rec.ExpiresAt).Round(time.Millisecond).String()+" after the record expired")
+			p.want(store.ErrNotFound, err, "Load "+begun.Sub(rec.ExpiresAt).Round(time.Millisecond).String()+
+				" after the record expired")
 			return
 		case err != nil:
 			p.want(store.ErrNotFound, err, "Load when the record expires")
@@ -154,15 +157,18 @@ func replaceAfterExpiry(p *probe, a, b store.Store) {
 	p.waitUntil(dead)
 	p.want(store.ErrNotFound, b.Replace(p.ctx, next, rec.Version), "Replace of an expired record")
 	p.absent(a, rec.Key, "after the refused Replace")
-	p.want(store.ErrNotFound, b.Replace(p.ctx, next, store.NewVersion()), "Replace of an expired record by a wrong version")
+	p.want(store.ErrNotFound, b.Replace(p.ctx, next, store.NewVersion()),
+		"Replace of an expired record by a wrong version")
 }
 
 func touchAfterExpiry(p *probe, a, b store.Store) {
 	rec, dead := p.fleeting(a, newRecord())
 	p.waitUntil(dead)
-	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, rec.Version, now(), now().Add(hour)), "Touch of an expired record")
+	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, rec.Version, now(), now().Add(hour)),
+		"Touch of an expired record")
 	p.absent(a, rec.Key, "after the refused Touch")
-	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), now().Add(hour)), "Touch of an expired record by a wrong version")
+	p.want(store.ErrNotFound, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), now().Add(hour)),
+		"Touch of an expired record by a wrong version")
 }
 
 func deleteAfterExpiry(p *probe, a, b store.Store) {
@@ -275,7 +281,8 @@ func writtenTooLate(p *probe, a, _ store.Store) {
 func longLives(p *probe, a, _ store.Store) {
 	start := now()
 	for _, expires := range []time.Time{
-		start.Add(31 * 24 * hour), start.AddDate(1, 1, 0), start.AddDate(20, 0, 0), start.AddDate(85, 0, 0), start.AddDate(300, 0, 0),
+		start.Add(31 * 24 * hour), start.AddDate(1, 1, 0), start.AddDate(20, 0, 0), start.AddDate(85, 0, 0),
+		start.AddDate(300, 0, 0),
 		time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC),
 	} {
 		rec := newRecord()

@@ -63,13 +63,14 @@ const defaultMaxDelay = time.Second
 var ErrInjected = errors.New("storetest: injected fault")
 
 // errNoLister is the error of listings if the store behind is no Lister.
-var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if the store wraps another one, give it Unwrap): %w", errors.ErrUnsupported)
+var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if the store wraps another "+
+	"one, give it Unwrap): %w", errors.ErrUnsupported)
 
 // Faulty is a store that fails as the contract of package store allows: writes are applied at most once, but the answer
 // may be an error although they were, or will be. A session.Manager keeps its promises on it.
 //
-// It forwards [store.Lister], [store.Sweeper] and [store.Evicter]. If the store behind it is no Lister, its listings end
-// with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is never anything to remove or to tell.
+// It forwards [store.Lister], [store.Sweeper] and [store.Evicter]. If the store behind it is no Lister, its listings
+// end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is never anything to remove or to tell.
 //
 // The faults depend on the seed and on the order of calls: see [WithSource] for calls whose order is not known. In a
 // bubble of [testing/synctest] delays cost no time.
@@ -86,9 +87,9 @@ type Faulty struct {
 	close   sync.Once
 }
 
-// NewFaulty returns a store that does what s does, unless f disturbs it. The data is that of s: several Faulty stores on
-// one, or on several that share data, are servers with a bad connection each. It starts no goroutine but for writes that
-// are late; call [Faulty.Close] to wait for those.
+// NewFaulty returns a store that does what s does, unless f disturbs it. The data is that of s: several Faulty stores
+// on one, or on several that share data, are servers with a bad connection each. It starts no goroutine but for writes
+// that are late; call [Faulty.Close] to wait for those.
 func NewFaulty(s store.Store, f Faults) *Faulty {
 	if f.MaxDelay == 0 {
 		f.MaxDelay = defaultMaxDelay
@@ -111,8 +112,8 @@ func WithSource(ctx context.Context, n uint64) context.Context {
 	return context.WithValue(ctx, sourceKey{}, n)
 }
 
-// WithoutFaults returns a context whose calls always go right and take no time: to set a test up, and to look at what it
-// left behind. They take nothing from the sequence of faults.
+// WithoutFaults returns a context whose calls always go right and take no time: to set a test up, and to look at what
+// it left behind. They take nothing from the sequence of faults.
 func WithoutFaults(ctx context.Context) context.Context {
 	return context.WithValue(ctx, calmKey{}, true)
 }
@@ -134,8 +135,8 @@ func (f *Faulty) Wait() {
 	}
 }
 
-// Close makes calls that hang return and late writes arrive, and waits for those. Calls after it work, but nothing takes
-// time any more. It does not close the store behind. Closing twice is fine.
+// Close makes calls that hang return and late writes arrive, and waits for those. Calls after it work, but nothing
+// takes time any more. It does not close the store behind. Closing twice is fine.
 func (f *Faulty) Close() error {
 	f.close.Do(func() { close(f.closed) })
 	f.Wait()
@@ -171,7 +172,8 @@ func (f *Faulty) draw(ctx context.Context) fate {
 	d.there = time.Duration(there * float64(f.plan.MaxLatency))
 	d.back = time.Duration(back * float64(f.plan.MaxLatency))
 	d.delay = time.Duration(delay * float64(f.plan.MaxDelay))
-	for kind, s := range [faults]float64{refused: f.plan.Refused, lost: f.plan.Lost, late: f.plan.Late, hung: f.plan.Hung} {
+	for kind, s := range [faults]float64{refused: f.plan.Refused, lost: f.plan.Lost, late: f.plan.Late,
+		hung: f.plan.Hung} {
 		if share < s {
 			d.fault = fault(kind)
 			break
@@ -342,7 +344,8 @@ func (f *Faulty) All(ctx context.Context) iter.Seq2[store.Record, error] {
 	return f.list(ctx, func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
 
-func (f *Faulty) list(ctx context.Context, records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
+func (f *Faulty) list(ctx context.Context,
+	records func(store.Lister) iter.Seq2[store.Record, error]) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		l, ok := store.As[store.Lister](f.store)
 		if !ok {

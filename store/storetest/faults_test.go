@@ -118,7 +118,8 @@ func TestLateWritesArrive(t *testing.T) {
 			f.Wait()
 			rec, err := inner.Load(t.Context(), "k")
 			if err != nil || rec.Version != n+2 || string(rec.Data) != "given" {
-				t.Fatalf("got version %d with %q, %v, want %d with what was given to the call", rec.Version, rec.Data, err, n+2)
+				t.Fatalf("got version %d with %q, %v, want %d with what was given to the call", rec.Version,
+					rec.Data, err, n+2)
 			}
 		}
 	})

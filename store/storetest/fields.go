@@ -10,13 +10,13 @@ import (
 
 var fieldClauses = []clause{{
 	name: "TimesToTheMillisecond",
-	rule: "CreatedAt, LastSeenAt and ExpiresAt come back as they were given, to the millisecond, in whatever time zone " +
-		"and however far away, also as zero: the core compares them with its own timeouts.",
+	rule: "CreatedAt, LastSeenAt and ExpiresAt come back as they were given, to the millisecond, in " +
+		"whatever time zone and however far away, also as zero: the core compares them with its own timeouts.",
 	run: timesToTheMillisecond,
 }, {
 	name: "VersionsAreExact",
-	rule: "versions are whole numbers of 63 bits, kept and compared in every bit: JSON, Lua and JavaScript round them " +
-		"to 53, and two versions that compare equal are a lost write.",
+	rule: "versions are whole numbers of 63 bits, kept and compared in every bit: JSON, Lua and JavaScript " +
+		"round them to 53, and two versions that compare equal are a lost write.",
 	run: versionsAreExact,
 }, {
 	name: "KindsAndTargets",
@@ -32,8 +32,9 @@ var textClauses = []clause{{
 	run: textIsExact,
 }, {
 	name: "LongestTexts",
-	rule: "Key, MovedTo and Handle of 128 bytes, Principal and Label of 256 bytes are kept whole; bytes, not characters.",
-	run:  longestTexts,
+	rule: "Key, MovedTo and Handle of 128 bytes, Principal and Label of 256 bytes are kept whole; bytes, " +
+		"not characters.",
+	run: longestTexts,
 }}
 
 func timesToTheMillisecond(p *probe, a, _ store.Store) {
@@ -44,9 +45,12 @@ func timesToTheMillisecond(p *probe, a, _ store.Store) {
 		what                   string
 		created, seen, expires time.Time
 	}{
-		{"one millisecond apart", rec.CreatedAt, rec.CreatedAt.Add(time.Millisecond), rec.ExpiresAt.Add(-time.Millisecond)},
-		{"the last millisecond of a second", far(2001), far(2020), rec.ExpiresAt.Truncate(time.Second).Add(999 * time.Millisecond)},
-		{"a whole second", rec.CreatedAt.Truncate(time.Second), rec.CreatedAt.Truncate(time.Second), rec.ExpiresAt.Truncate(time.Second)},
+		{"one millisecond apart", rec.CreatedAt, rec.CreatedAt.Add(time.Millisecond),
+			rec.ExpiresAt.Add(-time.Millisecond)},
+		{"the last millisecond of a second", far(2001), far(2020),
+			rec.ExpiresAt.Truncate(time.Second).Add(999 * time.Millisecond)},
+		{"a whole second", rec.CreatedAt.Truncate(time.Second), rec.CreatedAt.Truncate(time.Second),
+			rec.ExpiresAt.Truncate(time.Second)},
 		{"another time zone", rec.CreatedAt.In(zone), rec.LastSeenAt.In(zone), rec.ExpiresAt.In(zone)},
 		{"finer than a millisecond", rec.CreatedAt.Add(123456), rec.LastSeenAt.Add(999999), rec.ExpiresAt.Add(500001)},
 		{"zero, as in a tombstone", time.Time{}, time.Time{}, rec.ExpiresAt},
@@ -84,8 +88,10 @@ func versionsAreExact(p *probe, a, _ store.Store) {
 		p.create(a, rec)
 		p.present(a, rec, "after Create")
 		next := changed(rec)
-		p.want(store.ErrConflict, a.Replace(p.ctx, next, pair[1]), "Replace of a version that differs in some bits only")
-		p.want(store.ErrConflict, a.Touch(p.ctx, rec.Key, pair[1], now(), rec.ExpiresAt), "Touch of a version that differs in some bits only")
+		p.want(store.ErrConflict, a.Replace(p.ctx, next, pair[1]),
+			"Replace of a version that differs in some bits only")
+		p.want(store.ErrConflict, a.Touch(p.ctx, rec.Key, pair[1], now(), rec.ExpiresAt),
+			"Touch of a version that differs in some bits only")
 		p.present(a, rec, "after refused writes")
 		next.Version = pair[1]
 		p.want(nil, a.Replace(p.ctx, next, pair[0]), "Replace of the version that is there")
@@ -118,9 +124,12 @@ func kindsAndTargets(p *probe, a, _ store.Store) {
 var unusual = []string{
 	" ", "leading", " leading", "trailing", "trailing ", "trailing\t", "Case", "case", "CASE",
 	"stra\u00dfe", "strasse", "caf\u00e9", "cafe\u0301", "\u212b", "\u00c5", "A\u030a", "\u0131", "i", "I", "\u0130",
-	"\u200b", "\u202eevil\u202c", "\ufeffbom", "bom", "\ufffd", "\uffff", "\u2028\u2029", "\U0001F469\u200d\U0001F469\u200d\U0001F467",
-	"\U0010ffff", "\u0644\u0627", "\r\n", "\n", "\t", "a\x00b", "a", "\x7f\x1b[31m", "null", "NULL", "nil", "0", "0.0", "1e3", "true",
-	`'; DROP TABLE sessions; --`, `"`, `'`, `\`, `\\`, `\x00`, `\u0000`, "%", "%s%n", "_", "a_b", "a%b", "*", "?", "[a-z]",
+	"\u200b", "\u202eevil\u202c", "\ufeffbom", "bom", "\ufffd", "\uffff", "\u2028\u2029",
+	"\U0001F469\u200d\U0001F469\u200d\U0001F467",
+	"\U0010ffff", "\u0644\u0627", "\r\n", "\n", "\t", "a\x00b", "a", "\x7f\x1b[31m", "null", "NULL",
+	"nil", "0", "0.0", "1e3", "true",
+	`'; DROP TABLE sessions; --`, `"`, `'`, `\`, `\\`, `\x00`, `\u0000`, "%", "%s%n", "_", "a_b", "a%b",
+	"*", "?", "[a-z]",
 	"{}", "{tag}", "<b>", "&amp;", "a:b", "a/b", "../../etc/passwd", "a,b", "a;b", "$1", "${HOME}", "`id`", "\u00ff",
 }
 

@@ -11,20 +11,23 @@ import (
 
 var listClauses = []clause{{
 	name: "PrincipalListsItsRecords", about: aboutIndex, twoOpens: true,
-	rule: "Principal yields every record of the principal exactly once, with every field but Data, Public too, and nobody else's: a " +
-		"session that is missing survives \"log out everywhere\".",
+	rule: "Principal yields every record of the principal exactly once, with every field but Data, Public " +
+		"too, and nobody else's: a session that is missing survives \"log out everywhere\".",
 	run: principalListsItsRecords,
 }, {
 	name: "PrincipalListsTombstones", about: aboutIndex, twoOpens: true,
-	rule: "tombstones are listed like live records: \"log out everywhere\" follows them to a session that is just being renewed.",
-	run:  principalListsTombstones,
+	rule: "tombstones are listed like live records: \"log out everywhere\" follows them to a session " +
+		"that is just being renewed.",
+	run: principalListsTombstones,
 }, {
 	name: "PrincipalOfNobody", about: aboutIndex,
-	rule: "Principal of \"\" yields nothing, and so does a principal without records: anonymous sessions are nobody's list.",
-	run:  principalOfNobody,
+	rule: "Principal of \"\" yields nothing, and so does a principal without records: anonymous sessions " +
+		"are nobody's list.",
+	run: principalOfNobody,
 }, {
 	name: "PrincipalNamesAreExact", about: aboutIndex,
-	rule: "principals that differ in a byte are different, however alike they look to a pattern or a collation: \"log out " +
+	rule: "principals that differ in a byte are different, however alike they look to a pattern or a " +
+		"collation: \"log out " +
 		"everywhere\" must not reach another user, nor miss one.",
 	run: principalNamesAreExact,
 }, {
@@ -37,8 +40,9 @@ var listClauses = []clause{{
 	run:  allListsEveryRecord,
 }, {
 	name: "ListingOmitsData", about: aboutIndex,
-	rule: "records are listed without Data: a page of devices must not read, or show, megabytes of what is in the sessions.",
-	run:  listingOmitsData,
+	rule: "records are listed without Data: a page of devices must not read, or show, megabytes of what " +
+		"is in the sessions.",
+	run: listingOmitsData,
 }, {
 	name: "ListingOmitsExpired", about: aboutIndex, twoOpens: true, waits: true,
 	rule: "expired records are not listed, before any cleanup has run: a page of devices shows who is logged in now.",
@@ -49,8 +53,9 @@ var listClauses = []clause{{
 	run:  listingOmitsDeleted,
 }, {
 	name: "ListingReportsItsEnd", about: aboutIndex,
-	rule: "a listing whose context ends, before or in the loop, yields an error with a zero record and nothing after it: a " +
-		"list that is cut short without a word looks whole, and \"log out everywhere\" would believe it.",
+	rule: "a listing whose context ends, before or in the loop, yields an error with a zero record and " +
+		"nothing after it: a list that is cut short without a word looks whole, and \"log out everywhere\" " +
+		"would believe it.",
 	run: listingReportsItsEnd,
 }}
 

@@ -11,44 +11,46 @@ import (
 
 var indexClauses = []clause{{
 	name: "ListingIsCurrent", about: aboutIndex, twoOpens: true,
-	rule: "a listing shows the records as they are now, not as they were when they were created: the core ends the version " +
-		"that it sees in the list.",
+	rule: "a listing shows the records as they are now, not as they were when they were created: the " +
+		"core ends the version that it sees in the list.",
 	run: listingIsCurrent,
 }, {
 	name: "IndexEntryComesFirst", about: aboutIndex, twoOpens: true,
-	rule: "a principal's index entry is there before the record can be loaded: \"log out everywhere\" must not miss a session " +
-		"that somebody is already using.",
+	rule: "a principal's index entry is there before the record can be loaded: \"log out everywhere\" " +
+		"must not miss a session that somebody is already using.",
 	run: indexEntryComesFirst,
 }, {
 	name: "IndexOutlivesTheFirstExpiry", about: aboutIndex, twoOpens: true, waits: true,
-	rule: "a record that Touch or Replace gave a longer life is still listed after its first expiry: an index entry that " +
-		"expires by itself must not do so before the record.",
+	rule: "a record that Touch or Replace gave a longer life is still listed after its first expiry: " +
+		"an index entry that expires by itself must not do so before the record.",
 	run: indexOutlivesTheFirstExpiry,
 }, {
 	name: "IndexFollowsTheKey", about: aboutIndex, twoOpens: true, waits: true,
-	rule: "a key that was free and was taken by another principal is in that one's list only: a stale index entry must not " +
-		"show, or end, somebody else's session.",
+	rule: "a key that was free and was taken by another principal is in that one's list only: a stale " +
+		"index entry must not show, or end, somebody else's session.",
 	run: indexFollowsTheKey,
 }}
 
 var loopClauses = []clause{{
 	name: "LoopMayDelete", about: aboutIndex, twoOpens: true,
-	rule: "the body of a loop over a listing may delete what it is given, and still meets every record once: \"log out " +
+	rule: "the body of a loop over a listing may delete what it is given, and still meets every record " +
+		"once: \"log out " +
 		"everywhere\" is that loop. No lock, cursor or connection is held while it runs.",
 	run: loopMayDelete,
 }, {
 	name: "LoopMayWrite", about: aboutIndex, twoOpens: true,
-	rule: "the body of a loop over a listing may call any method, also another listing, and a record that it changes is not " +
-		"met again.",
+	rule: "the body of a loop over a listing may call any method, also another listing, and a record " +
+		"that it changes is not met again.",
 	run: loopMayWrite,
 }, {
 	name: "LoopMayStop", about: aboutIndex,
-	rule: "a loop that is left early leaves nothing behind: everything works as before, also a second loop over the same sequence.",
-	run:  loopMayStop,
+	rule: "a loop that is left early leaves nothing behind: everything works as before, also a second " +
+		"loop over the same sequence.",
+	run: loopMayStop,
 }, {
 	name: "ListingDuringWrites", about: aboutIndex, twoOpens: true,
-	rule: "a record that is there from the beginning of a loop to its end is yielded exactly once, whatever others do " +
-		"meanwhile: pages by position skip a record when an earlier one goes.",
+	rule: "a record that is there from the beginning of a loop to its end is yielded exactly once, whatever " +
+		"others do meanwhile: pages by position skip a record when an earlier one goes.",
 	run: listingDuringWrites,
 }}
 
@@ -219,7 +221,8 @@ func listingDuringWrites(p *probe, a, b store.Store) {
 					what := l.name + " while others write"
 					got := p.listed(l.seq(p.ctx), mine, what)
 					if len(got) != len(recs) {
-						p.Errorf("%s: got %d of the records that were there all the time, want %d", what, len(got), len(recs))
+						p.Errorf("%s: got %d of the records that were there all the time, want %d", what,
+							len(got), len(recs))
 					}
 				}
 			}

@@ -188,8 +188,9 @@ func reporting(onEvict func(s *tiny, fn func(store.Record)) func()) func(*tiny) 
 }
 
 var evictMutants = []mutant{{
-	name: "reports no eviction", caught: []string{"EvictionIsReported", "EvictionHoldsNoLock", "EvictionReportsEnd"}, hangs: true,
-	open: reporting(func(*tiny, func(store.Record)) func() { return func() {} }),
+	name: "reports no eviction", caught: []string{"EvictionIsReported", "EvictionHoldsNoLock", "EvictionReportsEnd"},
+	hangs: true,
+	open:  reporting(func(*tiny, func(store.Record)) func() { return func() {} }),
 }, {
 	name: "reports evictions to the last function only", caught: []string{"EvictionIsReported"}, hangs: true,
 	open: reporting(func(s *tiny, fn func(store.Record)) func() {

@@ -126,8 +126,9 @@ var listMutants = []mutant{{
 		}
 	}),
 }, {
-	name: "misses tombstones in listings", caught: []string{"PrincipalListsTombstones", "AllListsEveryRecord", "ListingIsCurrent"},
-	open: keeping(func(rec store.Record) bool { return rec.Kind == store.Live }),
+	name:   "misses tombstones in listings",
+	caught: []string{"PrincipalListsTombstones", "AllListsEveryRecord", "ListingIsCurrent"},
+	open:   keeping(func(rec store.Record) bool { return rec.Kind == store.Live }),
 }, {
 	name: "lists the anonymous as somebody's", caught: []string{"PrincipalOfNobody"},
 	open: selecting(func(rec store.Record, principal string) bool { return rec.Principal == principal }),
@@ -139,7 +140,8 @@ var listMutants = []mutant{{
 }, {
 	name: "lists by a collation", caught: []string{"PrincipalNamesAreExact"},
 	open: selecting(func(rec store.Record, principal string) bool {
-		return principal != "" && strings.EqualFold(strings.TrimRight(rec.Principal, " "), strings.TrimRight(principal, " "))
+		return principal != "" &&
+			strings.EqualFold(strings.TrimRight(rec.Principal, " "), strings.TrimRight(principal, " "))
 	}),
 }, {
 	name: "lists one page", caught: []string{"ListingAtSize"},
@@ -168,7 +170,9 @@ var listMutants = []mutant{{
 	open: changing(func(_ *tiny, rec store.Record) store.Record { rec.Label = ""; return rec }),
 }, {
 	name: "lists expired records", caught: []string{"ListingOmitsExpired"},
-	open: selecting(func(rec store.Record, principal string) bool { return principal != "" && rec.Principal == principal }),
+	open: selecting(func(rec store.Record, principal string) bool {
+		return principal != "" && rec.Principal == principal
+	}),
 }, {
 	name: "lists deleted records", caught: []string{"ListingOmitsDeleted"},
 	open: func(s *tiny) store.Store {

@@ -13,8 +13,10 @@ import (
 // promiseMutants are stores on which package session can't keep its promises, however right it is itself.
 var promiseMutants = []mutant{{
 	name: "promises: overwrites, as most session libraries do",
-	caught: []string{"P1KeepsEveryKey", "P1CountsEveryUpdate", "P1TakeHasOneWinner", "P2LogoutIsFinal", "P2RevokeIsFinal",
-		"P3RenewalKeepsWrites", "P3LoginAmongWrites", "P3ParallelRenewals", "P3NothingCrossesUsers", "P4FaultAmongWrites"},
+	caught: []string{"P1KeepsEveryKey", "P1CountsEveryUpdate", "P1TakeHasOneWinner", "P2LogoutIsFinal",
+		"P2RevokeIsFinal",
+		"P3RenewalKeepsWrites", "P3LoginAmongWrites", "P3ParallelRenewals", "P3NothingCrossesUsers",
+		"P4FaultAmongWrites"},
 	open: func(s *tiny) store.Store {
 		return &mutated{tiny: s, replace: func(_ context.Context, rec store.Record, _ uint64) error {
 			s.mu.Lock()
@@ -45,9 +47,11 @@ var promiseMutants = []mutant{{
 	caught: []string{"P2LateLogout", "P3RenewalKeepsWrites", "P3LoginAmongWrites", "P4Outage", "P4WritesFail"},
 	open:   writing(func(rec *store.Record) { rec.MovedTo = "" }),
 }, {
-	name: "promises: lists one device of a user", caught: []string{"P2RevokeAllAmongRenewals", "MaxSessionsAmongLogins"},
+	name:   "promises: lists one device of a user",
+	caught: []string{"P2RevokeAllAmongRenewals", "MaxSessionsAmongLogins"},
 	open: func(s *tiny) store.Store {
-		return &mutated{tiny: s, list: func(ctx context.Context, principal string, all bool) iter.Seq2[store.Record, error] {
+		return &mutated{tiny: s, list: func(ctx context.Context, principal string,
+			all bool) iter.Seq2[store.Record, error] {
 			if all {
 				return s.All(ctx)
 			}
@@ -62,7 +66,8 @@ var promiseMutants = []mutant{{
 }, {
 	name: "promises: lists whose principal ends so", caught: []string{"P2RealmsAreApart"},
 	open: func(s *tiny) store.Store {
-		return &mutated{tiny: s, list: func(ctx context.Context, principal string, all bool) iter.Seq2[store.Record, error] {
+		return &mutated{tiny: s, list: func(ctx context.Context, principal string,
+			all bool) iter.Seq2[store.Record, error] {
 			return func(yield func(store.Record, error) bool) {
 				for r, err := range s.All(ctx) {
 					if (all || principal != "" && strings.HasSuffix(r.Principal, principal)) && !yield(r, err) {
@@ -73,7 +78,8 @@ var promiseMutants = []mutant{{
 		}}
 	},
 }, {
-	name: "promises: has no tombstones", caught: []string{"P2LogoutIsFinal", "P2LoginAfterTheEnd", "P3ParallelRenewals", "P10BadRecordIsOneSession"},
+	name: "promises: has no tombstones", caught: []string{"P2LogoutIsFinal", "P2LoginAfterTheEnd", "P3ParallelRenewals",
+		"P10BadRecordIsOneSession"},
 	open: writing(func(rec *store.Record) { rec.Kind = store.Live }),
 }, {
 	name: "promises: chooses the versions itself", caught: []string{"P4OneFault"},

@@ -9,10 +9,12 @@ import (
 )
 
 var publicMutants = []mutant{{
-	name: "drops Public", caught: []string{"PublicComesBack", "PublicIsExact", "PublicOf512Bytes", "CreateStoresTheRecord"},
+	name: "drops Public", caught: []string{"PublicComesBack", "PublicIsExact", "PublicOf512Bytes",
+		"CreateStoresTheRecord"},
 	open: writing(func(rec *store.Record) { rec.Public = nil }),
 }, {
-	name: "keeps the first Public", caught: []string{"PublicComesBack", "PublicMayBeEmpty", "PublicIsExact", "PublicIsListed"},
+	name: "keeps the first Public", caught: []string{"PublicComesBack", "PublicMayBeEmpty", "PublicIsExact",
+		"PublicIsListed"},
 	open: replacing(func(old, rec store.Record) store.Record { rec.Public = old.Public; return rec }),
 }, {
 	name: "keeps Public where Replace gives none", caught: []string{"PublicMayBeEmpty", "PublicIsListed"},
@@ -59,8 +61,9 @@ var publicMutants = []mutant{{
 	name: "keeps 511 bytes of Public", caught: []string{"PublicOf512Bytes"},
 	open: writing(func(rec *store.Record) { rec.Public = rec.Public[:min(len(rec.Public), store.MaxPublic-1)] }),
 }, {
-	name: "lists records without Public", caught: []string{"PublicIsListed", "PrincipalListsItsRecords", "AllListsEveryRecord"},
-	open: changing(func(_ *tiny, rec store.Record) store.Record { rec.Public = nil; return rec }),
+	name:   "lists records without Public",
+	caught: []string{"PublicIsListed", "PrincipalListsItsRecords", "AllListsEveryRecord"},
+	open:   changing(func(_ *tiny, rec store.Record) store.Record { rec.Public = nil; return rec }),
 }, {
 	name: "lists 256 bytes of Public", caught: []string{"PublicOf512Bytes"},
 	open: changing(func(_ *tiny, rec store.Record) store.Record {

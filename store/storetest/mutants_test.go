@@ -22,8 +22,10 @@ type mutant struct {
 	hangs  bool     // what it gets wrong is that it does not return
 }
 
-var mutants = slices.Concat(createMutants, replaceMutants, touchMutants, recordMutants, publicMutants, expiryMutants, raceMutants,
-	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, closeMutants, wrapperMutants, promiseMutants)
+var mutants = slices.Concat(createMutants, replaceMutants, touchMutants, recordMutants, publicMutants,
+	expiryMutants, raceMutants,
+	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, closeMutants,
+	wrapperMutants, promiseMutants)
 
 // mutated is a tiny store with some of its methods replaced.
 type mutated struct {
@@ -164,7 +166,9 @@ func TestEveryMutantIsCaught(t *testing.T) {
 				found := m.run(t, c)
 				for range tries {
 					// A race can be won by luck, above all on a machine that has other work.
-					if races := slices.ContainsFunc(raceClauses, func(r clause) bool { return r.name == name }); !races || len(found) > 0 {
+					if races := slices.ContainsFunc(raceClauses, func(r clause) bool {
+						return r.name == name
+					}); !races || len(found) > 0 {
 						break
 					}
 					found = m.run(t, c)
@@ -212,7 +216,8 @@ func TestEveryClauseCatchesAMutant(t *testing.T) {
 	}
 }
 
-// TestMutantsAreTinyOtherwise runs the correct store through the same wrapper: what catches a mutant is its fault alone.
+// TestMutantsAreTinyOtherwise runs the correct store through the same wrapper: what catches a mutant is its fault
+// alone.
 func TestMutantsAreTinyOtherwise(t *testing.T) {
 	t.Parallel()
 	correct := mutant{name: "correct", open: func(s *tiny) store.Store { return &mutated{tiny: s} },

@@ -45,7 +45,8 @@ func deadlines(moved func(rec store.Record, first time.Time) time.Time) func(*ti
 }
 
 var expiryMutants = []mutant{{
-	name: "forgets expiry", caught: []string{"LivesUntilItExpires", "DeleteAfterExpiry", "TombstonesExpire", "WrittenTooLate"},
+	name: "forgets expiry", caught: []string{"LivesUntilItExpires", "DeleteAfterExpiry", "TombstonesExpire",
+		"WrittenTooLate"},
 	open: func(s *tiny) store.Store {
 		m := expiring(func(store.Record) time.Time { return time.Now().Add(hour) })(s).(*mutated)
 		m.delete = func(ctx context.Context, key string) error {
@@ -63,7 +64,8 @@ var expiryMutants = []mutant{{
 	name: "counts seconds, rounded down", caught: []string{"LivesUntilItExpires"},
 	open: expiring(func(rec store.Record) time.Time { return rec.ExpiresAt.Truncate(time.Second) }),
 }, {
-	name: "ends records early where it said late", caught: []string{"LivesUntilItExpires"}, opts: []Option{CoarseExpiry(50 * time.Millisecond)},
+	name: "ends records early where it said late", caught: []string{"LivesUntilItExpires"},
+	opts: []Option{CoarseExpiry(50 * time.Millisecond)},
 	open: expiring(func(rec store.Record) time.Time { return rec.ExpiresAt.Add(-50 * time.Millisecond) }),
 }, {
 	name: "expires by cleaning up only", caught: []string{"LivesUntilItExpires"},
@@ -122,7 +124,8 @@ var expiryMutants = []mutant{{
 }, {
 	name: "Touch revives", caught: []string{"TouchAfterExpiry"},
 	open: func(s *tiny) store.Store {
-		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64, seen, expires time.Time) error {
+		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64,
+			seen, expires time.Time) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			rec, ok := s.recs[key]
@@ -141,7 +144,8 @@ var expiryMutants = []mutant{{
 	name: "keeps the first deadline", caught: []string{"TouchSetsTheExpiry", "ReplaceSetsTheExpiry"},
 	open: deadlines(func(_ store.Record, first time.Time) time.Time { return first }),
 }, {
-	name: "never ends a record earlier than it said first", caught: []string{"TouchSetsTheExpiry", "ReplaceSetsTheExpiry", "TombstonesExpire"},
+	name:   "never ends a record earlier than it said first",
+	caught: []string{"TouchSetsTheExpiry", "ReplaceSetsTheExpiry", "TombstonesExpire"},
 	open: deadlines(func(rec store.Record, first time.Time) time.Time {
 		if rec.ExpiresAt.Before(first) {
 			return first
@@ -206,7 +210,8 @@ var raceMutants = []mutant{{
 }, {
 	name: "Touch checks, then writes", caught: []string{"TouchLosesNoReplace", "DeleteIsFinal"},
 	open: func(s *tiny) store.Store {
-		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64, seen, expires time.Time) error {
+		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64,
+			seen, expires time.Time) error {
 			s.mu.Lock()
 			rec, err := s.at(key, version)
 			s.mu.Unlock()

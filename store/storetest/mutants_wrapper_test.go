@@ -59,9 +59,10 @@ func (w *transparent) Replace(ctx context.Context, rec store.Record, version uin
 }
 
 func (w *transparent) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
-	return w.do(ctx, call{key: key, version: version, seen: seen, expires: expires}, func(ctx context.Context, c call) error {
-		return w.Store.Touch(ctx, c.key, c.version, c.seen, c.expires)
-	})
+	return w.do(ctx, call{key: key, version: version, seen: seen, expires: expires},
+		func(ctx context.Context, c call) error {
+			return w.Store.Touch(ctx, c.key, c.version, c.seen, c.expires)
+		})
 }
 
 func (w *transparent) Delete(ctx context.Context, key string) error {
@@ -219,13 +220,19 @@ var wrapperMutants = func() (all []mutant) {
 		caught []string
 		wrap   wrapFunc
 	}{
-		{"wraps without Unwrap", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store { return struct{ store.Store }{s} }},
-		{"unwraps another store", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store { return unwrapsAnother{s} }},
+		{"wraps without Unwrap", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store {
+			return struct{ store.Store }{s}
+		}},
+		{"unwraps another store", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store {
+			return unwrapsAnother{s}
+		}},
 		{"lists nothing where nobody can list", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store {
 			if _, ok := store.As[store.Lister](s); ok {
 				return prefixing{s, "a"}
 			}
-			return without{prefixing: prefixing{s, "a"}, list: func() sequence { return func(func(store.Record, error) bool) {} }}
+			return without{prefixing: prefixing{s, "a"}, list: func() sequence {
+				return func(func(store.Record, error) bool) {}
+			}}
 		}},
 		{"forgets OnEvict's function", []string{"WrapperKeepsCapabilities"}, func(s store.Store) store.Store {
 			return without{prefixing: prefixing{s, "a"}, onEvict: func(func(store.Record)) func() { return func() {} }}
@@ -261,8 +268,11 @@ var wrapperMutants = func() (all []mutant) {
 		{"loads records without Public", []string{"WrapperPassesCalls"}, wrap(func(w *transparent) {
 			w.loaded = func(rec *store.Record) { rec.Public = nil }
 		})},
-		{"says that it swept nothing", []string{"WrapperPassesCalls"}, func(s store.Store) store.Store { return counting{&transparent{Store: s}} }},
-		{"writes twice", []string{"WrapperPassesCalls", "WrapperPassesErrors"}, wrap(func(w *transparent) { w.times = 2 })},
+		{"says that it swept nothing", []string{"WrapperPassesCalls"}, func(s store.Store) store.Store {
+			return counting{&transparent{Store: s}}
+		}},
+		{"writes twice", []string{"WrapperPassesCalls", "WrapperPassesErrors"},
+			wrap(func(w *transparent) { w.times = 2 })},
 		{"hides errors behind a text", []string{"WrapperPassesErrors"}, wrap(func(w *transparent) {
 			w.after = func(err error) error {
 				if err != nil {
@@ -287,9 +297,11 @@ var wrapperMutants = func() (all []mutant) {
 				return err
 			}
 		})},
-		{"calls under no context", []string{"WrapperPassesTheContext"}, inContext(func(context.Context) context.Context { return context.Background() })},
+		{"calls under no context", []string{"WrapperPassesTheContext"},
+			inContext(func(context.Context) context.Context { return context.Background() })},
 		{"calls under a context without end", []string{"WrapperPassesTheContext"}, inContext(context.WithoutCancel)},
-		{"calls under a context without values", []string{"WrapperPassesTheContext"}, inContext(func(ctx context.Context) context.Context { return valueless{ctx} })},
+		{"calls under a context without values", []string{"WrapperPassesTheContext"},
+			inContext(func(ctx context.Context) context.Context { return valueless{ctx} })},
 	} {
 		all = append(all, mutant{name: m.name, caught: m.caught, opts: []Option{wrapping(m.wrap)},
 			open: func(s *tiny) store.Store { return s }})
@@ -306,7 +318,9 @@ func TestWrapperPasses(t *testing.T) {
 		opts []Option
 	}{
 		"transparent": {wrap: wrap(func(*transparent) {})},
-		"twice":       {func(s store.Store) store.Store { return &transparent{Store: &transparent{Store: s}} }, only(wrapperClauses)},
+		"twice": {func(s store.Store) store.Store {
+			return &transparent{Store: &transparent{Store: s}}
+		}, only(wrapperClauses)},
 		"prefixing": {func(s store.Store) store.Store { return prefixing{s, "a"} },
 			[]Option{Except("LongestTexts", full), Except("PublicOf512Bytes", full), Except("KeysAreOpaque", full)}},
 		"faulty": {func(s store.Store) store.Store { return NewFaulty(s, Faults{}) }, only(wrapperClauses)},
@@ -352,7 +366,9 @@ func TestWrapperFails(t *testing.T) {
 				Wrapper(t, cfg.wrap, append(only(named), Bubble(), func(c *config) { c.out = &f })...)
 			})
 			for _, clause := range caught {
-				if !slices.ContainsFunc(f.list, func(found string) bool { return strings.HasPrefix(found, "the rule "+clause+":") }) {
+				if !slices.ContainsFunc(f.list, func(found string) bool {
+					return strings.HasPrefix(found, "the rule "+clause+":")
+				}) {
 					t.Errorf("the clause %s found nothing", clause)
 				}
 			}

@@ -11,13 +11,15 @@ import (
 )
 
 var createMutants = []mutant{{
-	name: "misses the optional methods", caught: []string{"DeclaresWhatItIs", "PrincipalListsItsRecords", "SweepRemovesWhatHasExpired", "EvictionIsReported"},
+	name: "misses the optional methods", caught: []string{"DeclaresWhatItIs", "PrincipalListsItsRecords",
+		"SweepRemovesWhatHasExpired", "EvictionIsReported"},
 	open: func(s *tiny) store.Store { return struct{ store.Store }{s} },
 }, {
 	name: "declares too little", caught: []string{"DeclaresWhatItIs"}, opts: []Option{NoIndex(), OwnExpiry()},
 	open: func(s *tiny) store.Store { return s },
 }, {
-	name: "opens data of its own", caught: []string{"OpensTheSameDataTwice", "CreateRefusesALiveKey", "CloseKeepsTheData"},
+	name: "opens data of its own", caught: []string{"OpensTheSameDataTwice", "CreateRefusesALiveKey",
+		"CloseKeepsTheData"},
 	open: func(*tiny) store.Store { return &tiny{newMedium()} },
 }, {
 	name: "opens the same store", caught: []string{"OpensTheSameDataTwice"},
@@ -38,7 +40,8 @@ var createMutants = []mutant{{
 		}}
 	},
 }, {
-	name: "Create overwrites", caught: []string{"CreateRefusesALiveKey", "CreateRefusesATombstone", "CreateHasOneWinner"},
+	name: "Create overwrites", caught: []string{"CreateRefusesALiveKey", "CreateRefusesATombstone",
+		"CreateHasOneWinner"},
 	open: func(s *tiny) store.Store {
 		return &mutated{tiny: s, create: func(_ context.Context, rec store.Record) error {
 			s.mu.Lock()
@@ -162,7 +165,8 @@ var replaceMutants = []mutant{{
 		}}
 	},
 }, {
-	name: "Replace ignores the version", caught: []string{"ReplaceRefusesAnotherVersion", "ReplaceHasOneWinner", "ReplaceLosesNoUpdate", "VersionsAreExact"},
+	name: "Replace ignores the version", caught: []string{"ReplaceRefusesAnotherVersion", "ReplaceHasOneWinner",
+		"ReplaceLosesNoUpdate", "VersionsAreExact"},
 	open: func(s *tiny) store.Store {
 		return &mutated{tiny: s, replace: func(ctx context.Context, rec store.Record, _ uint64) error {
 			s.mu.Lock()
@@ -225,7 +229,8 @@ var replaceMutants = []mutant{{
 		}}
 	},
 }, {
-	name: "loses a Replace", caught: []string{"ReplaceStoresTheWholeRecord", "ReplaceKeepsTheNewVersion", "ReplaceLosesNoUpdate"},
+	name: "loses a Replace", caught: []string{"ReplaceStoresTheWholeRecord", "ReplaceKeepsTheNewVersion",
+		"ReplaceLosesNoUpdate"},
 	open: replacing(func(old, _ store.Record) store.Record { return old }),
 }, {
 	name: "keeps the first version", caught: []string{"ReplaceKeepsTheNewVersion", "ReplaceRefusesAnotherVersion"},
@@ -257,7 +262,8 @@ var replaceMutants = []mutant{{
 // touching returns a store whose Touch stores what change makes of the record, once it is found at that version.
 func touching(change func(rec *store.Record)) func(*tiny) store.Store {
 	return func(s *tiny) store.Store {
-		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64, seen, expires time.Time) error {
+		return &mutated{tiny: s, touch: func(_ context.Context, key string, version uint64,
+			seen, expires time.Time) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			rec, err := s.at(key, version)
@@ -311,7 +317,8 @@ var touchMutants = []mutant{{
 }, {
 	name: "Touch creates", caught: []string{"TouchNeverCreates", "DeleteIsFinal"},
 	open: func(s *tiny) store.Store {
-		return &mutated{tiny: s, touch: func(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
+		return &mutated{tiny: s, touch: func(ctx context.Context, key string, version uint64,
+			seen, expires time.Time) error {
 			err := s.Touch(ctx, key, version, seen, expires)
 			if errors.Is(err, store.ErrNotFound) {
 				return s.Create(ctx, store.Record{Key: key, Version: version, LastSeenAt: seen, ExpiresAt: expires})

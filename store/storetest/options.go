@@ -67,8 +67,8 @@ func MaxData(n int) Option { return func(c *config) { c.maxData = min(n, mebibyt
 // never evicts and needs nothing.
 func Bounded(open func(testing.TB) store.Store) Option { return func(c *config) { c.bounded = open } }
 
-// Bubble runs each clause in a bubble of [testing/synctest], where waiting for an expiry takes no time. It is for stores
-// that are nothing but memory: no files, no connections. The TB that open gets is the bubble's.
+// Bubble runs each clause in a bubble of [testing/synctest], where waiting for an expiry takes no time. It is for
+// stores that are nothing but memory: no files, no connections. The TB that open gets is the bubble's.
 func Bubble() Option { return func(c *config) { c.bubble = true } }
 
 // Except leaves out one clause, by the last element of its subtest's name, for a reason that the store's documentation

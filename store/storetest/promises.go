@@ -19,7 +19,8 @@ import (
 
 // The promises of package session that need a real store's semantics, run through real Managers: P1 to P10 are numbered
 // as in its documentation. Each clause is an application on three servers, which share the stores under test.
-var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, limitPromises, faultPromises, dataPromises)
+var promiseClauses = slices.Concat(writePromises, attributePromises, endPromises, limitPromises, faultPromises,
+	dataPromises)
 
 // site is one application on several servers: Managers with one key over the same data.
 type site struct {
@@ -121,7 +122,9 @@ func (t through) Create(ctx context.Context, rec store.Record) error {
 }
 
 func (t through) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	return t.call(ctx, "Replace", rec.Key, func(ctx context.Context) error { return t.Store.Replace(ctx, rec, version) })
+	return t.call(ctx, "Replace", rec.Key, func(ctx context.Context) error {
+		return t.Store.Replace(ctx, rec, version)
+	})
 }
 
 func (t through) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {

@@ -11,8 +11,8 @@ import (
 
 var attributePromises = []clause{{
 	name: "P1AttributesBelongToTheSession", twoOpens: true,
-	rule: "an attribute survives Clear, Renew and a save of another request, and is gone after Login and Logout; concurrent " +
-		"Updates of attributes are all applied; lists show the public ones.",
+	rule: "an attribute survives Clear, Renew and a save of another request, and is gone after Login " +
+		"and Logout; concurrent Updates of attributes are all applied; lists show the public ones.",
 	run: attributesBelongToTheSession,
 }}
 

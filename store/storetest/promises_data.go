@@ -12,13 +12,13 @@ import (
 
 var dataPromises = []clause{{
 	name: "P9LargestSession", twoOpens: true,
-	rule: "a session of exactly MaxBytes is kept whole; one byte more is the request's failure, and leaves the session as it " +
-		"was: a store that cuts off long data without an error ends the session.",
+	rule: "a session of exactly MaxBytes is kept whole; one byte more is the request's failure, and " +
+		"leaves the session as it was: a store that cuts off long data without an error ends the session.",
 	run: largestSession,
 }, {
 	name: "P10BadRecordIsOneSession", twoOpens: true,
-	rule: "a record that can't be decoded counts as ended, is reported once, and stands in nobody's way: the user can log in " +
-		"at once, and no other session is touched.",
+	rule: "a record that can't be decoded counts as ended, is reported once, and stands in nobody's " +
+		"way: the user can log in at once, and no other session is touched.",
 	run: badRecordIsOneSession,
 }}
 
@@ -52,13 +52,16 @@ func largestSession(p *probe, a, b store.Store) {
 		{2 * p.cfg.maxData, http.StatusInternalServerError, fill(p.cfg.maxData - overhead)},
 		{overhead, http.StatusOK, ""},
 	} {
-		v := user.start(st.servers[0], func(_ *visit, s *session.Session) { text.Set(s, fill(step.bytes-overhead)) }).finish()
+		v := user.start(st.servers[0], func(_ *visit, s *session.Session) {
+			text.Set(s, fill(step.bytes-overhead))
+		}).finish()
 		v.code(step.code, fmt.Sprintf("a session of %d bytes, of at most %d", step.bytes, p.cfg.maxData))
 		v.silent("a change of a stored session")
 		for _, m := range st.servers {
 			user.do(m, func(s *session.Session) {
 				if got, _ := text.Get(s); got != step.holds {
-					p.Errorf("a session of %d bytes: got %s, want %s", step.bytes, brief([]byte(got)), brief([]byte(step.holds)))
+					p.Errorf("a session of %d bytes: got %s, want %s", step.bytes, brief([]byte(got)),
+						brief([]byte(step.holds)))
 				}
 			})
 		}
@@ -66,7 +69,8 @@ func largestSession(p *probe, a, b store.Store) {
 }
 
 // undecodable are no documents of the JSON serializer.
-var undecodable = [][]byte{[]byte("{"), []byte(`{"n":1`), []byte("[1]"), []byte("null"), []byte("\x80\x04\x95"), {0}, bytes.Repeat([]byte("{"), 5000)}
+var undecodable = [][]byte{[]byte("{"), []byte(`{"n":1`), []byte("[1]"), []byte("null"), []byte("\x80\x04\x95"),
+	{0}, bytes.Repeat([]byte("{"), 5000)}
 
 func badRecordIsOneSession(p *probe, a, b store.Store) {
 	for i, data := range undecodable {

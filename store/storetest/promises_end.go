@@ -11,8 +11,9 @@ import (
 
 var endPromises = []clause{{
 	name: "P2LogoutIsFinal", twoOpens: true,
-	rule: "no request that had begun before, reading or writing, on this server or another, brings back a session that was " +
-		"logged out, whatever IDs it had meanwhile: a store that creates on Replace revives it every time.",
+	rule: "no request that had begun before, reading or writing, on this server or another, brings back " +
+		"a session that was logged out, whatever IDs it had meanwhile: a store that creates on Replace " +
+		"revives it every time.",
 	run: logoutIsFinal,
 }, {
 	name: "P2RevokeIsFinal", twoOpens: true, about: aboutIndex,
@@ -20,12 +21,13 @@ var endPromises = []clause{{
 	run:  revokeIsFinal,
 }, {
 	name: "P2LateLogout", twoOpens: true,
-	rule: "a logout ends the session also if others renewed it, or logged the same user in again, while it was under way.",
-	run:  lateLogout,
+	rule: "a logout ends the session also if others renewed it, or logged the same user in again, while " +
+		"it was under way.",
+	run: lateLogout,
 }, {
 	name: "P2LoginAfterTheEnd", twoOpens: true,
-	rule: "a login that was under way when its session was ended gives a session of its own, without the values of the one " +
-		"that ended.",
+	rule: "a login that was under way when its session was ended gives a session of its own, without " +
+		"the values of the one that ended.",
 	run: loginAfterTheEnd,
 }, {
 	name: "P2RevokeAllAmongRenewals", twoOpens: true, about: aboutIndex,
@@ -33,8 +35,9 @@ var endPromises = []clause{{
 	run:  revokeAllAmongRenewals,
 }, {
 	name: "P2RealmsAreApart", twoOpens: true, about: aboutIndex,
-	rule: "Managers of several realms keep their principals apart in one store: lists and RevokeAll find those of one realm alone.",
-	run:  realmsAreApart,
+	rule: "Managers of several realms keep their principals apart in one store: lists and RevokeAll " +
+		"find those of one realm alone.",
+	run: realmsAreApart,
 }}
 
 func realmsAreApart(p *probe, a, b store.Store) {
@@ -54,7 +57,8 @@ func realmsAreApart(p *probe, a, b store.Store) {
 	for i, m := range st.servers {
 		infos := st.list(m.Sessions(p.ctx, principal))
 		if len(infos) != 2 || infos[0].Principal != principal {
-			p.Errorf("realm %q: %d sessions are listed, want 2 of the principal as it was given to Login", names[i], len(infos))
+			p.Errorf("realm %q: %d sessions are listed, want 2 of the principal as it was given to Login",
+				names[i], len(infos))
 		}
 	}
 	for i, m := range st.servers {
@@ -69,7 +73,8 @@ func realmsAreApart(p *probe, a, b store.Store) {
 		for _, user := range users[2*i : 2*i+2] {
 			user.do(m, func(s *session.Session) {
 				if live := s.Principal() == principal; live != (i%2 == 0) {
-					p.Errorf("realm %q: after RevokeAll of other realms and this one: live is %v, want %v", names[i], live, i%2 == 0)
+					p.Errorf("realm %q: after RevokeAll of other realms and this one: live is %v, want %v",
+						names[i], live, i%2 == 0)
 				}
 			})
 		}

@@ -16,24 +16,27 @@ import (
 
 var faultPromises = []clause{{
 	name: "P4OneFault", twoOpens: true,
-	rule: "whichever call of the store fails, before it was applied or after, or is applied much later: 200 means that all of " +
-		"the request's changes are stored, ErrUnavailable that nothing was changed and nothing will be, ErrUncertain one of " +
-		"both; never a part, never twice, and the browser's session is there as before. A single answer that is lost is " +
-		"found out by the version and costs nobody an error.",
+	rule: "whichever call of the store fails, before it was applied or after, or is applied much later: " +
+		"200 means that all of the request's changes are stored, ErrUnavailable that nothing was changed " +
+		"and nothing will be, ErrUncertain one of both; never a part, never twice, and the browser's " +
+		"session is there as before. A single answer that is lost is found out by the version and costs " +
+		"nobody an error.",
 	run: func(p *probe, a, b store.Store) { p.everyFault(a, b, storm{failing: 1}) },
 }, {
 	name: "P4FaultAmongWrites", twoOpens: true,
-	rule: "the same when another request changes the session before anybody can look what became of the write that failed.",
-	run:  func(p *probe, a, b store.Store) { p.everyFault(a, b, storm{failing: 1, overtaken: true}) },
+	rule: "the same when another request changes the session before anybody can look what became of " +
+		"the write that failed.",
+	run: func(p *probe, a, b store.Store) { p.everyFault(a, b, storm{failing: 1, overtaken: true}) },
 }, {
 	name: "P4Outage", twoOpens: true,
-	rule: "when the store fails from some call on, the client gets 503 with Retry-After, its cookie stays as it was, nothing " +
-		"of the handler's answer is sent, and after the outage the session is what the error said.",
+	rule: "when the store fails from some call on, the client gets 503 with Retry-After, its cookie " +
+		"stays as it was, nothing of the handler's answer is sent, and after the outage the session " +
+		"is what the error said.",
 	run: func(p *probe, a, b store.Store) { p.everyFault(a, b, storm{failing: 1000}) },
 }, {
 	name: "P4WritesFail", twoOpens: true,
-	rule: "the same when the store can be read but some writes fail, and arrive later: a tombstone of Renew that comes after " +
-		"everything was given up would log the user out.",
+	rule: "the same when the store can be read but some writes fail, and arrive later: a tombstone of " +
+		"Renew that comes after everything was given up would log the user out.",
 	run: func(p *probe, a, b store.Store) {
 		for _, failing := range []int{2, 3} {
 			p.everyFault(a, b, storm{failing: failing, writes: true})
@@ -41,8 +44,8 @@ var faultPromises = []clause{{
 	},
 }, {
 	name: "P5AnswerMeansSaved", twoOpens: true,
-	rule: "what was changed before the first byte of an answer is stored when that byte leaves: another server sees it. A " +
-		"client that hangs up does not cancel the save.",
+	rule: "what was changed before the first byte of an answer is stored when that byte leaves: another " +
+		"server sees it. A client that hangs up does not cancel the save.",
 	run: answerMeansSaved,
 }}
 
@@ -73,7 +76,8 @@ type storm struct {
 
 func (f storm) String() string {
 	which := map[bool]string{true: "write", false: "call"}[f.writes]
-	return fmt.Sprintf("%s %d (and %d more) fails, which %v, overtaken: %t", which, f.first, f.failing-1, f.loss, f.overtaken)
+	return fmt.Sprintf("%s %d (and %d more) fails, which %v, overtaken: %t", which, f.first, f.failing-1,
+		f.loss, f.overtaken)
 }
 
 // weather is what the stores of a site suffer. The zero value is none.
@@ -198,7 +202,8 @@ func deeds() []deed {
 		{name: "Login again", first: user, do: login(user), done: content{user, values(2)}, leaves: true},
 		{name: "Login of another", first: user, do: login(other), done: content{other, alone}, leaves: true},
 		{name: "Logout", first: user, do: (*session.Session).Logout, leaves: true},
-		{name: "Logout and Set", first: user, do: then((*session.Session).Logout), done: content{"", alone}, leaves: true},
+		{name: "Logout and Set", first: user, do: then((*session.Session).Logout), done: content{"", alone},
+			leaves: true},
 		{name: "first Set", absent: true, do: setTwo, done: content{"", alone}, leaves: true},
 		{name: "first Login", absent: true, do: login(user), done: content{user, alone}, leaves: true},
 	}
@@ -259,7 +264,8 @@ func (st *site) oneFault(d deed, f storm) bool {
 	default:
 		st.p.Errorf("%s: got the error %v", what, v.refused)
 	}
-	if mends := slices.Equal(failed, []string{"Replace"}) || slices.Equal(failed, []string{"Create"}) && f.loss == answerLost; mends &&
+	if mends := slices.Equal(failed, []string{"Replace"}) ||
+		slices.Equal(failed, []string{"Create"}) && f.loss == answerLost; mends &&
 		v.refused != nil && f.failing == 1 && !f.overtaken {
 		st.p.Errorf("%s: the request fails, though the store was there to look again", what)
 	}

@@ -12,8 +12,9 @@ import (
 
 var limitPromises = []clause{{
 	name: "MaxSessionsAmongLogins", twoOpens: true, about: aboutIndex,
-	rule: "with Config.MaxSessions logins at the same time, on servers whose clocks differ, leave exactly as many sessions as " +
-		"there may be, and a browser that logs in again ends no other's: a listing that misses a record written before leaves more.",
+	rule: "with Config.MaxSessions logins at the same time, on servers whose clocks differ, leave exactly " +
+		"as many sessions as there may be, and a browser that logs in again ends no other's: a listing " +
+		"that misses a record written before leaves more.",
 	run: maxSessionsAmongLogins,
 }}
 

@@ -11,8 +11,8 @@ import (
 
 var writePromises = []clause{{
 	name: "P1KeepsEveryKey", twoOpens: true,
-	rule: "of overlapping requests of one session that change different keys all keep their changes, on one server and on " +
-		"several: a store that overwrites without comparing versions keeps one of 16.",
+	rule: "of overlapping requests of one session that change different keys all keep their changes, " +
+		"on one server and on several: a store that overwrites without comparing versions keeps one of 16.",
 	run: keepsEveryKey,
 }, {
 	name: "P1CountsEveryUpdate", twoOpens: true,
@@ -20,27 +20,28 @@ var writePromises = []clause{{
 	run:  countsEveryUpdate,
 }, {
 	name: "P1TakeHasOneWinner", twoOpens: true,
-	rule: "of many requests that Take a one-time value exactly one gets it: a code that two requests can redeem is no code.",
-	run:  takeHasOneWinner,
+	rule: "of many requests that Take a one-time value exactly one gets it: a code that two requests " +
+		"can redeem is no code.",
+	run: takeHasOneWinner,
 }, {
 	name: "P3RenewalKeepsWrites", twoOpens: true,
-	rule: "when Login or Renew changes the ID, requests that had begun before keep their writes, and only the one answer that " +
-		"made the new ID carries a cookie.",
+	rule: "when Login or Renew changes the ID, requests that had begun before keep their writes, and " +
+		"only the one answer that made the new ID carries a cookie.",
 	run: renewalKeepsWrites,
 }, {
 	name: "P3LoginAmongWrites", twoOpens: true,
-	rule: "a login in the middle of a page's parallel requests loses none of their writes, and no late answer takes the new " +
-		"cookie away: otherwise users are logged out at random.",
+	rule: "a login in the middle of a page's parallel requests loses none of their writes, and no late " +
+		"answer takes the new cookie away: otherwise users are logged out at random.",
 	run: loginAmongWrites,
 }, {
 	name: "P3ParallelRenewals", twoOpens: true,
-	rule: "of parallel Renews one changes the ID; of parallel Logins every answer's cookie is one that works: the browser " +
-		"keeps whichever comes last.",
+	rule: "of parallel Renews one changes the ID; of parallel Logins every answer's cookie is one that " +
+		"works: the browser keeps whichever comes last.",
 	run: parallelRenewals,
 }, {
 	name: "P3NothingCrossesUsers", twoOpens: true,
-	rule: "a request that had begun under one user leaves nothing in the session of another who logged in meanwhile in the " +
-		"same browser.",
+	rule: "a request that had begun under one user leaves nothing in the session of another who logged " +
+		"in meanwhile in the same browser.",
 	run: nothingCrossesUsers,
 }}
 

@@ -10,18 +10,18 @@ import (
 
 var publicClauses = []clause{{
 	name: "PublicComesBack", twoOpens: true,
-	rule: "Public is what Create or Replace was given last, and Touch leaves it: it holds how somebody was authenticated, and " +
-		"what is lost or outdated there is a login that nobody can trust.",
+	rule: "Public is what Create or Replace was given last, and Touch leaves it: it holds how somebody " +
+		"was authenticated, and what is lost or outdated there is a login that nobody can trust.",
 	run: publicComesBack,
 }, {
 	name: "PublicMayBeEmpty",
-	rule: "Public may be nil or empty, which is the same; a Replace without it removes what was there: most sessions have none, " +
-		"and a logout must leave none.",
+	rule: "Public may be nil or empty, which is the same; a Replace without it removes what was there: " +
+		"most sessions have none, and a logout must leave none.",
 	run: publicMayBeEmpty,
 }, {
 	name: "PublicIsExact",
-	rule: "Public comes back byte for byte, not as equal JSON: a column or a client that parses it reorders names, rounds " +
-		"numbers and drops white space, or refuses an escaped zero byte.",
+	rule: "Public comes back byte for byte, not as equal JSON: a column or a client that parses it reorders " +
+		"names, rounds numbers and drops white space, or refuses an escaped zero byte.",
 	run: publicIsExact,
 }, {
 	name: "PublicOf512Bytes",
@@ -29,12 +29,13 @@ var publicClauses = []clause{{
 	run:  publicOf512Bytes,
 }, {
 	name: "PublicIsListed", about: aboutIndex, twoOpens: true,
-	rule: "records are listed with the Public that they have now: a page of devices shows it, and has nothing else to show.",
-	run:  publicIsListed,
+	rule: "records are listed with the Public that they have now: a page of devices shows it, and has " +
+		"nothing else to show.",
+	run: publicIsListed,
 }, {
 	name: "ListedBytesAreTheCallers", about: aboutIndex,
-	rule: "the Public of a record in a list belongs to the caller, up to its capacity: what one request does to it must not " +
-		"show in another's list or session.",
+	rule: "the Public of a record in a list belongs to the caller, up to its capacity: what one request " +
+		"does to it must not show in another's list or session.",
 	run: listedBytesAreTheCallers,
 }}
 
@@ -76,9 +77,12 @@ func publicMayBeEmpty(p *probe, a, _ store.Store) {
 
 // exactJSON are objects that a parser tends to change.
 var exactJSON = []string{
-	`{}`, `{ }`, ` {"a":1}`, "{\"a\":1}\n", "{\n\t\"a\": 1\n}", `{"b":1,"a":2}`, `{"a":1,"a":2}`, `{"":""}`, `{"a":1.0,"b":1e2,"c":-0}`,
-	`{"a":9007199254740993,"b":0.10000000000000000555}`, `{"a":"\u0000"}`, `{"a":"\u00e9","b":"é","c":"é"}`, `{"a":"\ud83c\udf6a","b":"🍪"}`,
-	`{"a":"\/<>&","b":" "}`, `{"a":null,"b":[],"c":{}}`, `{"a":"'; DROP TABLE sessions; --","b":"$1 ? %s \\"}`, "{\"a\":\"\x7f\"}",
+	`{}`, `{ }`, ` {"a":1}`, "{\"a\":1}\n", "{\n\t\"a\": 1\n}", `{"b":1,"a":2}`, `{"a":1,"a":2}`, `{"":""}`,
+	`{"a":1.0,"b":1e2,"c":-0}`,
+	`{"a":9007199254740993,"b":0.10000000000000000555}`, `{"a":"\u0000"}`, `{"a":"\u00e9","b":"é","c":"é"}`,
+	`{"a":"\ud83c\udf6a","b":"🍪"}`,
+	`{"a":"\/<>&","b":" "}`, `{"a":null,"b":[],"c":{}}`, `{"a":"'; DROP TABLE sessions; --","b":"$1 ? %s \\"}`,
+	"{\"a\":\"\x7f\"}",
 }
 
 func publicIsExact(p *probe, a, _ store.Store) {

@@ -17,18 +17,18 @@ const writers = 64
 
 var raceClauses = []clause{{
 	name: "CreateHasOneWinner", twoOpens: true,
-	rule: "of many Creates of one key exactly one answers nil and the others ErrExists: looking first and writing then " +
-		"is two steps.",
+	rule: "of many Creates of one key exactly one answers nil and the others ErrExists: looking first " +
+		"and writing then is two steps.",
 	run: createHasOneWinner,
 }, {
 	name: "ReplaceHasOneWinner", twoOpens: true,
-	rule: "of many Replaces of one version exactly one answers nil, the others ErrConflict, and the winner's record is " +
-		"there: otherwise overlapping requests lose each other's writes (15 of 16, in peers).",
+	rule: "of many Replaces of one version exactly one answers nil, the others ErrConflict, and the " +
+		"winner's record is there: otherwise overlapping requests lose each other's writes (15 of 16, in peers).",
 	run: replaceHasOneWinner,
 }, {
 	name: "ReplaceLosesNoUpdate", twoOpens: true,
-	rule: "whoever loads, changes and replaces until the answer is nil has changed the record exactly once: a counter " +
-		"counts every one.",
+	rule: "whoever loads, changes and replaces until the answer is nil has changed the record exactly " +
+		"once: a counter counts every one.",
 	run: replaceLosesNoUpdate,
 }, {
 	name: "TouchLosesNoReplace", twoOpens: true,
@@ -36,18 +36,19 @@ var raceClauses = []clause{{
 	run:  touchLosesNoReplace,
 }, {
 	name: "DeleteIsFinal", twoOpens: true,
-	rule: "once Delete has answered, no Replace or Touch that was under way brings the record back: a session that was " +
-		"removed stays removed.",
+	rule: "once Delete has answered, no Replace or Touch that was under way brings the record back: " +
+		"a session that was removed stays removed.",
 	run: deleteIsFinal,
 }, {
 	name: "LoadSeesAnsweredWrites", twoOpens: true,
-	rule: "a Load sees every write that was answered before it began: no cache, no replica. A logout that another server " +
-		"does not see yet has not happened.",
+	rule: "a Load sees every write that was answered before it began: no cache, no replica. A logout " +
+		"that another server does not see yet has not happened.",
 	run: loadSeesAnsweredWrites,
 }, {
 	name: "ReadersSeeWholeRecords", twoOpens: true,
-	rule: "each method is one atomic step: a Load that overlaps a Replace returns all of the old record or all of the new.",
-	run:  readersSeeWholeRecords,
+	rule: "each method is one atomic step: a Load that overlaps a Replace returns all of the old record " +
+		"or all of the new.",
+	run: readersSeeWholeRecords,
 }}
 
 // pick returns a for even i and b for odd: half of the goroutines of a race use each store.
@@ -84,8 +85,8 @@ func (p *probe) heavy() store.Record {
 // crowd calls f while many others load the records under keys, which are there and heavy.
 //
 // It is what finds a store that looks first and then writes, and is fast: the gap between the two is a tenth of a
-// microsecond long, and no other goroutine gets there by itself. Where many wait for a lock that is held for longer, each
-// that comes back for it has to queue again, and others are in between.
+// microsecond long, and no other goroutine gets there by itself. Where many wait for a lock that is held for longer,
+// each that comes back for it has to queue again, and others are in between.
 func (p *probe) crowd(s store.Store, f func(), keys ...string) {
 	var done atomic.Bool
 	p.each(1+p.crowdSize(s, keys[0])*len(keys), func(i int) {
@@ -100,8 +101,8 @@ func (p *probe) crowd(s store.Store, f func(), keys ...string) {
 	})
 }
 
-// crowdSize returns how many loads of a record take some milliseconds one after the other: a sync.Mutex serves its queue
-// in order once somebody has waited for one. More would only make slow stores and machines slower.
+// crowdSize returns how many loads of a record take some milliseconds one after the other: a sync.Mutex serves its
+// queue in order once somebody has waited for one. More would only make slow stores and machines slower.
 func (p *probe) crowdSize(s store.Store, key string) int {
 	const least, most, wait = 8, 64, 3 * time.Millisecond
 	if p.cfg.bubble {
@@ -194,7 +195,8 @@ func replaceLosesNoUpdate(p *probe, a, b store.Store) {
 	}
 }
 
-// increment adds one to the number that is the record's label, as a save does: load, change, replace, again on conflict.
+// increment adds one to the number that is the record's label, as a save does: load, change, replace, again on
+// conflict.
 func (p *probe) increment(s store.Store, key string) {
 	p.Helper()
 	for p.ctx.Err() == nil {

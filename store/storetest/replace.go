@@ -24,8 +24,8 @@ var replaceClauses = []clause{{
 	run: replaceRefusesAnotherVersion,
 }, {
 	name: "ReplaceKeepsTheNewVersion", twoOpens: true,
-	rule: "the version of a record is the one that its writer chose, and the condition of the next write is that one: " +
-		"a Replace whose answer was lost is recognised by it.",
+	rule: "the version of a record is the one that its writer chose, and the condition of the next write " +
+		"is that one: a Replace whose answer was lost is recognised by it.",
 	run: replaceKeepsTheNewVersion,
 }, {
 	name: "ReplaceNeverCreates", twoOpens: true,
@@ -36,8 +36,8 @@ var replaceClauses = []clause{{
 
 var touchClauses = []clause{{
 	name: "TouchMovesTimesOnly", twoOpens: true,
-	rule: "Touch moves LastSeenAt and ExpiresAt and keeps the version and everything else: if it changed the version, " +
-		"every request that only reads would make an overlapping one retry.",
+	rule: "Touch moves LastSeenAt and ExpiresAt and keeps the version and everything else: if it changed " +
+		"the version, every request that only reads would make an overlapping one retry.",
 	run: touchMovesTimesOnly,
 }, {
 	name: "TouchRefusesAnotherVersion", twoOpens: true,
@@ -144,7 +144,8 @@ func touchRefusesAnotherVersion(p *probe, a, b store.Store) {
 	rec := newRecord()
 	p.create(a, rec)
 	later := rec.ExpiresAt.Add(time.Hour)
-	p.want(store.ErrConflict, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), later), "Touch of a version that never was")
+	p.want(store.ErrConflict, b.Touch(p.ctx, rec.Key, store.NewVersion(), now(), later),
+		"Touch of a version that never was")
 	p.present(a, rec, "after the refused Touch")
 	tomb := retired(rec, store.Ended)
 	p.replace(a, tomb, rec.Version)
@@ -155,7 +156,8 @@ func touchRefusesAnotherVersion(p *probe, a, b store.Store) {
 func touchNeverCreates(p *probe, a, b store.Store) {
 	never := newRecord()
 	p.deletes(a, never.Key)
-	p.want(store.ErrNotFound, a.Touch(p.ctx, never.Key, never.Version, now(), never.ExpiresAt), "Touch of a key that was never there")
+	p.want(store.ErrNotFound, a.Touch(p.ctx, never.Key, never.Version, now(), never.ExpiresAt),
+		"Touch of a key that was never there")
 	p.absent(b, never.Key, "after the refused Touch")
 	rec := newRecord()
 	p.create(a, rec)

@@ -29,7 +29,8 @@ func TestRunPassesAStoreThatDeclaresItsLimits(t *testing.T) {
 	t.Parallel()
 	m := newMedium()
 	m.maxData = 100_000
-	Run(t, func(testing.TB) store.Store { return struct{ store.Store }{&tiny{m}} }, NoIndex(), OwnExpiry(), MaxData(m.maxData))
+	Run(t, func(testing.TB) store.Store { return struct{ store.Store }{&tiny{m}} }, NoIndex(), OwnExpiry(),
+		MaxData(m.maxData))
 }
 
 // BenchmarkTiny keeps Bench from rotting; what it measures is no store that anybody runs.

@@ -9,29 +9,30 @@ import (
 
 var sweepClauses = []clause{{
 	name: "SweepRemovesWhatHasExpired", about: aboutSweeping, alone: true,
-	rule: "Sweep removes expired records, tombstones too, at most as many as it is told, and returns how many; fewer than the " +
-		"limit means that none are left: the core calls it again and again until then, and a store that is swept in one go stops " +
-		"everybody for as long.",
+	rule: "Sweep removes expired records, tombstones too, at most as many as it is told, and returns " +
+		"how many; fewer than the limit means that none are left: the core calls it again and again " +
+		"until then, and a store that is swept in one go stops everybody for as long.",
 	run: sweepRemovesWhatHasExpired,
 }, {
 	name: "SweepSparesTheLiving", about: aboutSweeping, alone: true,
-	rule: "Sweep removes nothing that has not expired, also if it would have by an earlier ExpiresAt: a session that Touch or " +
-		"Replace gave a longer life, or whose key was taken again, stays.",
+	rule: "Sweep removes nothing that has not expired, also if it would have by an earlier ExpiresAt: " +
+		"a session that Touch or Replace gave a longer life, or whose key was taken again, stays.",
 	run: sweepSparesTheLiving,
 }, {
 	name: "SweepFindsWhatWasShortened", about: aboutSweeping, alone: true,
-	rule: "Sweep removes a record whose life Touch or Replace made shorter as soon as that has ended: tombstones live minutes " +
-		"where sessions lived days, and must not pile up for days.",
+	rule: "Sweep removes a record whose life Touch or Replace made shorter as soon as that has ended: " +
+		"tombstones live minutes where sessions lived days, and must not pile up for days.",
 	run: sweepFindsWhatWasShortened,
 }, {
 	name: "SweepCostIgnoresTheLiving", about: aboutSweeping, alone: true, realTime: true,
-	rule: "the work of Sweep is proportional to what it removes: with a million live sessions and nothing to remove it " +
-		"costs nothing, or every request behind it waits.",
+	rule: "the work of Sweep is proportional to what it removes: with a million live sessions and nothing " +
+		"to remove it costs nothing, or every request behind it waits.",
 	run: sweepCostIgnoresTheLiving,
 }, {
 	name: "SweepReportsItsEnd", about: aboutSweeping, alone: true,
-	rule: "Sweep with a context that has ended returns an error: 0 without one would mean that nothing is left to remove.",
-	run:  sweepReportsItsEnd,
+	rule: "Sweep with a context that has ended returns an error: 0 without one would mean that nothing " +
+		"is left to remove.",
+	run: sweepReportsItsEnd,
 }}
 
 // sweepRounds is how often Sweep is called before it counts as never ending.

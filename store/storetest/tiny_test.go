@@ -27,7 +27,8 @@ type medium struct {
 }
 
 func newMedium() *medium {
-	return &medium{recs: map[string]store.Record{}, index: map[string]map[string]bool{}, evicted: map[int]func(store.Record){}}
+	return &medium{recs: map[string]store.Record{}, index: map[string]map[string]bool{},
+		evicted: map[int]func(store.Record){}}
 }
 
 // tiny is a correct store, small enough to be seen to be correct. The mutants are made from it.
@@ -150,17 +151,21 @@ func (s *tiny) Delete(ctx context.Context, key string) error {
 }
 
 func (s *tiny) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
-	return s.list(ctx, func() []string { return slices.Collect(maps.Keys(s.index[principal])) }, func(rec store.Record) bool {
-		return rec.Principal == principal
-	})
+	return s.list(ctx, func() []string { return slices.Collect(maps.Keys(s.index[principal])) },
+		func(rec store.Record) bool {
+			return rec.Principal == principal
+		})
 }
 
 func (s *tiny) All(ctx context.Context) iter.Seq2[store.Record, error] {
-	return s.list(ctx, func() []string { return slices.Collect(maps.Keys(s.recs)) }, func(store.Record) bool { return true })
+	return s.list(ctx, func() []string { return slices.Collect(maps.Keys(s.recs)) }, func(store.Record) bool {
+		return true
+	})
 }
 
 // list yields what is under the keys that were there in the beginning and are there when their turn comes.
-func (s *tiny) list(ctx context.Context, keys func() []string, belongs func(store.Record) bool) iter.Seq2[store.Record, error] {
+func (s *tiny) list(ctx context.Context, keys func() []string,
+	belongs func(store.Record) bool) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		s.mu.Lock()
 		all := keys()

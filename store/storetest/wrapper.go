@@ -15,8 +15,8 @@ import (
 )
 
 // Wrapper checks a store that wraps another one, to measure, log or trace its calls, or to change its keys or records.
-// wrap returns a new wrapper around s. It may be called with any store, also with one that has no method besides those of
-// [store.Store].
+// wrap returns a new wrapper around s. It may be called with any store, also with one that has no method besides those
+// of [store.Store].
 //
 //	func TestWrapper(t *testing.T) {
 //		storetest.Wrapper(t, func(s store.Store) store.Store { return timed.New(s) }, storetest.Bubble())
@@ -37,7 +37,9 @@ func Wrapper(t *testing.T, wrap func(s store.Store) store.Store, opts ...Option)
 	t.Helper()
 	Run(t, func(testing.TB) store.Store { return wrap(memstore.New(nil)) }, append(opts[:len(opts):len(opts)],
 		SingleOpen(),
-		Bounded(func(testing.TB) store.Store { return wrap(memstore.New(&memstore.Options{MaxSessions: overflow / 10})) }),
+		Bounded(func(testing.TB) store.Store {
+			return wrap(memstore.New(&memstore.Options{MaxSessions: overflow / 10}))
+		}),
 		wrapping(wrap),
 	)...)
 }
@@ -47,24 +49,25 @@ func wrapping(wrap func(store.Store) store.Store) Option { return func(c *config
 
 var wrapperClauses = []clause{{
 	name: "WrapperKeepsCapabilities", about: aboutWrapping,
-	rule: "store.As finds through a wrapper what the wrapped store can do, and nothing that it can't: without the Lister " +
-		"\"log out everywhere\" fails, without the Sweeper nothing removes expired records, and a list that is empty because " +
-		"nobody can list looks as if nobody were logged in.",
+	rule: "store.As finds through a wrapper what the wrapped store can do, and nothing that it can't: " +
+		"without the Lister \"log out everywhere\" fails, without the Sweeper nothing removes expired " +
+		"records, and a list that is empty because nobody can list looks as if nobody were logged in.",
 	run: wrapperKeepsCapabilities,
 }, {
 	name: "WrapperPassesCalls", about: aboutWrapping,
-	rule: "a wrapper with Unwrap passes keys and records unchanged, in both directions, since As reaches the wrapped store " +
-		"past it: with other keys a list would name sessions that Load doesn't find. A write is sent once.",
+	rule: "a wrapper with Unwrap passes keys and records unchanged, in both directions, since As reaches " +
+		"the wrapped store past it: with other keys a list would name sessions that Load doesn't find. " +
+		"A write is sent once.",
 	run: wrapperPassesCalls,
 }, {
 	name: "WrapperPassesErrors", about: aboutWrapping,
-	rule: "errors.Is and errors.As recognise an error through the wrapper: an ErrNotFound that can't be recognised is an " +
-		"outage to the core, and an outage that looks like ErrNotFound ends a session.",
+	rule: "errors.Is and errors.As recognise an error through the wrapper: an ErrNotFound that can't " +
+		"be recognised is an outage to the core, and an outage that looks like ErrNotFound ends a session.",
 	run: wrapperPassesErrors,
 }, {
 	name: "WrapperPassesTheContext", about: aboutWrapping,
-	rule: "the wrapped store gets the caller's context or one made from it: otherwise a call goes on when the request has " +
-		"ended, and a trace ends at the wrapper.",
+	rule: "the wrapped store gets the caller's context or one made from it: otherwise a call goes on " +
+		"when the request has ended, and a trace ends at the wrapper.",
 	run: wrapperPassesTheContext,
 }}
 
@@ -247,7 +250,8 @@ func wrapperKeepsCapabilities(p *probe, _, _ store.Store) {
 		p.Errorf("%T: Unwrap leads to another store than the one that it wraps", w)
 	}
 	lost := func(capability string) {
-		p.Errorf("%T around a %s: store.As finds none: give it Unwrap, or, if it changes keys or records, the methods of %s", w, capability, capability)
+		p.Errorf("%T around a %s: store.As finds none: give it Unwrap, or, if it changes keys or records, "+
+			"the methods of %s", w, capability, capability)
 	}
 	if _, ok := store.As[store.Lister](w); !ok {
 		lost("store.Lister")
@@ -267,7 +271,8 @@ func wrapperKeepsCapabilities(p *probe, _, _ store.Store) {
 			continue
 		}
 		if r, ok := c.on(p.ctx, bare); ok && !errors.Is(r.err, errors.ErrUnsupported) {
-			p.Errorf("%s of a %T around a store that is no Lister: got %v, want errors.ErrUnsupported", c.method, w, quoted(r.err))
+			p.Errorf("%s of a %T around a store that is no Lister: got %v, want errors.ErrUnsupported",
+				c.method, w, quoted(r.err))
 		}
 	}
 }
@@ -361,7 +366,8 @@ func wrapperPassesErrors(p *probe, _, _ store.Store) {
 	ended := &store.ExpiredError{Record: withoutData(newRecord())}
 	for _, c := range calls() {
 		for _, err := range []error{
-			store.ErrNotFound, store.ErrExists, store.ErrConflict, ended, context.Canceled, context.DeadlineExceeded, unknown,
+			store.ErrNotFound, store.ErrExists, store.ErrConflict, ended, context.Canceled,
+			context.DeadlineExceeded, unknown,
 		} {
 			w, s, transparent := p.wrapped()
 			s.answer.err = err
@@ -370,7 +376,8 @@ func wrapperPassesErrors(p *probe, _, _ store.Store) {
 				continue
 			}
 			if n := len(s.got); n > 1 && c.writes() {
-				p.Errorf("%s that failed: got %d calls of the wrapped store for one, want 1: a write is sent once", c.method, n)
+				p.Errorf("%s that failed: got %d calls of the wrapped store for one, want 1: a write is sent once",
+					c.method, n)
 			}
 			if !errors.Is(r.err, err) {
 				p.Errorf("%s: got %v, want an error that errors.Is takes for %q", c.method, quoted(r.err), err)
@@ -378,7 +385,8 @@ func wrapperPassesErrors(p *probe, _, _ store.Store) {
 			}
 			for _, a := range answers {
 				if errors.Is(r.err, a) != errors.Is(err, a) {
-					p.Errorf("%s: got %v, which is %q: %v; the wrapped store's error %q is: %v", c.method, quoted(r.err), a, errors.Is(r.err, a), err, errors.Is(err, a))
+					p.Errorf("%s: got %v, which is %q: %v; the wrapped store's error %q is: %v", c.method,
+						quoted(r.err), a, errors.Is(r.err, a), err, errors.Is(err, a))
 				}
 			}
 			var expired *store.ExpiredError

@@ -1,13 +1,14 @@
-// Command outside checks the modules of this repository as somebody sees them who has nothing but Go: it makes a module proxy
-// in a folder from the working tree, and programs with a module cache of their own get, build and run every public module.
-// The other checks see all modules in one workspace, and so don't notice a requirement that no proxy has.
+// Command outside checks the modules of this repository as somebody sees them who has nothing but Go: it makes a module
+// proxy in a folder from the working tree, and programs with a module cache of their own get, build and run every
+// public module. The other checks see all modules in one workspace, and so don't notice a requirement that no proxy
+// has.
 //
 //	outside ROOT [COMMIT]
 //	outside -list ROOT
 //
-// ROOT is the root of the repository. With COMMIT it checks something else: that the stores of that earlier commit compile
-// with the present core, since whoever updates the core need not update a store at the same time. With -list it prints the
-// folders of the public modules, each after those that it requires.
+// ROOT is the root of the repository. With COMMIT it checks something else: that the stores of that earlier commit
+// compile with the present core, since whoever updates the core need not update a store at the same time. With -list it
+// prints the folders of the public modules, each after those that it requires.
 package main
 
 import (
@@ -85,8 +86,8 @@ func check(args []string) error {
 	return nil
 }
 
-// read finds the public modules: those that programs import or install, and what these need. It reads go.work, so that a new
-// module is not forgotten.
+// read finds the public modules: those that programs import or install, and what these need. It reads go.work, so that
+// a new module is not forgotten.
 func (o *outside) read() error {
 	work, err := os.ReadFile(filepath.Join(o.root, "go.work"))
 	if err != nil {
@@ -167,8 +168,8 @@ func (o *outside) list() error {
 	return nil
 }
 
-// publish makes the proxy (https://go.dev/ref/mod#goproxy-protocol). Zips are made as the go command makes them, so a file that
-// it would refuse is found here.
+// publish makes the proxy (https://go.dev/ref/mod#goproxy-protocol). Zips are made as the go command makes them, so a
+// file that it would refuse is found here.
 func (o *outside) publish() error {
 	proxy := filepath.Join(o.dir, "proxy")
 	for _, m := range o.modules {
@@ -181,7 +182,8 @@ func (o *outside) publish() error {
 			return err
 		}
 		info, _ := json.Marshal(map[string]string{"Version": o.version, "Time": "2026-01-01T00:00:00Z"})
-		for name, text := range map[string][]byte{"list": []byte(o.version + "\n"), o.version + ".info": info, o.version + ".mod": m.text} {
+		for name, text := range map[string][]byte{"list": []byte(o.version + "\n"), o.version + ".info": info,
+			o.version + ".mod": m.text} {
 			if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 				return err
 			}
@@ -201,10 +203,13 @@ func (o *outside) publish() error {
 		out, _ := exec.Command("go", "env", name).Output()
 		return strings.TrimSpace(string(out))
 	}
-	// What others have published comes from this machine's cache where it is there, with checksums that the repository has.
+	// What others have published comes from this machine's cache where it is there, with checksums that the repository
+	// has.
 	o.env = append(os.Environ(),
-		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(filepath.Join(env("GOMODCACHE"), "cache", "download"))+","+env("GOPROXY"),
-		"GOMODCACHE="+filepath.Join(o.dir, "cache"), "GOWORK=off", "GOSUMDB=off", "GOFLAGS=-modcacherw -trimpath", "GOBIN="+filepath.Join(o.dir, "bin"),
+		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+
+			filepath.ToSlash(filepath.Join(env("GOMODCACHE"), "cache", "download"))+","+env("GOPROXY"),
+		"GOMODCACHE="+filepath.Join(o.dir, "cache"), "GOWORK=off", "GOSUMDB=off", "GOFLAGS=-modcacherw -trimpath",
+		"GOBIN="+filepath.Join(o.dir, "bin"),
 	)
 	return nil
 }
@@ -215,7 +220,8 @@ func (o *outside) program(name, source string, modules ...string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	for file, text := range map[string]string{"main.go": source, "go.mod": "module example.com/" + name + "\n\ngo 1.26.0\n", "go.sum": o.sums} {
+	for file, text := range map[string]string{"main.go": source,
+		"go.mod": "module example.com/" + name + "\n\ngo 1.26.0\n", "go.sum": o.sums} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -272,7 +278,8 @@ func (o *outside) packages(m *published) (found []string, err error) {
 		if d.IsDir() {
 			_, err := os.Stat(filepath.Join(path, "go.mod"))
 			name := d.Name()
-			if path != m.folder && (err == nil || name == "internal" || name == "testdata" || name == "examples" || name == "tools" ||
+			if path != m.folder && (err == nil || name == "internal" || name == "testdata" || name == "examples" ||
+				name == "tools" ||
 				strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
 				return filepath.SkipDir
 			}
@@ -287,7 +294,8 @@ func (o *outside) packages(m *published) (found []string, err error) {
 		}
 		relative, _ := filepath.Rel(m.folder, filepath.Dir(path))
 		name := strings.TrimSuffix(m.path+"/"+filepath.ToSlash(relative), "/.")
-		if clause := packageClause.FindSubmatch(text); clause != nil && string(clause[1]) != "main" && !slices.Contains(found, name) {
+		if clause := packageClause.FindSubmatch(text); clause != nil && string(clause[1]) != "main" &&
+			!slices.Contains(found, name) {
 			found = append(found, name)
 		}
 		return nil
@@ -386,7 +394,8 @@ func (o *outside) readme() error {
 	if block == nil {
 		return fmt.Errorf("README.md has no block of sh that begins with git clone")
 	}
-	script := regexp.MustCompile(`git clone https://\S+`).ReplaceAllString(string(block[1]), "git clone -q '"+o.root+"'")
+	script := regexp.MustCompile(`git clone https://\S+`).ReplaceAllString(string(block[1]),
+		"git clone -q '"+o.root+"'")
 	dir := filepath.Join(o.dir, "readme")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -394,7 +403,8 @@ func (o *outside) readme() error {
 	script += "\ncat >app/main.go <<'EOF'\n" + cloneProgram + "EOF\ngo build -o program ./app\n"
 	c := exec.Command("sh", "-eu", "-c", script)
 	c.Dir = dir
-	c.Env = append(slices.Clone(o.env), "GOWORK=", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	c.Env = append(slices.Clone(o.env), "GOWORK=", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory",
+		"GIT_CONFIG_VALUE_0=*")
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("the README's lines for a clone: %w\n%s", err, bytes.TrimSpace(out))
 	}
@@ -466,7 +476,8 @@ func (o *outside) earlierStores(commit string) error {
 	c.Dir = dir
 	c.Env = append(os.Environ(), "GOWORK="+filepath.Join(dir, "go.work"))
 	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("the stores of commit %s don't compile with this core: %w\n%s", commit, err, bytes.TrimSpace(out))
+		return fmt.Errorf("the stores of commit %s don't compile with this core: %w\n%s", commit, err,
+			bytes.TrimSpace(out))
 	}
 	return nil
 }

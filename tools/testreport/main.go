@@ -20,7 +20,8 @@ import (
 
 func main() {
 	noskip := flag.Bool("noskip", false, "count a skipped test as failed")
-	counts := flag.String("counts", "", "append a line with the numbers of passed, failed and skipped tests to this file")
+	counts := flag.String("counts", "", "append a line with the numbers of passed, failed and skipped "+
+		"tests to this file")
 	flag.Parse()
 
 	r := newReport(os.Stdout)

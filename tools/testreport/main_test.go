@@ -64,10 +64,12 @@ func TestB(t *testing.T) { t.Run("sub", func(t *testing.T) { t.Error("reason") }
 			"panic", `import "testing"; func TestA(t *testing.T) { panic("reason") }`,
 			0, 1, 0, []string{"panic: reason", "FAIL\texample.com/subject\t"}, nil,
 		}, {
-			"exit in the middle", `import ("os"; "testing"); func TestA(t *testing.T) { println("reason"); os.Exit(3) }`,
+			"exit in the middle",
+			`import ("os"; "testing"); func TestA(t *testing.T) { println("reason"); os.Exit(3) }`,
 			0, 1, 0, []string{"reason", "FAIL\texample.com/subject\t"}, nil,
 		}, {
-			"failure outside tests", `import ("os"; "testing"); func TestMain(m *testing.M) { println("reason"); os.Exit(3) }`,
+			"failure outside tests",
+			`import ("os"; "testing"); func TestMain(m *testing.M) { println("reason"); os.Exit(3) }`,
 			0, 1, 0, []string{"reason", "FAIL\texample.com/subject\t"}, nil,
 		},
 	} {

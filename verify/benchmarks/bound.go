@@ -56,8 +56,10 @@ func (b *bench) bound() error {
 	if d.problem != nil {
 		return d.problem
 	}
-	b.row(target{"device bound session, read one key", "the same unbound, and an HMAC", 1.25, 1, 0}, samples[0], samples[1])
-	b.row(target{"device bound session, refresh", "two requests unbound, and ES256", 1.5, 1.25, 0}, samples[2], samples[3])
+	b.row(target{"device bound session, read one key", "the same unbound, and an HMAC", 1.25, 1, 0},
+		samples[0], samples[1])
+	b.row(target{"device bound session, refresh", "two requests unbound, and ES256", 1.5, 1.25, 0}, samples[2],
+		samples[3])
 	return nil
 }
 
@@ -76,7 +78,8 @@ type device struct {
 func newDevice() (*device, error) {
 	d := &device{cookies: map[string]string{}}
 	var err error
-	d.sessions, err = session.New(session.Config{SecretKey: session.NewSecretKey(), Store: memstore.New(nil), Logger: slog.New(slog.DiscardHandler)})
+	d.sessions, err = session.New(session.Config{SecretKey: session.NewSecretKey(), Store: memstore.New(nil),
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +128,8 @@ func (d *device) sign(challenge string, withKey bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		head = fmt.Sprintf(`{"alg":"ES256","typ":"dbsc+jwt","jwk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, encode(point[1:33]), encode(point[33:]))
+		head = fmt.Sprintf(`{"alg":"ES256","typ":"dbsc+jwt","jwk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`,
+			encode(point[1:33]), encode(point[33:]))
 	}
 	text := encode([]byte(head)) + "." + encode([]byte(`{"jti":"`+challenge+`"}`))
 	sum := sha256.Sum256([]byte(text))
@@ -144,7 +148,8 @@ func (d *device) read(w http.ResponseWriter, r *http.Request) {
 }
 
 // send makes a request n times, with all cookies, and returns the last response.
-func (d *device) send(n int, h http.Handler, method, path string, header map[string]string) (w *httptest.ResponseRecorder) {
+func (d *device) send(n int, h http.Handler, method, path string,
+	header map[string]string) (w *httptest.ResponseRecorder) {
 	r := httptest.NewRequest(method, "https://example.com"+path, nil)
 	for name, value := range header {
 		r.Header.Set(name, value)

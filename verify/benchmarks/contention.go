@@ -24,8 +24,8 @@ import (
 	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
-// This file measures many clients that change one session at the same time. Each process has a server with a Manager of its
-// own, and its share of the clients, which send one request after the other over connections of their own.
+// This file measures many clients that change one session at the same time. Each process has a server with a Manager of
+// its own, and its share of the clients, which send one request after the other over connections of their own.
 
 // contended is the environment variable that makes this program one of those processes.
 const contended = "HIPFLASK_CONTENDED"
@@ -163,8 +163,8 @@ func (c contest) client(url string, began time.Time) (outcome, error) {
 	return o, nil
 }
 
-// contestants starts processes that contend for one new session of a store, and adds up what they answer. It fails if the
-// session does not have what was answered.
+// contestants starts processes that contend for one new session of a store, and adds up what they answer. It fails if
+// the session does not have what was answered.
 func (b *bench) contestants(url string, processes, clients int, length time.Duration) (outcome, error) {
 	key := session.NewSecretKey()
 	m, s, err := contestant(url, key)
@@ -196,7 +196,8 @@ func (b *bench) contestants(url string, processes, clients int, length time.Dura
 		return outcome{}, err
 	}
 	if n := counted.Or(now, 0); n < sum.done() || n > sum.done()+sum.Uncertain {
-		return outcome{}, fmt.Errorf("%d changes were answered as done and %d as uncertain, the session has %d", sum.done(), sum.Uncertain, n)
+		return outcome{}, fmt.Errorf("%d changes were answered as done and %d as uncertain, the session has %d",
+			sum.done(), sum.Uncertain, n)
 	}
 	return sum, nil
 }
@@ -329,7 +330,8 @@ func (b *bench) hotStores(tb *testbed) []hotStore {
 	)
 }
 
-// contention measures clients that change one session: 1 to 500 of them, in 1, 2 and 4 processes, beside one writer alone.
+// contention measures clients that change one session: 1 to 500 of them, in 1, 2 and 4 processes, beside one writer
+// alone.
 func (b *bench) contention() error {
 	var tb testbed
 	defer tb.close()
@@ -340,7 +342,8 @@ func (b *bench) contention() error {
 	case b.quick:
 		short, long = 2*time.Second, 5*time.Second
 	}
-	t := table{head: []string{"store", "processes", "clients", "changes/s", "one writer", "503", "p50", "p99", "slowest client"}}
+	t := table{head: []string{"store", "processes", "clients", "changes/s", "one writer", "503", "p50",
+		"p99", "slowest client"}}
 	var lines []chart.Series
 	for _, s := range b.hotStores(&tb) {
 		alone, err := b.contestants(s.url, 1, 1, short)
@@ -363,7 +366,8 @@ func (b *bench) contention() error {
 					return fmt.Errorf("%s, %d clients in %d processes: %w", s.name, n, processes, err)
 				}
 				t.add(s.name, fmt.Sprint(processes), fmt.Sprint(n), thousands(int(o.rate())), thousands(int(floor)),
-					share(o.failed(), o.done()+o.failed()), nanoseconds(float64(o.percentile(0.5))), nanoseconds(float64(o.percentile(0.99))),
+					share(o.failed(), o.done()+o.failed()), nanoseconds(float64(o.percentile(0.5))),
+					nanoseconds(float64(o.percentile(0.99))),
 					fmt.Sprintf("%.2f", o.fairness()))
 				fmt.Fprintln(os.Stderr, strings.Join(t.lines[len(t.lines)-1], " | ")) // it takes long
 				if processes == 4 || s.name == "memory" {
@@ -376,7 +380,8 @@ func (b *bench) contention() error {
 		}
 	}
 	err := b.draw("contention.svg", chart.Chart{
-		Title: "Changes of one session, by clients in four processes (memory: one)", X: "clients", Y: "changes a second",
+		Title: "Changes of one session, by clients in four processes (memory: one)",
+		X:     "clients", Y: "changes a second",
 		Format: func(v float64) string { return thousands(int(v)) }, Series: lines,
 	})
 	if err != nil {

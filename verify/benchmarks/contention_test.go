@@ -40,14 +40,16 @@ func TestOutcome(t *testing.T) {
 func TestContention(t *testing.T) {
 	t.Parallel()
 	b := &bench{dir: t.TempDir()}
-	for name, url := range map[string]string{"files": "file:" + filepath.Join(b.dir, "hot"), "Redis": urlOf(servertest.Redis(t))} {
+	for name, url := range map[string]string{"files": "file:" + filepath.Join(b.dir, "hot"),
+		"Redis": urlOf(servertest.Redis(t))} {
 		for _, processes := range []int{1, 3} {
 			o, err := b.contestants(url, processes, 48, 300*time.Millisecond)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if o.failed() > 0 {
-				t.Errorf("%s, %d processes: %d changes were done, and %d requests were answered with 503", name, processes, o.done(), o.failed())
+				t.Errorf("%s, %d processes: %d changes were done, and %d requests were answered with 503",
+					name, processes, o.done(), o.failed())
 			}
 			for i, n := range o.Clients {
 				if n == 0 {

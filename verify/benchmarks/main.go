@@ -70,7 +70,8 @@ func run(args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, sessions: 300, quick: *quick, out: out, command: strings.Join(append([]string{"./bench"}, args...), " ")}
+	b := &bench{plan: measure.Plan{Rounds: 41, Slice: 20 * time.Millisecond}, sessions: 300, quick: *quick,
+		out: out, command: strings.Join(append([]string{"./bench"}, args...), " ")}
 	if *quick {
 		b.plan = measure.Plan{Rounds: 11, Slice: 10 * time.Millisecond}
 	}

@@ -53,11 +53,16 @@ var requestTargets = []struct {
 	operation, us, them string
 }{
 	{target{"no cookie, untouched", "scs", 0.55, 0.4, 3}, "no cookie, untouched", "Hipflask, memory", "scs, memory"},
-	{target{"valid cookie, untouched", "scs", 1. / 45, 1. / 70, 3}, "valid cookie, untouched", "Hipflask, memory", "scs, memory"},
-	{target{"memory store, read one key", "scs, memory", 1. / 14, 1. / 22, 10}, "read one key", "Hipflask, memory", "scs, memory"},
-	{target{"memory store, change one key", "scs, memory", 1. / 12, 1. / 20, 0}, "change one key", "Hipflask, memory", "scs, memory"},
-	{target{"Flask's cookie, read", "gorilla, signed cookie", 1. / 8, 1. / 12, 0}, "read one key", "Hipflask, Flask's cookie", "gorilla, signed cookie"},
-	{target{"encrypted cookie, change", "gorilla, encrypted cookie", 1. / 5, 1. / 8, 0}, "change one key", "Hipflask, encrypted cookie", "gorilla, encrypted cookie"},
+	{target{"valid cookie, untouched", "scs", 1. / 45, 1. / 70, 3}, "valid cookie, untouched", "Hipflask, memory",
+		"scs, memory"},
+	{target{"memory store, read one key", "scs, memory", 1. / 14, 1. / 22, 10}, "read one key", "Hipflask, memory",
+		"scs, memory"},
+	{target{"memory store, change one key", "scs, memory", 1. / 12, 1. / 20, 0}, "change one key", "Hipflask, memory",
+		"scs, memory"},
+	{target{"Flask's cookie, read", "gorilla, signed cookie", 1. / 8, 1. / 12, 0},
+		"read one key", "Hipflask, Flask's cookie", "gorilla, signed cookie"},
+	{target{"encrypted cookie, change", "gorilla, encrypted cookie", 1. / 5, 1. / 8, 0}, "change one key",
+		"Hipflask, encrypted cookie", "gorilla, encrypted cookie"},
 }
 
 // files measures the file store alone.

@@ -18,7 +18,8 @@ func TestParts(t *testing.T) {
 	for _, p := range parts {
 		t.Run(p.name, func(t *testing.T) {
 			var out bytes.Buffer
-			b := &bench{plan: measure.Plan{Rounds: 1, Slice: time.Millisecond}, sessions: 10, quick: true, dir: t.TempDir(), out: &out}
+			b := &bench{plan: measure.Plan{Rounds: 1, Slice: time.Millisecond}, sessions: 10, quick: true,
+				dir: t.TempDir(), out: &out}
 			if err := p.run(b); err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +58,8 @@ func TestDocument(t *testing.T) {
 	if err := d.save(); err != nil {
 		t.Fatal(err)
 	}
-	want := "# Title\n\n<!-- bench:a -->\n\nnew a\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n\nnew b\n\n<!-- end -->\n"
+	want := "# Title\n\n<!-- bench:a -->\n\nnew a\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n\nnew " +
+		"b\n\n<!-- end -->\n"
 	if after, err := os.ReadFile(path); err != nil || string(after) != want {
 		t.Errorf("got %q, %v, want %q", after, err, want)
 	}
@@ -78,8 +80,10 @@ func TestTable(t *testing.T) {
 		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.3}}, "best"},
 		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.5}}, "met"},
 		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.51}}, "missed"},
-		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 3.2}, "best"},
-		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 4}, "missed: at most 3 allocations"},
+		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3},
+			allocated: 3.2}, "best"},
+		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 4},
+			"missed: at most 3 allocations"},
 		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.9}}, "best"},
 		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.85}}, "met"},
 		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.7}}, "missed"},

@@ -94,7 +94,8 @@ func python() (string, error) {
 	}
 	for _, args := range [][]string{
 		{"python3", "-m", "venv", "--clear", venv},
-		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", requirements},
+		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+			"-r", requirements},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%q: %w: %s", args, err, out)

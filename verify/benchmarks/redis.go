@@ -21,10 +21,10 @@ const inFlight = 64
 
 func urlOf(redis *servertest.Server) string { return "redis://" + redis.Addr }
 
-// bareClients are what the bare commands are sent by: the client library with the settings that it has by itself, which is
-// what the targets are held against; and with settings that make it collect commands, as Open of package redisstore has
-// them, for longer or shorter: what suits requests, which work between two commands, makes commands wait that have nothing
-// between them.
+// bareClients are what the bare commands are sent by: the client library with the settings that it has by itself, which
+// is what the targets are held against; and with settings that make it collect commands, as Open of package redisstore
+// has them, for longer or shorter: what suits requests, which work between two commands, makes commands wait that have
+// nothing between them.
 var bareClients = []struct {
 	name   string
 	option rueidis.ClientOption
@@ -82,10 +82,12 @@ func (b *bench) redis() error {
 	floors := 2 * len(bareClients)
 	b.row(target{"Redis, read, 64 in flight", samples[0].Name, 1.5, 1.2, 0}, samples[floors], samples[0])
 	b.row(target{"Redis, change, 64 in flight", samples[1].Name, 1.5, 1.2, 0}, samples[floors+1], samples[1])
-	t := table{head: []string{"bare commands", samples[0].Name, "a request that reads takes", samples[1].Name, "a request that changes takes"}}
+	t := table{head: []string{"bare commands", samples[0].Name, "a request that reads takes", samples[1].Name,
+		"a request that changes takes"}}
 	for i, c := range bareClients {
 		get, change := samples[2*i], samples[2*i+1]
-		t.add(c.name, duration(get.Median()), times(samples[floors].Over(get)), duration(change.Median()), times(samples[floors+1].Over(change)))
+		t.add(c.name, duration(get.Median()), times(samples[floors].Over(get)), duration(change.Median()),
+			times(samples[floors+1].Over(change)))
 	}
 	return b.publish("redis", "Redis, 64 requests in flight", t)
 }
@@ -170,7 +172,8 @@ func redisFloors(client rueidis.Client, prefix string) (get, change measure.Subj
 		}
 		old := fmt.Sprintf("%08d", versions[worker])
 		versions[worker] = (versions[worker] + 1) % 1e8
-		n, err := client.Do(ctx, client.B().Evalsha().Sha1(sha).Numkeys(1).Key(keys[worker]).Arg(old, value(worker)).Build()).AsInt64()
+		n, err := client.Do(ctx, client.B().Evalsha().Sha1(sha).Numkeys(1).Key(keys[worker]).Arg(old,
+			value(worker)).Build()).AsInt64()
 		if err == nil && n != 1 {
 			err = errors.New("the version was another one")
 		}

@@ -25,8 +25,10 @@ func (b *bench) scaleFiles() error {
 	}
 	defer s.Close()
 	ctx := context.Background()
-	t := table{head: []string{"files", "open the store", "create", "load", "change", "list a user", "sweep, for each expired", "bytes on disk"}}
-	lines := []chart.Series{{Name: "create"}, {Name: "load"}, {Name: "change"}, {Name: "list a user's three"}, {Name: "sweep one of 200"}}
+	t := table{head: []string{"files", "open the store", "create", "load", "change",
+		"list a user", "sweep, for each expired", "bytes on disk"}}
+	lines := []chart.Series{{Name: "create"}, {Name: "load"}, {Name: "change"}, {Name: "list a user's three"},
+		{Name: "sweep one of 200"}}
 	have := 0
 	for _, n := range sizes {
 		create, err := timed(n-have, func(i int) error {
@@ -49,7 +51,8 @@ func (b *bench) scaleFiles() error {
 		t.add(append(line, fmt.Sprintf("%.0f", r.bytes))...)
 	}
 	if err := b.draw("files.svg", chart.Chart{
-		Title: "The file store as it grows", X: "sessions in files", Y: "time of one operation", Format: nanoseconds, Series: lines,
+		Title: "The file store as it grows", X: "sessions in files", Y: "time of one operation", Format: nanoseconds,
+		Series: lines,
 	}); err != nil {
 		return err
 	}

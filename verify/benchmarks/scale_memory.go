@@ -53,8 +53,10 @@ var memoryStores = []func(n int) inMemory{
 	func(int) inMemory {
 		s := memstore.NewWithCleanupInterval(scsCleanup)
 		return inMemory{
-			name:   "scs",
-			create: func(i int, expires time.Time) error { return s.Commit(recordKey(i), make([]byte, dataSize), expires) },
+			name: "scs",
+			create: func(i int, expires time.Time) error {
+				return s.Commit(recordKey(i), make([]byte, dataSize), expires)
+			},
 			load: func(i int) error {
 				if _, found, err := s.Find(recordKey(i)); err != nil || !found {
 					return fmt.Errorf("session %d is not there: %v", i, err)
@@ -76,7 +78,8 @@ type memoryResult struct {
 // scaleMemory fills up the memory stores, and measures how long requests wait while they remove what has expired.
 func (b *bench) scaleMemory() error {
 	sizes := b.sizes(5_000_000)[1:] // a thousand are lost in the noise
-	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep", "without a store", "sweep, for each expired"}}
+	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep",
+		"without a store", "sweep, for each expired"}}
 	stalls := chart.Chart{
 		Title: "Longest wait of a request while a fifth of the sessions expire", X: "sessions in memory",
 		Y: "the longest of all loads during the sweep", Format: nanoseconds,
@@ -98,7 +101,8 @@ func (b *bench) scaleMemory() error {
 			if r.sweep > 0 {
 				sweep = nanoseconds(r.sweep)
 			}
-			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall), duration(r.noise), sweep)
+			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall),
+				duration(r.noise), sweep)
 			line.Name = name
 			line.Points = append(line.Points, chart.Point{X: float64(n), Y: float64(r.stall)})
 			if n == sizes[len(sizes)-1] {
@@ -114,8 +118,10 @@ func (b *bench) scaleMemory() error {
 	stalls.Series = append(stalls.Series, noise)
 	most := thousands(sizes[len(sizes)-1])
 	b.limits = append(b.limits,
-		limit{"memory store, bytes per session at " + most, fmt.Sprintf("%.0f", last[1].bytes), "400", "300", fmt.Sprintf("%.0f", last[0].bytes), grade(last[0].bytes, 400, 300)},
-		limit{"memory store, longest stall at " + most, duration(last[1].stall), "1 ms", "0.3 ms", duration(last[0].stall), grade(float64(last[0].stall), 1e6, 3e5)},
+		limit{"memory store, bytes per session at " + most, fmt.Sprintf("%.0f", last[1].bytes), "400",
+			"300", fmt.Sprintf("%.0f", last[0].bytes), grade(last[0].bytes, 400, 300)},
+		limit{"memory store, longest stall at " + most, duration(last[1].stall),
+			"1 ms", "0.3 ms", duration(last[0].stall), grade(float64(last[0].stall), 1e6, 3e5)},
 	)
 	if err := b.draw("memory.svg", stalls); err != nil {
 		return err
@@ -187,8 +193,8 @@ func lookAround(s inMemory, n int) (float64, error) {
 func garbage() []byte { return make([]byte, dataSize) }
 
 // stallOf returns the longest load of a session that stays, while the others are swept, and beside it the
-// longest time of a piece of work that uses no store: it allocates as much and takes as long as a load does, so that the
-// scheduler, the garbage collector and the machine stop it as often.
+// longest time of a piece of work that uses no store: it allocates as much and takes as long as a load does, so that
+// the scheduler, the garbage collector and the machine stop it as often.
 func stallOf(s inMemory, n int, load time.Duration) (stall, noise, sweep time.Duration, err error) {
 	swept := make(chan error, 1)
 	began := time.Now()

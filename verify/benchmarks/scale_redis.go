@@ -58,7 +58,8 @@ func (b *bench) scaleRedis() error {
 		t.add(append(line, fmt.Sprintf("%.0f", (used-empty)/float64(n)))...)
 	}
 	if err := b.draw("redis.svg", chart.Chart{
-		Title: "Redis as it grows, 64 requests in flight", X: "sessions in Redis", Y: "time of one operation", Format: nanoseconds, Series: lines,
+		Title: "Redis as it grows, 64 requests in flight", X: "sessions in Redis", Y: "time of one operation",
+		Format: nanoseconds, Series: lines,
 	}); err != nil {
 		return err
 	}

@@ -63,11 +63,13 @@ func (b *bench) servers() (err error) {
 			bare := measured[len(measured)-1].rate
 			for _, l := range measured {
 				share := measure.Quotient(l.rate, bare)
-				t.add(l.name, who, fmt.Sprintf("%.0f", measure.Spread(l.rate).Median), ratio(share.Median), ratio(share.Low)+" to "+ratio(share.High))
+				t.add(l.name, who, fmt.Sprintf("%.0f", measure.Spread(l.rate).Median), ratio(share.Median),
+					ratio(share.Low)+" to "+ratio(share.High))
 			}
 			b.rows = append(b.rows, row{
 				target: target{measured[0].name + ", GET / of " + who, "bare net/http", 0.8, 0.9, 0}, more: true,
-				ratio: measure.Quotient(measured[0].rate, bare), value: fmt.Sprintf("%.0f per s", measure.Spread(measured[0].rate).Median),
+				ratio: measure.Quotient(measured[0].rate, bare),
+				value: fmt.Sprintf("%.0f per s", measure.Spread(measured[0].rate).Median),
 			})
 		}
 	}

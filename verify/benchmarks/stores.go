@@ -55,7 +55,8 @@ func storeSubjects(s store.Store, n int) (load, replace measure.Subject, err err
 }
 
 // measureFiles holds the file store against the system calls that it can't do without.
-func measureFiles(p measure.Plan, dir string, sessions int) (load, replace, floorRead, floorChange measure.Samples, err error) {
+func measureFiles(p measure.Plan, dir string, sessions int) (load, replace, floorRead, floorChange measure.Samples,
+	err error) {
 	files, err := filestore.Open(filepath.Join(dir, "store"), nil)
 	if err != nil {
 		return

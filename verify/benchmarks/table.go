@@ -65,7 +65,8 @@ func (b *bench) targets() error {
 	if len(b.rows) == 0 {
 		return nil
 	}
-	t := table{head: []string{"path", "held against", "target", "best", "measured", "range", "per request", "allocations", ""}}
+	t := table{head: []string{"path", "held against", "target", "best", "measured", "range", "per request",
+		"allocations", ""}}
 	for _, r := range b.rows {
 		allocated := ""
 		if !r.more {
@@ -150,7 +151,8 @@ func (b *bench) publish(section, title string, t table, remarks ...string) error
 // conditions says where and how it was measured.
 func (b *bench) conditions() string {
 	return fmt.Sprintf("%s, %s, %d processors, %s/%s, on %s: `%s`.\n",
-		runtime.Version(), processor(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, time.Now().Format(time.DateOnly), b.command)
+		runtime.Version(), processor(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH,
+		time.Now().Format(time.DateOnly), b.command)
 }
 
 // processor returns the name of the CPU, as far as the system tells it.
@@ -168,7 +170,8 @@ func processor() string {
 	return "unknown CPU"
 }
 
-// document is a Markdown file with sections that this program writes, each between <!-- bench:NAME --> and <!-- end -->.
+// document is a Markdown file with sections that this program writes, each between <!-- bench:NAME --> and <!-- end
+// -->.
 type document struct {
 	path string
 	text []byte

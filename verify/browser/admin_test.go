@@ -18,8 +18,10 @@ import (
 )
 
 var (
-	someNames  = strings.Fields("ann ben carla dimitri elif fatima george hana ivan jun kofi lena maria noor olga pavel quinn rosa sven tara uma viktor")
-	someLabels = strings.Split("Firefox on Windows,Chrome on Windows,Safari on macOS,Safari on iPhone,Chrome on Android,Firefox on Linux,Edge on Windows", ",")
+	someNames = strings.Fields("ann ben carla dimitri elif fatima george hana ivan jun kofi lena maria " +
+		"noor olga pavel quinn rosa sven tara uma viktor")
+	someLabels = strings.Split("Firefox on Windows,Chrome on Windows,Safari on macOS,Safari on iPhone,Chrome "+
+		"on Android,Firefox on Linux,Edge on Windows", ",")
 )
 
 // crowd stores sessions of all ages: two thirds of them are logged in.

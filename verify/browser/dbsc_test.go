@@ -103,7 +103,8 @@ func newBoundSite(t *testing.T, how over, change ...func(*dbsc.Options)) *boundS
 		})
 	}
 	mux.Handle("/dbsc/", device)
-	page("GET /login", `<form method="post"><button class="main">Log in</button></form>`, func(http.ResponseWriter, *http.Request, *session.Session) {})
+	page("GET /login", `<form method="post"><button class="main">Log in</button></form>`,
+		func(http.ResponseWriter, *http.Request, *session.Session) {})
 	page("POST /login", "", func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 		s.Login("ann")
 		http.Redirect(w, r, "/me", http.StatusSeeOther)
@@ -172,7 +173,8 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -245,7 +247,8 @@ func (x *boundSite) browser(quota bool) tab {
 		if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
 			return err
 		}
-		_, err := chromedp.Call(ctx, network.EnableDeviceBoundSessions, network.EnableDeviceBoundSessionsParams{Enable: true})
+		_, err := chromedp.Call(ctx, network.EnableDeviceBoundSessions,
+			network.EnableDeviceBoundSessionsParams{Enable: true})
 		return err
 	}))
 	return b
@@ -360,10 +363,12 @@ func TestBound(t *testing.T) {
 			if (how == http2) != (protocols[string(http2)] > 0) {
 				t.Errorf("got requests by protocol %v, want %s", protocols, how)
 			}
-			if status, _ := c.send("POST", "/dbsc/refresh", "Sec-Secure-Session-Id", id); status != http.StatusForbidden {
+			if status, _ := c.send("POST", "/dbsc/refresh", "Sec-Secure-Session-Id",
+				id); status != http.StatusForbidden {
 				t.Errorf("the copy's refresh without a proof: got status %d, want 403", status)
 			}
-			if status, _ := c.send("POST", "/dbsc/refresh", "Sec-Secure-Session-Id", id, "Secure-Session-Response", "x.y.z"); status != http.StatusUnauthorized {
+			if status, _ := c.send("POST", "/dbsc/refresh", "Sec-Secure-Session-Id", id, "Secure-Session-Response",
+				"x.y.z"); status != http.StatusUnauthorized {
 				t.Errorf("the copy's refresh with a bad proof: got status %d, want 401", status)
 			}
 			x.await("refused", func(counts map[string]int) bool {
@@ -383,7 +388,8 @@ func TestBound(t *testing.T) {
 			x.once("browser ended ServerRequested")
 			x.once("server ended")
 			x.await("as many refreshes as the DevTools protocol tells", func(counts map[string]int) bool {
-				return counts["server refreshed"] > 0 && counts["server refreshed"] == counts["browser refresh Refreshed"]
+				return counts["server refreshed"] > 0 &&
+					counts["server refreshed"] == counts["browser refresh Refreshed"]
 			})
 			// Whoever logs in again is bound again.
 			b.loginBound()
@@ -393,7 +399,8 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// TestBoundLink opens a page by a link of another site, after the bound cookie has expired: the user is still logged in.
+// TestBoundLink opens a page by a link of another site, after the bound cookie has expired: the user is still logged
+// in.
 func TestBoundLink(t *testing.T) {
 	t.Parallel()
 	x := newBoundSite(t, http2)
@@ -511,8 +518,8 @@ func TestBoundElevate(t *testing.T) {
 	})
 }
 
-// TestBoundQuota has the browser sign more often than it allows itself: it says so, the session is not served, and another
-// login helps.
+// TestBoundQuota has the browser sign more often than it allows itself: it says so, the session is not served, and
+// another login helps.
 func TestBoundQuota(t *testing.T) {
 	t.Parallel()
 	const window = 5 * time.Second

@@ -17,7 +17,8 @@ import (
 func (b tab) claims(agent string) {
 	b.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent})
+		_, err := chromedp.Call(ctx, emulation.SetUserAgentOverride,
+			emulation.SetUserAgentOverrideParams{UserAgent: agent})
 		return err
 	}))
 }
@@ -27,7 +28,8 @@ func TestDevices(t *testing.T) {
 	base, _ := serve(t, filepath.Join(t.TempDir(), "sessions"), "")
 	here, _ := open(t, base, t.TempDir())
 	phone, _ := open(t, base, t.TempDir())
-	tablet := visitor(t, base, "Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1")
+	tablet := visitor(t, base, "Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, "+
+		"like Gecko) Version/18.0 Mobile/15E148 Safari/604.1")
 	phone.claims("Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0")
 	phone.login("ann", true)
 	tablet.login("ann")
@@ -35,7 +37,8 @@ func TestDevices(t *testing.T) {
 
 	here.loaded(chromedp.Click(chromedp.CSS(`a[href="/devices"]`)))
 	here.wantHeading("Your devices")
-	for _, want := range []string{"on Linux this device", "Firefox on Android", "Safari on iPad", "First seen", "Last seen"} {
+	for _, want := range []string{"on Linux this device", "Firefox on Android", "Safari on iPad", "First seen",
+		"Last seen"} {
 		here.wantText(want)
 	}
 	for _, width := range []int64{1000, 320} {
@@ -45,7 +48,8 @@ func TestDevices(t *testing.T) {
 			t.Errorf("at %d pixels the page is %d wide", width, wide)
 		}
 	}
-	if got, want := get(here, chromedp.Evaluate[string]("getComputedStyle(document.body).backgroundColor")), "rgb(27, 25, 23)"; got != want {
+	if got, want := get(here, chromedp.Evaluate[string]("getComputedStyle(document.body).backgroundColor")),
+		"rgb(27, 25, 23)"; got != want {
 		t.Errorf("in the dark the ground is %s, want %s: the page's style is not applied", got, want)
 	}
 

@@ -30,8 +30,10 @@ func startFirefox(t *testing.T, preferences string) *firefox {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "firefox-esr", "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0")
-	cmd.Env = append(os.Environ(), "HOME="+profile, "MOZ_DISABLE_CONTENT_SANDBOX=1") // the tests may run as root, in a container
+	cmd := exec.CommandContext(ctx, "firefox-esr", "--headless", "--no-remote", "--profile", profile,
+		"--remote-debugging-port", "0")
+	// the tests may run as root, in a container
+	cmd.Env = append(os.Environ(), "HOME="+profile, "MOZ_DISABLE_CONTENT_SANDBOX=1")
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

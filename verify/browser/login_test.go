@@ -53,7 +53,8 @@ func TestWrongInput(t *testing.T) {
 	submit := func(name string) {
 		t.Helper()
 		b.visit("/login")
-		get(b, chromedp.Evaluate[any](fmt.Sprintf(`document.querySelector("form").noValidate = true; document.querySelector("#username").value = %q`, name)))
+		get(b, chromedp.Evaluate[any](fmt.Sprintf(
+			`document.querySelector("form").noValidate = true; document.querySelector("#username").value = %q`, name)))
 		b.loaded(chromedp.Click(chromedp.CSS("button.main")))
 	}
 	submit("")

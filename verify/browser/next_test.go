@@ -13,11 +13,13 @@ import (
 	"github.com/hipflask/session/guard"
 )
 
-// TestNext holds guard.Next against the browser's own parser: whatever Next accepts leads to a page of this site. The texts are
-// all sequences of up to three pieces that parsers of URLs have been fooled with, and those followed by a host.
+// TestNext holds guard.Next against the browser's own parser: whatever Next accepts leads to a page of this site. The
+// texts are all sequences of up to three pieces that parsers of URLs have been fooled with, and those followed by a
+// host.
 func TestNext(t *testing.T) {
 	pieces := []string{
-		"/", "\\", "\t", "\n", "\r", " ", "\x00", "\x7f", "\u00a0", "\u2028", ".", "..", "%2f", "%5C", "%09", "%0a", "%00", ":", "@", ";", "?", "#",
+		"/", "\\", "\t", "\n", "\r", " ", "\x00", "\x7f", "\u00a0", "\u2028", ".", "..", "%2f", "%5C",
+		"%09", "%0a", "%00", ":", "@", ";", "?", "#",
 		"evil.test", "https:", "javascript:", "／", "＼", "a",
 	}
 	var accepted, refused []string

@@ -63,7 +63,8 @@ func TestCookiesThatBrowsersRefuse(t *testing.T) {
 
 	b.visit("/large")
 	if !errors.Is(got, session.ErrTooLarge) || strings.Contains(b.text("body"), "stored") {
-		t.Errorf("a session of 4000 bytes in a cookie: got error %v and page %q, want ErrTooLarge and no page of the handler", got, b.text("body"))
+		t.Errorf("a session of 4000 bytes in a cookie: got error %v and page %q, want ErrTooLarge and "+
+			"no page of the handler", got, b.text("body"))
 	}
 	for name, c := range map[string]session.Config{
 		"Path":   {Cookie: session.Cookie{Name: "__Host-session", Path: "/raw"}},

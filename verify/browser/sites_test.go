@@ -118,7 +118,10 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 		http.Redirect(w, r, "/return?n="+r.FormValue("n"), http.StatusSeeOther)
 	})
 	for path, handle := range map[string]func(*http.Request, *session.Session) string{
-		"/login":  func(r *http.Request, u *session.Session) string { u.Login(r.FormValue("name")); return u.Principal() },
+		"/login": func(r *http.Request, u *session.Session) string {
+			u.Login(r.FormValue("name"))
+			return u.Principal()
+		},
 		"/return": func(r *http.Request, u *session.Session) string { u.Flash("paid"); return u.Principal() },
 		"/account": func(r *http.Request, u *session.Session) string {
 			return u.Principal() + strings.Repeat(", paid", len(u.Flashes()))
@@ -137,7 +140,8 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 			w.Header().Set("Content-Type", "text/html")
 			text := session.NewSecretKey()
 			token.Set(u, text)
-			fmt.Fprintf(w, `<form method="post"><input name="token" value="%s"><input name="n" value="%s"></form><script>document.forms[0].submit()</script>`, text, r.FormValue("n"))
+			fmt.Fprintf(w,
+				`<form method="post"><input name="token" value="%s"><input name="n" value="%s"></form><script>document.forms[0].submit()</script>`, text, r.FormValue("n"))
 			return
 		case r.FormValue("token") != token.Or(u, "none"):
 			s.page(w, r, "wrong token")
@@ -155,7 +159,8 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
-			to := "http://" + s.shop + ":" + s.port + r.FormValue("to") + "?name=" + r.FormValue("name") + "&n=" + r.FormValue("n")
+			to := "http://" + s.shop + ":" + s.port + r.FormValue("to") + "?name=" + r.FormValue("name") +
+				"&n=" + r.FormValue("n")
 			fmt.Fprint(w, strings.Replace(strings.Replace(body, "%s", to, 1), "%s", r.FormValue("n"), 1))
 		})
 	}
@@ -231,7 +236,8 @@ func TestTwoSites(t *testing.T) {
 				link     string // what is there after a link
 			}{
 				"Lax": {http.SameSiteLaxMode, false, "ann, paid"},
-				// The browser withholds the cookie from a link too; without guard.SameSite that looks like a first visit.
+				// The browser withholds the cookie from a link too; without guard.SameSite that looks like a first
+				// visit.
 				"Strict":  {http.SameSiteStrictMode, false, ", paid"},
 				"guarded": {http.SameSiteStrictMode, true, "ann, paid"},
 			} {
@@ -265,14 +271,16 @@ func TestTwoSites(t *testing.T) {
 				s.want(name+", first visit by a link", s.goes(s.pay, "/by-link?to=/form"), "new")
 				s.want(name+", after it", s.goes(s.shop, "/account"), "new")
 
-				// The cookie of the system before comes along; ours is kept back. Nothing is adopted then, and later it is.
+				// The cookie of the system before comes along; ours is kept back. Nothing is adopted then, and later it
+				// is.
 				s.goes(s.shop, "/login?name=ann")
 				s.goes(s.shop, "/old?name=old-ben")
 				s.goes(s.pay, "/by-post?to=/return")
 				if c.guarded {
 					s.want("a link with the old cookie, guarded", s.goes(s.pay, "/by-link?to=/return"), "ann")
 				}
-				s.want(name+", after a post with the old cookie", strings.TrimSuffix(s.goes(s.shop, "/account"), ", paid"), "ann")
+				s.want(name+", after a post with the old cookie",
+					strings.TrimSuffix(s.goes(s.shop, "/account"), ", paid"), "ann")
 				if s.adoptions != 0 {
 					t.Errorf("%s: got %d adoptions, want none", name, s.adoptions)
 				}
@@ -294,8 +302,8 @@ func TestTwoSites(t *testing.T) {
 	}
 }
 
-// Two applications on one host share their cookies, whatever their ports: with one name each logs the other's users out, and
-// the event says where to look.
+// Two applications on one host share their cookies, whatever their ports: with one name each logs the other's users
+// out, and the event says where to look.
 func twoPorts(t *testing.T, d driver) {
 	one, two := build(t, d, http.SameSiteLaxMode, "localhost", ""), build(t, d, http.SameSiteLaxMode, "localhost", "")
 	named := build(t, d, http.SameSiteLaxMode, "localhost", "", func(c *session.Config) { c.Cookie.Name = "named" })

@@ -31,7 +31,8 @@ import (
 // exposed is what a scrape of a program shows: the labels of each series, its name among them.
 type exposed []labels.Labels
 
-// scrape runs an application whose store goes through all that the queries ask for, and returns what Prometheus would read.
+// scrape runs an application whose store goes through all that the queries ask for, and returns what Prometheus would
+// read.
 func scrape(t *testing.T) exposed {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -45,7 +46,8 @@ func scrape(t *testing.T) exposed {
 	memory := memstore.New(&memstore.Options{MaxSessions: 2})
 	failing := &sessiontest.FailStore{Store: memory}
 	config := session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: failing}
-	if err := otelsession.Instrument(&config, &otelsession.Options{System: "redis", MeterProvider: provider}); err != nil {
+	if err := otelsession.Instrument(&config,
+		&otelsession.Options{System: "redis", MeterProvider: provider}); err != nil {
 		t.Fatal(err)
 	}
 	sessions := sessiontest.New(t, func(c *session.Config) {
@@ -92,8 +94,10 @@ func scrape(t *testing.T) exposed {
 	mux.HandleFunc("/logout", func(_ http.ResponseWriter, r *http.Request) { sessions.From(r).Logout() })
 	do("/logout", do("/login", ""))
 	for _, e := range []session.Event{ // what no short run makes happen
-		{Kind: session.EventEmptied}, {Kind: session.EventClock}, {Kind: session.EventUncertain}, {Kind: session.EventUndecodable},
-		{Kind: session.EventContention}, {Kind: session.EventTooLate}, {Kind: session.EventRejected, Reason: session.ReasonSignature},
+		{Kind: session.EventEmptied}, {Kind: session.EventClock}, {Kind: session.EventUncertain},
+		{Kind: session.EventUndecodable},
+		{Kind: session.EventContention}, {Kind: session.EventTooLate},
+		{Kind: session.EventRejected, Reason: session.ReasonSignature},
 	} {
 		config.OnEvent(t.Context(), e)
 	}
@@ -101,7 +105,8 @@ func scrape(t *testing.T) exposed {
 	for _, outcome := range []session.Outcome{
 		session.OutcomeUnavailable, session.OutcomeContention, session.OutcomeUncertain, session.OutcomeFailed,
 	} {
-		figures := session.SaveFigures{Kind: session.SaveChange, Outcome: outcome, Attempts: 1, Waited: time.Millisecond}
+		figures := session.SaveFigures{Kind: session.SaveChange, Outcome: outcome,
+			Attempts: 1, Waited: time.Millisecond}
 		config.Trace.SaveDone(t.Context(), figures)
 	}
 	return read(t, registry)
@@ -235,7 +240,8 @@ func TestQueries(t *testing.T) {
 		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 			if a, ok := node.(*parser.AggregateExpr); ok {
 				for _, name := range a.Grouping {
-					if name != "le" && name != "instance" && !slices.ContainsFunc(found, func(l labels.Labels) bool { return l.Has(name) }) {
+					if name != "le" && name != "instance" &&
+						!slices.ContainsFunc(found, func(l labels.Labels) bool { return l.Has(name) }) {
 						t.Errorf("%s: nothing that it reads has the label %s", q.where, name)
 					}
 				}

@@ -26,7 +26,8 @@ var guarded = map[string]func(*session.Manager, func(http.Handler) http.Handler,
 		mux.HandleFunc("GET /out", page)
 		return sessions.Handler(mux)
 	},
-	"net/http, a prefix": func(sessions *session.Manager, g func(http.Handler) http.Handler, page http.HandlerFunc) http.Handler {
+	"net/http, a prefix": func(sessions *session.Manager, g func(http.Handler) http.Handler,
+		page http.HandlerFunc) http.Handler {
 		in := http.NewServeMux()
 		in.HandleFunc("GET /page", page)
 		mux := http.NewServeMux()
@@ -76,7 +77,9 @@ func TestGuards(t *testing.T) {
 			t.Parallel()
 			broken := &sessiontest.FailStore{Store: memstore.New(nil)}
 			m := sessiontest.New(t, func(c *session.Config) { c.Store = broken })
-			page := func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("hello " + session.From(r).Principal())) }
+			page := func(w http.ResponseWriter, r *http.Request) {
+				w.Write([]byte("hello " + session.From(r).Principal()))
+			}
 			visit := func(app http.Handler, path string, fill func(*session.Session)) *httptest.ResponseRecorder {
 				t.Helper()
 				r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
@@ -88,14 +91,18 @@ func TestGuards(t *testing.T) {
 			}
 			wants := func(what string, w *httptest.ResponseRecorder, code int, location, body string) {
 				t.Helper()
-				if w.Code != code || w.Header().Get("Location") != location || !strings.Contains(w.Body.String(), body) {
-					t.Errorf("%s: got %d, Location %q, %q; want %d, %q, %q", what, w.Code, w.Header().Get("Location"), w.Body, code, location, body)
+				if w.Code != code || w.Header().Get("Location") != location ||
+					!strings.Contains(w.Body.String(), body) {
+					t.Errorf("%s: got %d, Location %q, %q; want %d, %q, %q", what, w.Code, w.Header().Get("Location"),
+						w.Body, code, location, body)
 				}
 				if body == "" && strings.Contains(w.Body.String(), "hello") {
 					t.Errorf("%s: the page was served as well: %q", what, w.Body)
 				}
 			}
-			ann := func(s *session.Session) { s.LoginWith("ann", session.Auth{Time: time.Now().Add(-time.Hour), Level: 1}) }
+			ann := func(s *session.Session) {
+				s.LoginWith("ann", session.Auth{Time: time.Now().Add(-time.Hour), Level: 1})
+			}
 			app := build(m, guard.Login("/login"), page)
 			wants("outside", visit(app, "/out", nil), 200, "", "hello ")
 			wants("nobody", visit(app, "/in/page?a=1", nil), 303, "/login?next=%2Fin%2Fpage%3Fa%3D1", "")

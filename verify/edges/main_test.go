@@ -173,7 +173,8 @@ func (v *visitor) get(path string) response {
 func (v *visitor) want(r response, status int, body string) {
 	v.t.Helper()
 	if r.err != nil || r.StatusCode != status || r.body != body {
-		v.t.Errorf("%s %s: got %d %q, %v, want %d %q", r.Request.Method, r.Request.URL.Path, r.StatusCode, r.body, r.err, status, body)
+		v.t.Errorf("%s %s: got %d %q, %v, want %d %q", r.Request.Method, r.Request.URL.Path, r.StatusCode,
+			r.body, r.err, status, body)
 	}
 }
 
@@ -205,7 +206,8 @@ func (v *visitor) session(s *setup) *session.Session {
 // unavailable checks that an answer is ErrorHandler's and nothing else.
 func (v *visitor) unavailable(r response) {
 	v.t.Helper()
-	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" || !strings.HasPrefix(r.body, "Your session can't be reached") {
+	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" ||
+		!strings.HasPrefix(r.body, "Your session can't be reached") {
 		v.t.Errorf("got %d %q, want 503 with Retry-After and its text alone", r.StatusCode, r.body)
 	}
 	if c := r.Header["Set-Cookie"]; c != nil {

@@ -85,10 +85,11 @@ func TestProxyBehind(t *testing.T) {
 			v := visit(t, protocol, s.Handler(counting(newProxy(t, backend, nil))))
 
 			var hints []string
-			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-				hints = append(hints, fmt.Sprint(code, h.Get("Link"), h["Set-Cookie"]))
-				return nil
-			}})
+			ctx := httptrace.WithClientTrace(t.Context(),
+				&httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+					hints = append(hints, fmt.Sprint(code, h.Get("Link"), h["Set-Cookie"]))
+					return nil
+				}})
 			r, err := http.NewRequestWithContext(ctx, "GET", v.url+"/page", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -135,7 +136,9 @@ func TestProxyKeepsCookieToItself(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
 	sent := make(chan string, 1)
-	backend := newServer(t, "HTTP/1.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sent <- r.Header.Get("Cookie") }))
+	backend := newServer(t, "HTTP/1.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent <- r.Header.Get("Cookie")
+	}))
 	for _, c := range []struct {
 		rewrite func(*httputil.ProxyRequest)
 		want    bool
@@ -151,7 +154,8 @@ func TestProxyKeepsCookieToItself(t *testing.T) {
 		v.get("/")
 		got := <-sent
 		if strings.Contains(got, "session=") != c.want || !strings.Contains(got, "theirs=1") {
-			t.Errorf("the server behind got our cookie: %v, want %v, and its own", strings.Contains(got, "session="), c.want)
+			t.Errorf("the server behind got our cookie: %v, want %v, and its own",
+				strings.Contains(got, "session="), c.want)
 		}
 	}
 }

@@ -62,8 +62,10 @@ func TestRecoverers(t *testing.T) {
 				t.Parallel()
 				s := newSetup(t)
 				outside := visit(t, protocol, recoverer.wrap(s.Handler(all)))
-				if r := outside.get("/half"); r.StatusCode != http.StatusInternalServerError || r.Header["Set-Cookie"] != nil || s.stored() != 0 {
-					t.Errorf("a new session, recovered outside: got %d, %v, %d stored, want 500 and nothing", r.StatusCode, r.Header, s.stored())
+				if r := outside.get("/half"); r.StatusCode != http.StatusInternalServerError ||
+					r.Header["Set-Cookie"] != nil || s.stored() != 0 {
+					t.Errorf("a new session, recovered outside: got %d, %v, %d stored, want 500 and nothing",
+						r.StatusCode, r.Header, s.stored())
 				}
 				outside.get("/count")
 				outside.get("/half")

@@ -204,7 +204,8 @@ func TestRouters(t *testing.T) {
 		"GET /plain": func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "plain") }}
 	eachRouter(t, all, func(t *testing.T, s *setup, v *visitor) {
 		if r := v.get("/plain"); r.Header["Set-Cookie"] != nil || r.Header["Vary"] != nil {
-			t.Errorf("a request that does not look at its session: got headers %v, want no Set-Cookie and no Vary", r.Header)
+			t.Errorf("a request that does not look at its session: got headers %v, want no Set-Cookie "+
+				"and no Vary", r.Header)
 		}
 		if r := v.get("/nothing"); r.StatusCode != http.StatusNotFound || r.Header["Set-Cookie"] != nil {
 			t.Errorf("a request without a route: got %d, %v, want 404 without a cookie", r.StatusCode, r.Header)
@@ -297,7 +298,8 @@ func TestNativeAnswers(t *testing.T) {
 	native := func() *echo.Echo {
 		e := newEcho()
 		e.GET("/json", func(c *echo.Context) error {
-			return c.JSON(http.StatusOK, map[string]int{"n": visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })})
+			return c.JSON(http.StatusOK,
+				map[string]int{"n": visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })})
 		})
 		e.GET("/status", func(c *echo.Context) error {
 			visits.Set(session.From(c.Request()), 5)
@@ -313,7 +315,8 @@ func TestNativeAnswers(t *testing.T) {
 	nativeV4 := func() *echov4.Echo {
 		e := newEchoV4(nil)
 		e.GET("/json", func(c echov4.Context) error {
-			return c.JSON(http.StatusOK, map[string]int{"n": visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })})
+			return c.JSON(http.StatusOK,
+				map[string]int{"n": visits.Update(session.From(c.Request()), func(n int) int { return n + 1 })})
 		})
 		e.GET("/status", func(c echov4.Context) error {
 			visits.Set(session.From(c.Request()), 5)
@@ -372,7 +375,8 @@ func TestNativeAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for path, status := range map[string]int{"/json": http.StatusOK, "/status": http.StatusNoContent, "/abort": http.StatusTeapot} {
+			for path, status := range map[string]int{"/json": http.StatusOK, "/status": http.StatusNoContent,
+				"/abort": http.StatusTeapot} {
 				s := newSetup(t)
 				v := visit(t, "HTTP/1.1", build(s.Manager))
 				r := v.get(path)
@@ -389,8 +393,8 @@ func TestNativeAnswers(t *testing.T) {
 	}
 }
 
-// echo's error handler answers after its middleware has returned, by the writer of sessions: what it changes is saved, a
-// new session included.
+// echo's error handler answers after its middleware has returned, by the writer of sessions: what it changes is saved,
+// a new session included.
 func TestEchoErrorHandler(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"middleware", "outside"} {
@@ -419,7 +423,8 @@ func TestEchoErrorHandler(t *testing.T) {
 		for path, want := range map[string]int{"/untouched": 1, "/read": 1, "/changed": 11, "/no-route": 1} {
 			v := visit(t, "HTTP/1.1", h)
 			if r := v.get(path); r.StatusCode != http.StatusSeeOther || r.Header.Get("Vary") != "Cookie" {
-				t.Errorf("%s, %s: got %d with Vary %q, want the error handler's redirect", where, path, r.StatusCode, r.Header.Get("Vary"))
+				t.Errorf("%s, %s: got %d with Vary %q, want the error handler's redirect", where, path,
+					r.StatusCode, r.Header.Get("Vary"))
 			}
 			v.storedVisits(s, want)
 			if got := len(v.session(s).Flashes()); got != 1 {

@@ -36,9 +36,11 @@ func TestTimeoutInside(t *testing.T) {
 		s := newSetup(t)
 		saved := make(chan error, 1)
 		w := httptest.NewRecorder()
-		s.Handler(http.TimeoutHandler(slow(saved), limit, "too slow")).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		s.Handler(http.TimeoutHandler(slow(saved), limit, "too slow")).ServeHTTP(w,
+			httptest.NewRequest("GET", "/", nil))
 		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "too slow" || len(w.Result().Cookies()) != 1 {
-			t.Fatalf("got %d %q with cookies %v, want 503 too slow, and the session's cookie", w.Code, w.Body, w.Result().Cookies())
+			t.Fatalf("got %d %q with cookies %v, want 503 too slow, and the session's cookie", w.Code,
+				w.Body, w.Result().Cookies())
 		}
 		if err := <-saved; err != http.ErrHandlerTimeout {
 			t.Errorf("the late Write: got %v, want ErrHandlerTimeout", err)
@@ -61,8 +63,10 @@ func TestTimeoutOutside(t *testing.T) {
 		s := newSetup(t)
 		saved := make(chan error, 1)
 		w := httptest.NewRecorder()
-		http.TimeoutHandler(s.Handler(slow(saved)), limit, "too slow").ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "too slow" || w.Header()["Set-Cookie"] != nil || s.stored() != 0 {
+		http.TimeoutHandler(s.Handler(slow(saved)), limit, "too slow").ServeHTTP(w,
+			httptest.NewRequest("GET", "/", nil))
+		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "too slow" ||
+			w.Header()["Set-Cookie"] != nil || s.stored() != 0 {
 			t.Fatalf("got %d %q, %d stored, want 503 too slow and nothing stored", w.Code, w.Body, s.stored())
 		}
 		if err := <-saved; err != http.ErrHandlerTimeout {

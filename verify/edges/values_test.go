@@ -12,8 +12,8 @@ import (
 	"github.com/hipflask/session"
 )
 
-// An oauth2.Token is a value like any other, without its extra fields: an id_token needs a key of its own, as docs/recipes.md
-// says.
+// An oauth2.Token is a value like any other, without its extra fields: an id_token needs a key of its own, as
+// docs/recipes.md says.
 func TestOAuthToken(t *testing.T) {
 	t.Parallel()
 	const (
@@ -26,7 +26,8 @@ func TestOAuthToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	expiry := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	given := (&oauth2.Token{AccessToken: "access", RefreshToken: "refresh", TokenType: "Bearer", Expiry: expiry}).WithExtra(map[string]any{"id_token": "signed"})
+	given := (&oauth2.Token{AccessToken: "access", RefreshToken: "refresh", TokenType: "Bearer",
+		Expiry: expiry}).WithExtra(map[string]any{"id_token": "signed"})
 	token.Set(u, given)
 	if id, ok := given.Extra("id_token").(string); ok {
 		idToken.Set(u, id)
@@ -38,16 +39,18 @@ func TestOAuthToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, ok := token.Get(u)
-	if !ok || got.AccessToken != "access" || got.RefreshToken != "refresh" || got.TokenType != "Bearer" || !got.Expiry.Equal(expiry) {
+	if !ok || got.AccessToken != "access" || got.RefreshToken != "refresh" || got.TokenType != "Bearer" ||
+		!got.Expiry.Equal(expiry) {
 		t.Errorf("got %+v, %v, want the token", got, ok)
 	}
 	if got.Extra("id_token") != nil || idToken.Or(u, "") != "signed" {
-		t.Errorf("got id_token %v within the token and %q beside it, want it beside alone", got.Extra("id_token"), idToken.Or(u, ""))
+		t.Errorf("got id_token %v within the token and %q beside it, want it beside alone", got.Extra("id_token"),
+			idToken.Or(u, ""))
 	}
 }
 
-// http.MaxBytesReader tells the server's own writer to close the connection. Within sessions it can't, so the limit belongs
-// around them, as docs/troubleshooting.md says.
+// http.MaxBytesReader tells the server's own writer to close the connection. Within sessions it can't, so the limit
+// belongs around them, as docs/troubleshooting.md says.
 func TestMaxBytes(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -75,8 +78,10 @@ func TestMaxBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res := v.send(r); res.StatusCode != http.StatusRequestEntityTooLarge || res.Close != c.closed || v.cookie() == "" {
-			t.Errorf("%s: got %d, closed %v, want 413, closed %v, and the session", name, res.StatusCode, res.Close, c.closed)
+		if res := v.send(r); res.StatusCode != http.StatusRequestEntityTooLarge || res.Close != c.closed ||
+			v.cookie() == "" {
+			t.Errorf("%s: got %d, closed %v, want 413, closed %v, and the session", name, res.StatusCode,
+				res.Close, c.closed)
 		}
 	}
 }

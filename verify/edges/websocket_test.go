@@ -60,7 +60,8 @@ var upgrades = map[string]func(http.ResponseWriter, *http.Request) (socket, erro
 }
 
 // room is a handler that answers each message by what became of it.
-func room(t *testing.T, upgrade func(http.ResponseWriter, *http.Request) (socket, error), failed *error) http.HandlerFunc {
+func room(t *testing.T, upgrade func(http.ResponseWriter, *http.Request) (socket, error),
+	failed *error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r)
 		visits.Update(s, func(n int) int { return n + 1 })
@@ -143,14 +144,16 @@ func socketMounts() map[string]func(*session.Manager, routes) http.Handler {
 }
 
 // eachSocket runs a test for each library and place. ended is told when the request of a socket is over.
-func eachSocket(t *testing.T, test func(t *testing.T, library string, s *setup, v *visitor, failed *error, ended <-chan struct{})) {
+func eachSocket(t *testing.T, test func(t *testing.T, library string, s *setup, v *visitor, failed *error,
+	ended <-chan struct{})) {
 	for library, upgrade := range upgrades {
 		for name, build := range socketMounts() {
 			t.Run(library+", "+name, func(t *testing.T) {
 				t.Parallel()
 				s := newSetup(t)
 				failed := new(error)
-				all := build(s.Manager, routes{"GET /count": count, "POST /login": login, "POST /logout": logout, "GET /room": room(t, upgrade, failed)})
+				all := build(s.Manager, routes{"GET /count": count, "POST /login": login, "POST /logout": logout,
+					"GET /room": room(t, upgrade, failed)})
 				ended := make(chan struct{}, 1)
 				v := visit(t, "HTTP/1.1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					all.ServeHTTP(w, r)
@@ -229,8 +232,10 @@ func TestSocketNeedsCookie(t *testing.T) {
 		if library == "coder" && (*failed != nil || s.saw(session.EventTooLate)) {
 			t.Errorf("Err is %v, want nil", *failed)
 		}
-		if library == "gorilla" && (!errors.Is(*failed, session.ErrTooLate) || !s.saw(session.EventTooLate) || s.stored() != 0) {
-			t.Errorf("Err is %v with %d sessions stored, want ErrTooLate, its event, and none stored", *failed, s.stored())
+		if library == "gorilla" && (!errors.Is(*failed, session.ErrTooLate) || !s.saw(session.EventTooLate) ||
+			s.stored() != 0) {
+			t.Errorf("Err is %v with %d sessions stored, want ErrTooLate, its event, and none stored",
+				*failed, s.stored())
 		}
 	})
 }

@@ -29,10 +29,14 @@ import (
 
 // wrappers are middleware that give a handler another http.ResponseWriter, of many shapes.
 var wrappers = map[string]func(http.Handler) http.Handler{
-	"nothing":            func(next http.Handler) http.Handler { return next },
-	"TimeoutHandler":     func(next http.Handler) http.Handler { return http.TimeoutHandler(next, patience, "too slow") },
-	"gzhttp":             func(next http.Handler) http.Handler { return gzhttp.GzipHandler(next) },
-	"gorilla's logger":   func(next http.Handler) http.Handler { return handlers.CombinedLoggingHandler(io.Discard, next) },
+	"nothing": func(next http.Handler) http.Handler { return next },
+	"TimeoutHandler": func(next http.Handler) http.Handler {
+		return http.TimeoutHandler(next, patience, "too slow")
+	},
+	"gzhttp": func(next http.Handler) http.Handler { return gzhttp.GzipHandler(next) },
+	"gorilla's logger": func(next http.Handler) http.Handler {
+		return handlers.CombinedLoggingHandler(io.Discard, next)
+	},
 	"gorilla's compress": handlers.CompressHandler,
 	"chi's wrapper": func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -112,8 +116,12 @@ func TestResponseController(t *testing.T) {
 		name string
 		do   func(*http.ResponseController) error
 	}{
-		{"SetReadDeadline", func(c *http.ResponseController) error { return c.SetReadDeadline(time.Now().Add(patience)) }},
-		{"SetWriteDeadline", func(c *http.ResponseController) error { return c.SetWriteDeadline(time.Now().Add(patience)) }},
+		{"SetReadDeadline", func(c *http.ResponseController) error {
+			return c.SetReadDeadline(time.Now().Add(patience))
+		}},
+		{"SetWriteDeadline", func(c *http.ResponseController) error {
+			return c.SetWriteDeadline(time.Now().Add(patience))
+		}},
 		{"EnableFullDuplex", (*http.ResponseController).EnableFullDuplex},
 		{"Flush", (*http.ResponseController).Flush},
 	}
@@ -204,14 +212,18 @@ func TestSendfile(t *testing.T) {
 		build func(*session.Manager) http.Handler
 		want  bool
 	}{
-		"without sessions":        {func(m *session.Manager) http.Handler { return plain }, true},
-		"sessions":                {func(m *session.Manager) http.Handler { return m.Handler(serve) }, true},
-		"untouched":               {func(m *session.Manager) http.Handler { return m.Handler(plain) }, true},
-		"chi's wrapper outside":   {func(m *session.Manager) http.Handler { return chis(m.Handler(serve)) }, true},
-		"chi's wrapper inside":    {func(m *session.Manager) http.Handler { return m.Handler(chis(serve)) }, true},
-		"gorilla's logger":        {func(m *session.Manager) http.Handler { return logger(m.Handler(serve)) }, true},
-		"gin, which has no such":  {func(m *session.Manager) http.Handler { return m.Handler(wrappers["gin"](serve)) }, false},
-		"echo, which has no such": {func(m *session.Manager) http.Handler { return m.Handler(wrappers["echo"](serve)) }, false},
+		"without sessions":      {func(m *session.Manager) http.Handler { return plain }, true},
+		"sessions":              {func(m *session.Manager) http.Handler { return m.Handler(serve) }, true},
+		"untouched":             {func(m *session.Manager) http.Handler { return m.Handler(plain) }, true},
+		"chi's wrapper outside": {func(m *session.Manager) http.Handler { return chis(m.Handler(serve)) }, true},
+		"chi's wrapper inside":  {func(m *session.Manager) http.Handler { return m.Handler(chis(serve)) }, true},
+		"gorilla's logger":      {func(m *session.Manager) http.Handler { return logger(m.Handler(serve)) }, true},
+		"gin, which has no such": {func(m *session.Manager) http.Handler {
+			return m.Handler(wrappers["gin"](serve))
+		}, false},
+		"echo, which has no such": {func(m *session.Manager) http.Handler {
+			return m.Handler(wrappers["echo"](serve))
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -301,8 +313,8 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// A home-made adapter keeps the Handler's writer to itself, so that the framework's handlers write below it. A login that
-// way reaches no browser: that is an event, and no session is left behind.
+// A home-made adapter keeps the Handler's writer to itself, so that the framework's handlers write below it. A login
+// that way reaches no browser: that is an event, and no session is left behind.
 func TestHomeMadeAdapters(t *testing.T) {
 	t.Parallel()
 	for name, build := range map[string]func(*setup) http.Handler{
@@ -356,7 +368,9 @@ func TestHomeMadeAdapters(t *testing.T) {
 			r.Use(chimiddleware.Compress(5), func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					w = chimiddleware.NewWrapResponseWriter(w, r.ProtoMajor)
-					s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r) })).ServeHTTP(w, r)
+					s.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						next.ServeHTTP(w, r)
+					})).ServeHTTP(w, r)
 				})
 			})
 			r.Get("/{how}", func(w http.ResponseWriter, r *http.Request) {
@@ -380,7 +394,8 @@ func TestHomeMadeAdapters(t *testing.T) {
 				v := visit(t, protocol, build(s))
 				for _, path := range []string{"/write", "/status", "/save"} {
 					if r := v.get(path); r.StatusCode != http.StatusOK || len(r.Cookies()) != 0 {
-						t.Errorf("%s: got %d and %d cookies, want the handler's answer without any", path, r.StatusCode, len(r.Cookies()))
+						t.Errorf("%s: got %d and %d cookies, want the handler's answer without any", path, r.StatusCode,
+							len(r.Cookies()))
 					}
 					if !s.saw(session.EventTooLate) || path != "/save" && s.saw(session.EventLogin) {
 						t.Errorf("%s: got the events %v, want too late, and no login", path, s.events)

@@ -97,7 +97,8 @@ func (p place) sqlAlchemy(tb testing.TB, d *database) sqlAlchemy {
 }
 
 func (a sqlAlchemy) exec(query string, args ...any) {
-	if _, err := a.db.ExecContext(context.WithoutCancel(a.t.Context()), a.placeholders.Rebind(query), args...); err != nil {
+	if _, err := a.db.ExecContext(context.WithoutCancel(a.t.Context()), a.placeholders.Rebind(query),
+		args...); err != nil {
 		a.t.Error(err)
 	}
 }
@@ -110,7 +111,8 @@ func (a sqlAlchemy) set(key string, document []byte, life time.Duration) {
 func (a sqlAlchemy) get(key string) (document []byte, left time.Duration, ok bool) {
 	var expiry any
 	query := `SELECT data, ` + a.expiry + ` FROM ` + a.table + ` WHERE session_id = ?`
-	err := a.db.QueryRowContext(context.WithoutCancel(a.t.Context()), a.placeholders.Rebind(query), "session:"+key).Scan(&document, &expiry)
+	err := a.db.QueryRowContext(context.WithoutCancel(a.t.Context()), a.placeholders.Rebind(query),
+		"session:"+key).Scan(&document, &expiry)
 	if err != nil {
 		return nil, 0, false
 	}
@@ -191,7 +193,8 @@ func TestRefuses(t *testing.T) {
 			t.Error("a nil database was accepted")
 		}
 		a.set("twice", []byte("x"), time.Hour)
-		if err := s.Create(t.Context(), store.Record{Key: "twice", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("y")}); !errors.Is(err, store.ErrExists) {
+		if err := s.Create(t.Context(), store.Record{Key: "twice", ExpiresAt: time.Now().Add(time.Hour),
+			Data: []byte("y")}); !errors.Is(err, store.ErrExists) {
 			t.Errorf("Create of a taken key: got %v, want %v", err, store.ErrExists)
 		}
 	})
@@ -210,7 +213,8 @@ func TestSharedConnections(t *testing.T) {
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Create(t.Context(), store.Record{Key: "shared", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("x")}); err != nil {
+		if err := s.Create(t.Context(), store.Record{Key: "shared", ExpiresAt: time.Now().Add(time.Hour),
+			Data: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _, ok := a.get("shared"); !ok || string(got) != "x" {

@@ -23,11 +23,14 @@ var mariadb = database{
 	dialect: flasksql.MySQL,
 	place: func(testing.TB) place {
 		name := func() string {
-			return servertest.User + ":" + servertest.Password + "@tcp(" + mariadbServer().Addr + ")/" + servertest.User + "?parseTime=true"
+			return servertest.User + ":" + servertest.Password + "@tcp(" + mariadbServer().Addr + ")/" +
+				servertest.User + "?parseTime=true"
 		}
 		return place{
 			table: newTable(),
-			open:  func(tb testing.TB) (sqlstore.DB, error) { return mysqlstore.OpenDB(tb.Context(), mariadbServer().URL) },
+			open: func(tb testing.TB) (sqlstore.DB, error) {
+				return mysqlstore.OpenDB(tb.Context(), mariadbServer().URL)
+			},
 			bare:  func(tb testing.TB) *sql.DB { return connect(tb, "mysql", name()) },
 			share: func(tb testing.TB) sqlstore.DB { return mysqlstore.NewDB(connect(tb, "mysql", name())) },
 		}

@@ -24,8 +24,10 @@ var postgres = database{
 	place: func(testing.TB) place {
 		return place{
 			table: newTable(),
-			open:  func(tb testing.TB) (sqlstore.DB, error) { return pgstore.OpenDB(tb.Context(), postgresServer().URL) },
-			bare:  func(tb testing.TB) *sql.DB { return connect(tb, "pgx", postgresServer().URL) },
+			open: func(tb testing.TB) (sqlstore.DB, error) {
+				return pgstore.OpenDB(tb.Context(), postgresServer().URL)
+			},
+			bare: func(tb testing.TB) *sql.DB { return connect(tb, "pgx", postgresServer().URL) },
 			share: func(tb testing.TB) sqlstore.DB {
 				pool, err := pgxpool.New(tb.Context(), postgresServer().URL)
 				if err != nil {

@@ -22,10 +22,14 @@ var sqlite = database{
 	dialect: flasksql.SQLite,
 	place: func(tb testing.TB) place {
 		path := filepath.Join(tb.TempDir(), "sessions.db")
-		bare := func(tb testing.TB) *sql.DB { return connect(tb, "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)") }
+		bare := func(tb testing.TB) *sql.DB {
+			return connect(tb, "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+		}
 		return place{
 			table: "sessions",
-			open:  func(tb testing.TB) (sqlstore.DB, error) { return sqlitestore.OpenDB(tb.Context(), "sqlite:"+path, nil) },
+			open: func(tb testing.TB) (sqlstore.DB, error) {
+				return sqlitestore.OpenDB(tb.Context(), "sqlite:"+path, nil)
+			},
 			bare:  bare,
 			share: func(tb testing.TB) sqlstore.DB { return sqlitestore.NewDB(bare(tb)) },
 		}

@@ -20,7 +20,8 @@ type Verdict struct {
 }
 
 // Check looks for an order of all ops of a history, each at a moment between its call and its answer, that a server
-// without faults could have done them in. Together with the findings of Run that decides whether the promises were kept.
+// without faults could have done them in. Together with the findings of Run that decides whether the promises were
+// kept.
 func (h *History) Check() Verdict {
 	v := Verdict{Problems: slices.Clone(h.Findings), Ops: len(h.ops)}
 	for _, family := range h.families() {
@@ -148,7 +149,8 @@ func (m *spec) describe(s state) string {
 		case live:
 			parts = append(parts, fmt.Sprintf("K%d: %q H%d %v", id, e.who, e.handle, e.data))
 		case renewed, replaced:
-			parts = append(parts, fmt.Sprintf("K%d: %s -> K%d", id, []string{renewed: "renewed", replaced: "replaced"}[e.kind], e.to))
+			parts = append(parts, fmt.Sprintf("K%d: %s -> K%d",
+				id, []string{renewed: "renewed", replaced: "replaced"}[e.kind], e.to))
 		case ended:
 			parts = append(parts, fmt.Sprintf("K%d: ended", id))
 		}

@@ -120,8 +120,8 @@ func touches(changes []change, key int) bool {
 	return false
 }
 
-// repeatable reports whether changes may be applied twice, as a save does whose first answer was lost. What follows a Set or
-// Clear of the same request depends on nothing stored, also an Update.
+// repeatable reports whether changes may be applied twice, as a save does whose first answer was lost. What follows a
+// Set or Clear of the same request depends on nothing stored, also an Update.
 func repeatable(changes []change) bool {
 	exact, plain := map[int]bool{}, map[int]bool{}
 	wiped := false

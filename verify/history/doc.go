@@ -9,8 +9,8 @@
 // ErrUnavailable or dropped with ErrEnded must have had no effect.
 //
 // Some rules need no search, and are checked as the history goes: an ID is given out once and only by an answer that
-// needs it, no cookie comes with a failure, an Update is never there twice, a Take has one winner, no principal sees what
-// another one stored, nothing works after Lifetime, and without faults nothing fails.
+// needs it, no cookie comes with a failure, an Update is never there twice, a Take has one winner, no principal sees
+// what another one stored, nothing works after Lifetime, and without faults nothing fails.
 //
 // In a bubble of testing/synctest with seeded randomness a history takes about a millisecond and is the same in every
 // replay. Stores on files and on real servers run in real time, one for each server on the same data.
@@ -27,6 +27,6 @@
 // as an anonymous one and follows a login keeps its old view.
 //
 // What needs three changes of one session while a fourth request is under way is rare here: a save that forgets, on its
-// way along two logins, whose session it is in, went unnoticed for 12,000 histories. Package interleave drives such cases
-// on purpose.
+// way along two logins, whose session it is in, went unnoticed for 12,000 histories. Package interleave drives such
+// cases on purpose.
 package history

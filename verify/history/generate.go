@@ -31,14 +31,16 @@ var RealTime = Pace{
 
 // Network is the pace for stores that are on servers.
 var Network = Pace{
-	Unit: 500 * time.Microsecond, StoreTimeout: 250 * time.Millisecond, Grace: time.Second, Idle: time.Hour, Lifetime: 10 * time.Hour,
+	Unit: 500 * time.Microsecond, StoreTimeout: 250 * time.Millisecond, Grace: time.Second, Idle: time.Hour,
+	Lifetime: 10 * time.Hour,
 }
 
 var principals = []string{"ann", "bob"}
 
 // usual is how often each verb is drawn.
 var usual = [verbs]int{
-	Set: 6, Flag: 2, Delete: 1, Append: 6, Flash: 2, Flashes: 2, Clear: 1, Label: 1, Attribute: 2, Public: 1, Code: 3, Take: 3, Save: 3, Reload: 1,
+	Set: 6, Flag: 2, Delete: 1, Append: 6, Flash: 2, Flashes: 2, Clear: 1, Label: 1, Attribute: 2, Public: 1,
+	Code: 3, Take: 3, Save: 3, Reload: 1,
 	Login: 3, Renew: 3, Logout: 2, RevokeOthers: 1, Sleep: 5, Write: 1,
 }
 
@@ -139,7 +141,8 @@ func (g *generator) admin(browser, managers int) Tab {
 		if g.IntN(2) == 0 {
 			a.Verb = Revoke
 		}
-		t.Requests = append(t.Requests, g.named(Request{Manager: g.IntN(managers), Wait: g.wait(), Actions: []Action{a}}))
+		t.Requests = append(t.Requests,
+			g.named(Request{Manager: g.IntN(managers), Wait: g.wait(), Actions: []Action{a}}))
 	}
 	return t
 }
@@ -158,7 +161,8 @@ func (g *generator) begin(p *Program) {
 			continue
 		}
 		done[t.Browser] = true
-		first := Request{Calm: true, Wait: time.Duration(i) * g.pace.Unit, Manager: g.IntN(p.Managers), Actions: []Action{{Verb: Code, Key: keyCode0}, {Verb: Append}}}
+		first := Request{Calm: true, Wait: time.Duration(i) * g.pace.Unit, Manager: g.IntN(p.Managers),
+			Actions: []Action{{Verb: Code, Key: keyCode0}, {Verb: Append}}}
 		if g.IntN(2) == 0 {
 			first.Actions = append(first.Actions, Action{Verb: Login, Who: g.principal()})
 		}

@@ -19,9 +19,11 @@ import (
 )
 
 var (
-	replay    = flag.Uint64("seed", 0, "replay the history of this seed, smaller if that still fails, and print its log")
+	replay = flag.Uint64("seed", 0, "replay the history of this seed, smaller if that still fails, "+
+		"and print its log")
 	histories = flag.Int("history.count", 3000, "how many histories at most")
-	duration  = flag.Duration("history.duration", 0, "for how long to go on with seeds that were never used; 0: until -history.count, or 20 seconds")
+	duration  = flag.Duration("history.duration", 0,
+		"for how long to go on with seeds that were never used; 0: until -history.count, or 20 seconds")
 )
 
 const budget = 20 * time.Second // of -history.count
@@ -31,7 +33,8 @@ func inBubble(t *testing.T, p history.Program, wrap func(store.Store) store.Stor
 	cryptotest.SetGlobalRandom(t, p.Seed)
 	synctest.Test(t, func(t *testing.T) {
 		s := history.SlowListing(memstore.New(nil), 2*history.Bubble.Unit)
-		h = history.Run(t.Context(), p, history.Servers{Pace: history.Bubble, Stores: []store.Store{wrap(s)}, Verbose: verbose})
+		h = history.Run(t.Context(), p, history.Servers{Pace: history.Bubble, Stores: []store.Store{wrap(s)},
+			Verbose: verbose})
 	})
 	return h
 }
@@ -59,7 +62,8 @@ func (n *totals) add(h *history.History, v history.Verdict) {
 }
 
 func (n *totals) report(t *testing.T) {
-	t.Logf("%d histories, %d ops; store calls: %d went well, %d refused, %d without an answer, %d late, %d hung; %d searches gave up",
+	t.Logf("%d histories, %d ops; store calls: %d went well, %d refused, %d without an answer, %d late, "+
+		"%d hung; %d searches gave up",
 		n.histories, n.ops, n.ok, n.refused, n.lost, n.late, n.hung, n.undecided)
 	if n.undecided > n.histories/1000 {
 		t.Errorf("%d of %d histories could not be decided", n.undecided, n.histories)
@@ -118,7 +122,9 @@ func explain(t *testing.T, seed uint64) {
 	p := history.Generate(seed, history.Bubble)
 	kind := kindOf(inBubble(t, p, unbroken, false).Check())
 	if kind != "" {
-		p = history.Shrink(p, func(p history.Program) bool { return kindOf(inBubble(t, p, unbroken, false).Check()) == kind })
+		p = history.Shrink(p, func(p history.Program) bool {
+			return kindOf(inBubble(t, p, unbroken, false).Check()) == kind
+		})
 	}
 	h := inBubble(t, p, unbroken, true)
 	t.Logf("%v\n%s", p, strings.Join(h.Log, "\n"))

@@ -171,9 +171,9 @@ func (m *spec) read(s state, o *op) []state {
 	return next
 }
 
-// target follows the links that a save may follow and returns where it arrives, -1: nowhere. lapse: the session may have
-// expired, or may be under an ID that nobody has. What merely is older than Grace is no excuse to drop changes. login: a
-// Login lies on the way, at which attributes stay behind.
+// target follows the links that a save may follow and returns where it arrives, -1: nowhere. lapse: the session may
+// have expired, or may be under an ID that nobody has. What merely is older than Grace is no excuse to drop changes.
+// login: a Login lies on the way, at which attributes stay behind.
 func (m *spec) target(s state, o *op) (i int, lapse, login bool) {
 	who := o.who
 	i = m.local[o.id]
@@ -336,7 +336,8 @@ func (m *spec) login(s state, o *op) []state {
 	if o.sees(n.data) {
 		moved := s.with(m.local[o.next], n)
 		clear := o.scratch || slices.ContainsFunc(o.changes, func(c change) bool { return c.kind == wipe })
-		moved[i] = entry{kind: replaced, clear: clear, to: o.next, who: e.who, seen: o.callAt, unsure: o.outcome == uncertain}
+		moved[i] = entry{kind: replaced, clear: clear, to: o.next, who: e.who, seen: o.callAt,
+			unsure: o.outcome == uncertain}
 		next = append(next, moved)
 	}
 	return next

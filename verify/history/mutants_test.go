@@ -150,7 +150,8 @@ var mutants = map[string]func(store.Store) store.Store{
 		}}
 	},
 	"Touch writes an old record back": func(s store.Store) store.Store {
-		return &broken{Store: s, touch: func(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
+		return &broken{Store: s, touch: func(ctx context.Context, key string, version uint64,
+			seen, expires time.Time) error {
 			rec, err := s.Load(ctx, key)
 			if err != nil {
 				return err
@@ -221,7 +222,9 @@ var mutants = map[string]func(store.Store) store.Store{
 		return &broken{Store: s, lists: func(rec store.Record) bool { return rec.Kind == store.Live }}
 	},
 	"listings leave young records out": func(s store.Store) store.Store {
-		return &broken{Store: s, lists: func(rec store.Record) bool { return time.Since(rec.LastSeenAt) > 50*time.Millisecond }}
+		return &broken{Store: s, lists: func(rec store.Record) bool {
+			return time.Since(rec.LastSeenAt) > 50*time.Millisecond
+		}}
 	},
 }
 

@@ -68,7 +68,8 @@ const (
 	verbs
 )
 
-var verbNames = [verbs]string{"Set", "Flag", "Delete", "Append", "Flash", "Flashes", "Clear", "Label", "Attribute", "Public", "Code", "Take", "Save", "Reload",
+var verbNames = [verbs]string{"Set", "Flag", "Delete", "Append", "Flash", "Flashes", "Clear", "Label",
+	"Attribute", "Public", "Code", "Take", "Save", "Reload",
 	"Login", "Renew", "Logout", "RevokeOthers", "Sleep", "Write", "RevokeAll", "Revoke"}
 
 // Action is one call of a handler.
@@ -122,7 +123,9 @@ func (p Program) WithoutIndex() Program {
 	for i := range p.Tabs {
 		for j := range p.Tabs[i].Requests {
 			r := &p.Tabs[i].Requests[j]
-			r.Actions = slices.DeleteFunc(r.Actions, func(a Action) bool { return a.Verb == RevokeOthers || a.Verb >= RevokeAll })
+			r.Actions = slices.DeleteFunc(r.Actions, func(a Action) bool {
+				return a.Verb == RevokeOthers || a.Verb >= RevokeAll
+			})
 		}
 	}
 	return p

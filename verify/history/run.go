@@ -71,12 +71,13 @@ const (
 	cookieName = "session"
 )
 
-// Run runs a program to its end: until all late writes have arrived and every ID that was ever given out has been tried,
-// also after Grace and after Lifetime.
+// Run runs a program to its end: until all late writes have arrived and every ID that was ever given out has been
+// tried, also after Grace and after Lifetime.
 func Run(ctx context.Context, p Program, servers Servers) *History {
 	r := &run{
 		Servers: servers, program: p, began: time.Now(),
-		keys: map[string]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{}, jars: map[int]int{},
+		keys: map[string]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{},
+		jars: map[int]int{},
 	}
 	for _, t := range p.Tabs {
 		for _, req := range t.Requests {
@@ -125,7 +126,8 @@ func Run(ctx context.Context, p Program, servers Servers) *History {
 func (r *run) serve(s store.Store) {
 	m, err := session.New(session.Config{
 		SecretKey: secretKey, InsecureHTTP: true, Store: s,
-		IdleTimeout: r.Idle, Lifetime: r.Lifetime, StoreTimeout: r.StoreTimeout, Grace: r.Grace, SweepInterval: 10 * r.Grace,
+		IdleTimeout: r.Idle, Lifetime: r.Lifetime, StoreTimeout: r.StoreTimeout,
+		Grace: r.Grace, SweepInterval: 10 * r.Grace,
 		Logger: slog.New(slog.DiscardHandler),
 		OnEvent: func(ctx context.Context, e session.Event) {
 			if v := visitOf(ctx); v != nil {
@@ -361,7 +363,8 @@ func (r *run) log(format string, args ...any) {
 
 func (r *run) logLocked(format string, args ...any) {
 	if r.Verbose {
-		r.lines = append(r.lines, fmt.Sprintf("%10v %4d  ", r.now().Round(time.Microsecond), r.clock.Load())+fmt.Sprintf(format, args...))
+		r.lines = append(r.lines, fmt.Sprintf("%10v %4d  ", r.now().Round(time.Microsecond), r.clock.Load())+
+			fmt.Sprintf(format, args...))
 	}
 }
 

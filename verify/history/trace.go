@@ -19,7 +19,8 @@ type traced struct {
 
 func (t *traced) note(ctx context.Context, what, key string, began time.Duration, err error) {
 	v := visitOf(ctx)
-	answer := err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists)
+	answer := err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) ||
+		errors.Is(err, store.ErrExists)
 	if v != nil && what != "Load" {
 		v.mu.Lock()
 		v.writes++

@@ -197,7 +197,8 @@ func (v *visit) excused(err error) {
 	if v.life != Set && v.run.revokes {
 		return // the new ID may have been revoked before it was good for anything
 	}
-	if f.Refused+f.Lost+f.Late+f.Hung == 0 && (errors.Is(err, session.ErrUnavailable) || v.run.now()-v.loadedAt <= v.run.Grace) {
+	if f.Refused+f.Lost+f.Late+f.Hung == 0 &&
+		(errors.Is(err, session.ErrUnavailable) || v.run.now()-v.loadedAt <= v.run.Grace) {
 		v.find("no fault, and yet: %v", err)
 	}
 }
@@ -221,7 +222,8 @@ func (v *visit) reason() string {
 
 // op begins an op; returned ends it.
 func (v *visit) op(verb opVerb) *op {
-	return &op{request: v.req.ID, verb: verb, id: v.id, next: -1, who: v.who, handle: v.handle, call: v.run.tick(), callAt: v.run.now()}
+	return &op{request: v.req.ID, verb: verb, id: v.id, next: -1, who: v.who, handle: v.handle, call: v.run.tick(),
+		callAt: v.run.now()}
 }
 
 func (v *visit) returned(o *op) { o.ret, o.retAt = v.run.tick(), v.run.now() }

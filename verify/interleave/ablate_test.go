@@ -56,8 +56,9 @@ func TestChild(t *testing.T) {
 // caught is the line of the table for one ablation.
 type caught struct{ scenario, runs, finding string }
 
-// Each rule of the protocol is needed: without it, the explorer finds a broken promise. A rule is switched off by a change
-// of the core's source, in an overlay, at the line that has the comment "// rule: NAME". An anchor that is missing fails.
+// Each rule of the protocol is needed: without it, the explorer finds a broken promise. A rule is switched off by a
+// change of the core's source, in an overlay, at the line that has the comment "// rule: NAME". An anchor that is
+// missing fails.
 func TestAblations(t *testing.T) {
 	if *child {
 		return
@@ -101,7 +102,8 @@ func tableText(lines map[string]caught) string {
 	b.WriteString("| rule | switched off | caught by | after runs | what broke |\n|---|---|---|---:|---|\n")
 	for _, a := range ablations {
 		if c, ok := lines[a.rule+a.what]; ok {
-			fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s |\n", a.rule, a.what, strings.ReplaceAll(c.scenario, "|", "\\|"), c.runs, c.finding)
+			fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s |\n",
+				a.rule, a.what, strings.ReplaceAll(c.scenario, "|", "\\|"), c.runs, c.finding)
 		}
 	}
 	return b.String()
@@ -130,7 +132,8 @@ func (a *ablation) run(t *testing.T, core string) (c caught) {
 	}
 	scenario := "^" + regexp.QuoteMeta(a.scenario) + "$"
 	args := []string{"test", "-v", "-vet=off", "-count=1", "-run=^TestChild$", "-overlay=" + file, ".",
-		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-managers=%d", a.managers), fmt.Sprintf("-faults=%d", a.faults)}
+		"-child", "-scenario=" + scenario, "-store=" + a.store, fmt.Sprintf("-managers=%d", a.managers),
+		fmt.Sprintf("-faults=%d", a.faults)}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -178,7 +178,8 @@ var ablations = []ablation{
 	},
 	{
 		rule: "Hard", what: "an Elevate that came by a renewed ID keeps that",
-		edits:    []edit{{"RenewOnce", instead, "if s.move != protocol.Login && s.view.Moved { return protocol.Stay }"}},
+		edits: []edit{{"RenewOnce", instead,
+			"if s.move != protocol.Login && s.view.Moved { return protocol.Stay }"}},
 		scenario: "renew|elevate;read", faults: 0,
 	},
 	{
@@ -193,7 +194,8 @@ var ablations = []ablation{
 	},
 	{
 		rule: "Cleared", what: "so does one that was anonymous when it loaded, and has followed a login since",
-		edits:    []edit{{"Cleared", instead, "if r.Kind == store.Replaced && len(r.Public) > 0 && s.who == \"\" { return false }"}},
+		edits: []edit{{"Cleared", instead,
+			"if r.Kind == store.Replaced && len(r.Public) > 0 && s.who == \"\" { return false }"}},
 		scenario: "set|login;clear+login", faults: 0,
 	},
 	{

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// edit changes the core's source where a comment "// rule: NAME" stands: the statement or the case that begins on its line.
-// It depends on that line's place in the syntax, not on its words.
+// edit changes the core's source where a comment "// rule: NAME" stands: the statement or the case that begins on its
+// line. It depends on that line's place in the syntax, not on its words.
 type edit struct {
 	at   string // NAME
 	do   operation

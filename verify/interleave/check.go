@@ -78,7 +78,8 @@ func (w *world) checkRecord(k int8, given bool) {
 			w.broken("P1: Update applied twice")
 		}
 		e, cut := w.lineage(max(q.cookie, 0))
-		if cut && given && q.acting != 0 && q.acting == w.principal[e] && q.life == keep && isSet && k != e && w.session[k] != w.session[e] {
+		if cut && given && q.acting != 0 && q.acting == w.principal[e] && q.life == keep && isSet &&
+			k != e && w.session[k] != w.session[e] {
 			w.broken("PRINCIPAL: write followed into a later login")
 		}
 		if principal != 0 && (isSet || n > 0) && q.acting != 0 && q.acting != principal && q.life != login {
@@ -87,7 +88,8 @@ func (w *world) checkRecord(k int8, given bool) {
 	}
 	for i, q := range w.q {
 		for j := range int8(maxKeys) {
-			if w.byClear>>j&1 == 1 && w.leads(j, k) && q.life == keep && q.acting == 0 && (v.set>>i&1 == 1 || v.count[i] > 0) {
+			if w.byClear>>j&1 == 1 && w.leads(j, k) && q.life == keep && q.acting == 0 &&
+				(v.set>>i&1 == 1 || v.count[i] > 0) {
 				w.broken("CLEAR: what an anonymous request wrote followed a login with Clear")
 			}
 		}
@@ -142,7 +144,8 @@ func (w *world) checkAnswer(q *request) {
 	// It has its new ID: an earlier Save was answered, or others may live.
 	moved := q.setCookie >= 0 && (q.updateSaved || q.setSaved) ||
 		(q.life == revokeOthers || w.limits(q) && q.setCookie >= 0) && q.out == uncertain
-	if q.recorder.Code == http.StatusServiceUnavailable && (q.setCookie != cookieAsItWas && !moved || h.Get("Retry-After") == "") {
+	if q.recorder.Code == http.StatusServiceUnavailable &&
+		(q.setCookie != cookieAsItWas && !moved || h.Get("Retry-After") == "") {
 		w.broken("P4: 503 with a cookie, or without Retry-After")
 	}
 	if q.setCookie >= 0 && q.setCookie == q.cookie {
@@ -199,8 +202,8 @@ func (w *world) checkAvailable(q *request) {
 	}
 }
 
-// shared reports whether a store call failed of another request to the same process, whose save may have done that of q as
-// well.
+// shared reports whether a store call failed of another request to the same process, whose save may have done that of q
+// as well.
 func (w *world) shared(q *request) bool {
 	for _, p := range w.q {
 		if p != q && p.i%len(w.managers) == q.i%len(w.managers) && p.hurt > 0 && q.shareable() && p.shareable() {
@@ -347,7 +350,8 @@ func (w *world) checkUnchanged(i int, q *request, quiet, won bool) {
 	for k := range int8(maxKeys) {
 		e := &w.entries[k]
 		tookIt := q.take && !e.value.token && e.value.old && !won && quiet
-		if w.live(k) && w.reachable(k) && (e.value.set>>i&1 == 1 && !q.setSaved || e.value.count[i] > 0 && !q.updateSaved || tookIt) {
+		if w.live(k) && w.reachable(k) && (e.value.set>>i&1 == 1 && !q.setSaved ||
+			e.value.count[i] > 0 && !q.updateSaved || tookIt) {
 			w.broken("P4: 503 'unchanged', but applied")
 		}
 		if w.movedBy[k] == int8(i) && !q.revokes() && !q.setSaved && !q.updateSaved {

@@ -14,8 +14,8 @@
 // A record's place (K0, K(login(A))) stands for its random key: the session of the start, or the record that a request
 // created. A session is what Renew carries on from record to record. Findings begin with the promise that is broken, P1
 // to P4 of the README, or with what is wrong: PRINCIPAL (somebody else's data or session), LOGIN (one without effect),
-// AVAILABLE (a 503 that need not be), ANSWER (no proper one). Those that begin with "(doc)" can't be avoided by a server,
-// and a scenario says which of them it may show.
+// AVAILABLE (a 503 that need not be), ANSWER (no proper one). Those that begin with "(doc)" can't be avoided by a
+// server, and a scenario says which of them it may show.
 //
 // # Commands
 //
@@ -25,8 +25,8 @@
 //	go test -run Ablations -ablate     switches off each rule of the protocol, and sees it caught
 //
 // An interleaving is a whole list of decisions. A run stops where it comes to a state that has been explored, so that
-// it stands for many; TestPruning compares that with running every one. Orders that make no difference are left out, see
-// choices; TestOrders compares that with taking them all.
+// it stands for many; TestPruning compares that with running every one. Orders that make no difference are left out,
+// see choices; TestOrders compares that with taking them all.
 //
 // # Limits
 //

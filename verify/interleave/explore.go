@@ -60,8 +60,8 @@ func (r *result) documented() (list []string) {
 	return list
 }
 
-// explore runs all interleavings of a scenario. It has to be called within a synctest bubble. limit bounds the number of
-// runs; 0: none.
+// explore runs all interleavings of a scenario. It has to be called within a synctest bubble. limit bounds the number
+// of runs; 0: none.
 func (x *explorer) explore(t testing.TB, sc *scenario, o options, limit int) result {
 	w := newWorld(t, sc, o)
 	defer w.close()

@@ -149,8 +149,8 @@ func (w *world) serves(k int8) (int8, bool) {
 	return k, false
 }
 
-// lineage follows tombstones, also expired ones, as far as one session's data may go: any Renew, a Login from anonymous,
-// one as the same principal. cut: a Login as somebody else ended it.
+// lineage follows tombstones, also expired ones, as far as one session's data may go: any Renew, a Login from
+// anonymous, one as the same principal. cut: a Login as somebody else ended it.
 func (w *world) lineage(k int8) (end int8, cut bool) {
 	for range maxKeys {
 		n := w.moved[k]

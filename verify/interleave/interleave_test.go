@@ -18,8 +18,10 @@ var (
 	only     = flag.String("scenario", "", "only scenarios whose names match this regular expression")
 	faults   = flag.Int("faults", -1, "store calls that fail in each scenario; default: the scenario's own number")
 	crashes  = flag.Int("crashes", -1, "processes that die in each scenario; default: none, 1 with -more")
-	managers = flag.Int("managers", -1, "processes that the requests take in turn, 0: one for each; default: 0, 1 and 2")
-	limit    = flag.Int("runs", 0, "at most so many runs of a scenario; 0: no bound, but 300000 for those of four requests")
+	managers = flag.Int("managers", -1, "processes that the requests take in turn, 0: one for each; "+
+		"default: 0, 1 and 2")
+	limit = flag.Int("runs", 0, "at most so many runs of a scenario; 0: no bound, but 300000 for those "+
+		"of four requests")
 )
 
 // selected returns the scenarios to be run, with the bounds of the flags.
@@ -120,7 +122,8 @@ func TestWithoutRaceDetector(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-v", "-vet=off", "-run=^TestInterleavings$", ".").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-v", "-vet=off", "-run=^TestInterleavings$",
+		".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -140,7 +143,8 @@ func three(from []scenario) (list []scenario) {
 	return list
 }
 
-// The scenarios of four requests have too many interleavings for every day. They are run with -more, as far as -runs goes.
+// The scenarios of four requests have too many interleavings for every day. They are run with -more, as far as -runs
+// goes.
 func TestLarge(t *testing.T) {
 	if !*more {
 		return
@@ -161,9 +165,11 @@ func TestLarge(t *testing.T) {
 	sum.explore(t, list, options{}, n)
 }
 
-// A state that is known stands for all interleavings that go on from it: running each of them finds as many, and the same.
+// A state that is known stands for all interleavings that go on from it: running each of them finds as many, and the
+// same.
 func TestPruning(t *testing.T) {
-	names := []string{"set|upd", "take|take", "setupd|renew", "setupd|login", "logout|renew", "renew|touch", "set|login(A);login(B)"}
+	names := []string{"set|upd", "take|take", "setupd|renew", "setupd|login", "logout|renew", "renew|touch",
+		"set|login(A);login(B)"}
 	for _, sc := range scenarios {
 		for _, name := range names {
 			if sc.name != name {
@@ -181,11 +187,13 @@ func TestPruning(t *testing.T) {
 					if got, want := pruned.paths, all.paths; got != want {
 						t.Errorf("got %d interleavings, want %d", got, want)
 					}
-					if got, want := fmt.Sprint(pruned.bad(), pruned.documented()), fmt.Sprint(all.bad(), all.documented()); got != want {
+					if got, want := fmt.Sprint(pruned.bad(), pruned.documented()), fmt.Sprint(all.bad(),
+						all.documented()); got != want {
 						t.Errorf("got %s, want %s", got, want)
 					}
 					if uint64(all.runs) < all.paths || pruned.runs >= all.runs {
-						t.Errorf("got %d runs for %d interleavings, and %d when pruned", all.runs, all.paths, pruned.runs)
+						t.Errorf("got %d runs for %d interleavings, and %d when pruned", all.runs, all.paths,
+							pruned.runs)
 					}
 				})
 			})
@@ -196,7 +204,8 @@ func TestPruning(t *testing.T) {
 // The orders that are left out make no difference: with them there are the same ends and the same findings.
 // With -more that is checked for all scenarios.
 func TestOrders(t *testing.T) {
-	names := []string{"setupd|renew", "setupd|login", "logout|renew", "login|login", "logout|login(B) over A", "revoke|renew",
+	names := []string{"setupd|renew", "setupd|login", "logout|renew", "login|login", "logout|login(B) over A",
+		"revoke|renew",
 		"set|login(A);login(B)", "logout;login|set", "setupd|renew expiry", "twice|login", "elsewhere;others|renew"}
 	for _, sc := range slices.Concat(scenarios, mixed) {
 		if !*more && !slices.Contains(names, sc.name) {
@@ -214,10 +223,12 @@ func TestOrders(t *testing.T) {
 				if !maps.Equal(few.ends, all.ends) {
 					t.Errorf("got %d ends, want %d", len(few.ends), len(all.ends))
 				}
-				if got, want := fmt.Sprint(few.bad(), few.documented()), fmt.Sprint(all.bad(), all.documented()); got != want {
+				if got, want := fmt.Sprint(few.bad(), few.documented()), fmt.Sprint(all.bad(),
+					all.documented()); got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}
-				t.Logf("%d interleavings in %d runs instead of %d in %d, %d ends", few.paths, few.runs, all.paths, all.runs, len(all.ends))
+				t.Logf("%d interleavings in %d runs instead of %d in %d, %d ends", few.paths, few.runs,
+					all.paths, all.runs, len(all.ends))
 			})
 		})
 	}
@@ -233,7 +244,8 @@ func TestReport(t *testing.T) {
 		}
 		for _, f := range r.bad() {
 			schedule := r.findings[f]
-			for _, step := range []string{"login(A) is sent with cookie K0", "Load K0 -> {live v0: old, token}", "login(B) answers: saved, cookie K(login(B))"} {
+			for _, step := range []string{"login(A) is sent with cookie K0", "Load K0 -> {live v0: old, token}",
+				"login(B) answers: saved, cookie K(login(B))"} {
 				if !strings.Contains(schedule, step) {
 					t.Errorf("%s: got schedule\n%s\nwant %q in it", f, schedule, step)
 				}

@@ -89,7 +89,8 @@ type value struct {
 	count      [maxRequests]uint8 // how often request i is in the list
 }
 
-// parse reads the JSON that the Managers write. It is called for each write of each run, and so knows just these values.
+// parse reads the JSON that the Managers write. It is called for each write of each run, and so knows just these
+// values.
 func parse(data []byte) (v value) {
 	v.old = bytes.Contains(data, []byte(`"old":`))
 	v.token = bytes.Contains(data, []byte(`"token":`))
@@ -152,7 +153,8 @@ const (
 	broken            // anything else
 )
 
-var outcomeNames = [...]string{"running", "saved", "503 unchanged", "503 uncertain", "dropped", "late", "died", "broken"}
+var outcomeNames = [...]string{"running", "saved", "503 unchanged", "503 uncertain", "dropped", "late",
+	"died", "broken"}
 
 const (
 	noCookie      int8 = -1 // in a jar or a request: none; in a response: forget it
@@ -248,7 +250,8 @@ func (q *request) run() {
 		_, q.err = w.managers[m].RevokeAll(ctx, principals[q.spec.principal])
 		return
 	}
-	r := (&http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/"}, Host: "localhost", Header: http.Header{}}).WithContext(ctx)
+	r := (&http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/"}, Host: "localhost",
+		Header: http.Header{}}).WithContext(ctx)
 	if q.cookie >= 0 {
 		r.Header.Set("Cookie", cookieName+"="+w.tokens[q.cookie])
 	}

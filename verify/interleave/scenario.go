@@ -13,11 +13,12 @@ type scenario struct {
 	idle      bool  // that session was used two hours ago: it is due for a Touch
 	apart     bool  // the store's principal index is apart from its records
 	scan      scan
-	most      int             // Config.MaxSessions
-	faults    int             // store calls that fail, are applied though the answer is lost, or arrive after the caller has given up
-	jumps     []time.Duration // times that pass while requests are under way, one after the other
-	crashes   int             // processes that die
-	may       exception
+	most      int // Config.MaxSessions
+	// store calls that fail, are applied though the answer is lost, or arrive after the caller has given up
+	faults  int
+	jumps   []time.Duration // times that pass while requests are under way, one after the other
+	crashes int             // processes that die
+	may     exception
 }
 
 // exception is something that no server can avoid; docs/protocol.md names them. A scenario says which it may show, so
@@ -28,7 +29,8 @@ const (
 	parallel  exception = 1 << iota // of two requests that change the cookie the last to arrive wins
 	separate                        // so does one that was sent without a live cookie
 	overtaken                       // a login that others overtake again and again ends itself
-	untold                          // after a 503 "uncertain", or a crash, the session may be under an ID that nobody has
+	// after a 503 "uncertain", or a crash, the session may be under an ID that nobody has
+	untold
 )
 
 var (
@@ -89,7 +91,8 @@ var scenarios = []scenario{
 	{name: "upd|upd", requests: of(upd, second(upd)), faults: 2},
 	{name: "upd|upd|set", requests: of(upd, second(upd), set), faults: 1},
 	{name: "upd|upd|upd", requests: of(upd, second(upd), third(upd)), faults: 1},
-	{name: "flag|unflag|flag", requests: of(flags, unflag, second(flags))}, // without faults: a removal whose answer was lost may come again
+	// without faults: a removal whose answer was lost may come again
+	{name: "flag|unflag|flag", requests: of(flags, unflag, second(flags))},
 	{name: "upd|upd|renew", requests: of(upd, second(upd), renews), principal: 1, faults: 1},
 	{name: "upd|setupd|login", requests: of(upd, setupd, loginA), faults: 1},
 	{name: "upd|set|logout", requests: of(upd, set, ends), principal: 1, faults: 1},
@@ -137,10 +140,13 @@ var scenarios = []scenario{
 	{name: "revoke|renew down", requests: of(revoke, renews), principal: 1, scan: scanDown, faults: 2},
 	{name: "revoke|renew snapshot", requests: of(revoke, renews), principal: 1, scan: scanSnapshot, faults: 2},
 	{name: "revoke|renew;renew", requests: of(revoke, renews, after(renews, 2)), principal: 1, faults: 1},
-	{name: "revoke|renew;renew down", requests: of(revoke, renews, after(renews, 2)), principal: 1, scan: scanDown, faults: 1},
-	{name: "revoke|renew;renew snapshot", requests: of(revoke, renews, after(renews, 2)), principal: 1, scan: scanSnapshot, faults: 1},
+	{name: "revoke|renew;renew down", requests: of(revoke, renews, after(renews, 2)), principal: 1, scan: scanDown,
+		faults: 1},
+	{name: "revoke|renew;renew snapshot", requests: of(revoke, renews, after(renews, 2)), principal: 1,
+		scan: scanSnapshot, faults: 1},
 	{name: "revoke|renew expiry", requests: of(revoke, renews), principal: 1, scan: scanDown, faults: 1, jumps: whole},
-	{name: "revoke|renew half expiry", requests: of(revoke, renews), principal: 1, scan: scanDown, faults: 1, jumps: halves},
+	{name: "revoke|renew half expiry", requests: of(revoke, renews), principal: 1, scan: scanDown, faults: 1,
+		jumps: halves},
 	{name: "renew|renew expiry", requests: of(renews, second(renews)), principal: 1, faults: 1, jumps: whole},
 	{name: "logout|renew expiry", requests: of(ends, renews), principal: 1, faults: 1, jumps: whole},
 	{name: "logout|set;set expiry", requests: of(ends, set, after(second(set), 1)), principal: 1, jumps: whole},
@@ -148,7 +154,8 @@ var scenarios = []scenario{
 	{name: "revoke|login|set", requests: of(revoke, loginA, set), principal: 1, faults: 1},
 	{name: "index: login;revoke", requests: of(loginA, after(revoke, 1)), apart: true, faults: 2},
 	{name: "index: revoke|login;revoke", requests: of(revoke, loginA, after(revoke, 2)), apart: true, faults: 1},
-	{name: "index: revoke|renew;revoke", requests: of(revoke, renews, after(revoke, 2)), principal: 1, apart: true, faults: 1},
+	{name: "index: revoke|renew;revoke", requests: of(revoke, renews, after(revoke, 2)), principal: 1,
+		apart: true, faults: 1},
 }
 
 // hard are scenarios of moves that retire the ID at once, and of a Login with a Clear.
@@ -200,23 +207,29 @@ var mixed = []scenario{
 	{name: "logout+login(B)|login(A)", requests: of(endsB, loginA), faults: 2, may: parallel},
 	{name: "others|set", requests: of(others, set), principal: 1, faults: 2},
 	{name: "elsewhere;others|set", requests: of(there, after(others, 1), set), principal: 1, faults: 1},
-	{name: "elsewhere;others|renew", requests: of(there, after(others, 1), renews), principal: 1, faults: 1, may: parallel},
+	{name: "elsewhere;others|renew", requests: of(there, after(others, 1), renews), principal: 1, faults: 1,
+		may: parallel},
 	{name: "elsewhere|others|set", requests: of(there, others, set), principal: 1, faults: 1},
 }
 
 // limited are scenarios with a limit to the sessions of A, who is logged in at the start.
 var limited = []scenario{
-	{name: "limit 2: login|login", requests: of(there, second(there)), principal: 1, may: overtaken, most: 2, faults: 1},
-	{name: "limit 1: login ahead;login behind", requests: of(thereF, after(thereB, 1)), principal: 1, most: 1, faults: 1},
+	{name: "limit 2: login|login", requests: of(there, second(there)), principal: 1, may: overtaken,
+		most: 2, faults: 1},
+	{name: "limit 1: login ahead;login behind", requests: of(thereF, after(thereB, 1)), principal: 1,
+		most: 1, faults: 1},
 	{name: "limit 1: login|renew", requests: of(there, renews), principal: 1, most: 1, faults: 1},
 	{name: "limit 1: login|renew down", requests: of(there, renews), principal: 1, most: 1, scan: scanDown, faults: 1},
 	{name: "limit 2: login|renew", requests: of(there, renews), principal: 1, most: 2, faults: 1},
 	{name: "limit 2: login|renew down", requests: of(there, renews), principal: 1, most: 2, scan: scanDown, faults: 1},
-	{name: "limit 2: login|renew snapshot", requests: of(there, renews), principal: 1, most: 2, scan: scanSnapshot, faults: 1},
+	{name: "limit 2: login|renew snapshot", requests: of(there, renews), principal: 1, most: 2, scan: scanSnapshot,
+		faults: 1},
 	{name: "limit 1: login over own", requests: of(loginA), principal: 1, most: 1, faults: 2},
 	{name: "limit 2: login|login over own", requests: of(there, loginA), principal: 1, most: 2, faults: 1},
-	{name: "limit 2: login|login over own down", requests: of(there, loginA), principal: 1, most: 2, scan: scanDown, faults: 1},
-	{name: "limit 3: login;login|login over own", requests: of(early, after(there, 1), after(loginA, 1)), principal: 1, most: 3},
+	{name: "limit 2: login|login over own down", requests: of(there, loginA), principal: 1, most: 2,
+		scan: scanDown, faults: 1},
+	{name: "limit 3: login;login|login over own", requests: of(early, after(there, 1), after(loginA, 1)),
+		principal: 1, most: 3},
 	{name: "limit 1: login|login from anonymous", requests: of(there, loginS), may: overtaken, most: 1},
 	{name: "limit 2: login|revoke", requests: of(there, revoke), principal: 1, most: 2, faults: 1},
 	{name: "limit 1: login|logout", requests: of(there, ends), principal: 1, most: 1, faults: 1},
@@ -227,13 +240,19 @@ var limited = []scenario{
 // large are the model's scenarios of four requests: too many interleavings for every day.
 var large = []scenario{
 	{name: "limit 1: login|login", requests: of(there, second(there)), principal: 1, may: overtaken, most: 1},
-	{name: "limit 1: login|login behind", requests: of(there, thereB), principal: 1, may: overtaken, most: 1, faults: 1},
-	{name: "limit 1: login|login|login", requests: of(there, second(there), third(there)), principal: 1, may: overtaken, most: 1},
-	{name: "limit 2: login|login|login", requests: of(there, second(there), third(there)), principal: 1, may: overtaken, most: 2},
-	{name: "limit 1: login ahead;login|login", requests: of(thereF, after(there, 1), after(second(there), 1)), principal: 1, may: overtaken, most: 1},
-	{name: "set|renew|renew|logout", requests: of(set, renews, second(renews), ends), principal: 1, faults: 1, may: parallel},
+	{name: "limit 1: login|login behind", requests: of(there, thereB), principal: 1, may: overtaken,
+		most: 1, faults: 1},
+	{name: "limit 1: login|login|login", requests: of(there, second(there), third(there)), principal: 1,
+		may: overtaken, most: 1},
+	{name: "limit 2: login|login|login", requests: of(there, second(there), third(there)), principal: 1,
+		may: overtaken, most: 2},
+	{name: "limit 1: login ahead;login|login", requests: of(thereF, after(there, 1), after(second(there), 1)),
+		principal: 1, may: overtaken, most: 1},
+	{name: "set|renew|renew|logout", requests: of(set, renews, second(renews), ends), principal: 1, faults: 1,
+		may: parallel},
 	{name: "upd|upd|login|renew", requests: of(upd, second(upd), loginA, renews), faults: 1, may: parallel},
 	{name: "revoke|login|renew|set", requests: of(revoke, loginA, renews, set), principal: 1, faults: 1, may: parallel},
 	{name: "take|take|login|renew", requests: of(take, second(take), loginA, renews), faults: 1, may: parallel},
-	{name: "logout;login|set|renew", requests: of(ends, after(loginA, 1), set, renews), principal: 1, faults: 1, may: parallel | separate},
+	{name: "logout;login|set|renew", requests: of(ends, after(loginA, 1), set, renews), principal: 1,
+		faults: 1, may: parallel | separate},
 }

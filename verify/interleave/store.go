@@ -45,8 +45,8 @@ type answer struct {
 }
 
 // gated is the store under the Managers. It does nothing itself: each call stops until the scheduler has let it go, and
-// the scheduler, the only goroutine that runs then, applies it to the world. Calls outside of a request (the set-up of a
-// scenario) are applied at once.
+// the scheduler, the only goroutine that runs then, applies it to the world. Calls outside of a request (the set-up of
+// a scenario) are applied at once.
 type gated struct{ w *world }
 
 var (
@@ -118,8 +118,8 @@ func (s gated) All(context.Context) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) { yield(store.Record{}, errors.ErrUnsupported) }
 }
 
-// clocked returns a copy of a record as the request writes it. Where the order of logins counts, each of them has a time of its
-// own, the same in every run.
+// clocked returns a copy of a record as the request writes it. Where the order of logins counts, each of them has a
+// time of its own, the same in every run.
 func (s gated) clocked(ctx context.Context, r store.Record) store.Record {
 	r = copied(r)
 	q, ok := ctx.Value(requestKey{}).(*request)

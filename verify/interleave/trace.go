@@ -62,7 +62,8 @@ func (w *world) traceAnswer(h uint64, c *call, a answer) uint64 {
 }
 
 func (w *world) traceRecord(h uint64, r *store.Record, v value) uint64 {
-	h = mix(h, uint64(w.place(r.Key))<<48|uint64(r.Kind)<<40|uint64(principalIndex(r.Principal))<<32|uint64(w.versions[r.Version])<<8|uint64(w.place(r.MovedTo)+1))
+	h = mix(h, uint64(w.place(r.Key))<<48|uint64(r.Kind)<<40|uint64(principalIndex(r.Principal))<<32|
+		uint64(w.versions[r.Version])<<8|uint64(w.place(r.MovedTo)+1))
 	h = mix(h, uint64(v.set)<<8|bit(v.old)|bit(v.token)<<1|bit(w.scenario.idle && r.LastSeenAt.Before(w.start))<<2)
 	for _, n := range v.count {
 		h = mix(h, uint64(n))
@@ -137,8 +138,10 @@ func (q *request) hash(h uint64) uint64 {
 	case q.out == running:
 		return mix(mix(h, 1|uint64(q.sessions)<<8|uint64(q.target+1)<<32|bit(q.tooLate)<<40), q.trace)
 	}
-	h = mix(h, 2|uint64(q.out)<<8|uint64(q.setCookie+3)<<16|uint64(q.target+1)<<24|uint64(q.loaded+1)<<32|uint64(q.cookie+1)<<40|
-		uint64(q.acting)<<48|bit(q.arrived)<<56|bit(q.took)<<57|bit(q.void)<<58|bit(q.late)<<59|bit(q.setSaved)<<60|bit(q.updateSaved)<<61)
+	h = mix(h, 2|uint64(q.out)<<8|uint64(q.setCookie+3)<<16|uint64(q.target+1)<<24|uint64(q.loaded+
+		1)<<32|uint64(q.cookie+1)<<40|
+		uint64(q.acting)<<48|bit(q.arrived)<<56|bit(q.took)<<57|bit(q.void)<<58|bit(q.late)<<59|bit(q.setSaved)<<60|
+		bit(q.updateSaved)<<61)
 	return mix(h, uint64(q.sessions))
 }
 

@@ -25,7 +25,8 @@ func newTab(t *testing.T) tab {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, // the tests may run as root, in a container
-		chromedp.DisableGPU, chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-component-update", true))
+		chromedp.DisableGPU, chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("disable-component-update", true))
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			options = append(options, chromedp.ExecPath(path))
@@ -67,7 +68,8 @@ func (b tab) wants(url, text string) {
 // post sends a form as the page's own script would.
 func (b tab) post(path, form string) {
 	b.t.Helper()
-	script := fmt.Sprintf("fetch(%q, {method: 'POST', body: new URLSearchParams(%q)}).then(r => String(r.status))", path, form)
+	script := fmt.Sprintf("fetch(%q, {method: 'POST', body: new URLSearchParams(%q)}).then(r => String(r.status))",
+		path, form)
 	status, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
 	if err != nil || status != "200" {
 		b.t.Fatalf("POST %s: got %s, %v", path, status, err)
@@ -78,11 +80,13 @@ func (b tab) post(path, form string) {
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "flask")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/hipflask/session/examples/login/flask").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program,
+		"github.com/hipflask/session/examples/login/flask").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
 	cmd := exec.Command(program, "-addr", "127.0.0.1:0", "-flask-port", "0", "-python", python)
-	cmd.Env = append(os.Environ(), "SECRET_KEY=_5#y2L\"F4Q8z\n]/") // the key that the quickstart prints, without the byte that is no text
+	// the key that the quickstart prints, without the byte that is no text
+	cmd.Env = append(os.Environ(), "SECRET_KEY=_5#y2L\"F4Q8z\n]/")
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +101,8 @@ func TestTutorial(t *testing.T) {
 	flaskAt, goAt, all := "", "", ""
 	for lines := bufio.NewScanner(said); goAt == "" && lines.Scan(); {
 		all += lines.Text() + "\n"
-		if found := regexp.MustCompile(`application is at (http://\S+)/`).FindStringSubmatch(lines.Text()); found != nil {
+		if found := regexp.MustCompile(`application is at (http://\S+)/`).FindStringSubmatch(
+			lines.Text()); found != nil {
 			flaskAt = found[1]
 		}
 		if found := regexp.MustCompile(`open (http://\S+)/`).FindStringSubmatch(lines.Text()); found != nil {
@@ -135,7 +140,8 @@ func TestTutorial(t *testing.T) {
 	b.wants(goAt+"/", "You are not logged in")
 }
 
-// TestRememberedInBrowser: a logout in Go is final although Flask-Login's remember-me cookie was there, and Flask-Login deletes it.
+// TestRememberedInBrowser: a logout in Go is final although Flask-Login's remember-me cookie was there, and Flask-Login
+// deletes it.
 func TestRememberedInBrowser(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "a-key")

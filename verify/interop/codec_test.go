@@ -37,7 +37,8 @@ func randomSessions(t *testing.T, py *child, codec session.Codec, n int) {
 	for i := range n / 2 {
 		made := py.ask(map[string]any{"op": "make", "seed": seed + uint64(i)})
 		if got, err := rewrite(codec, *made.Cookie); err != nil || got != *made.Text {
-			t.Fatalf("made by Flask, seed %d:\n got %s, %v\nwant %s\ncookie %s", seed+uint64(i), got, err, *made.Text, *made.Cookie)
+			t.Fatalf("made by Flask, seed %d:\n got %s, %v\nwant %s\ncookie %s", seed+uint64(i), got,
+				err, *made.Text, *made.Cookie)
 		}
 		members := []session.Member{}
 		for name, value := range random(r, 3, 1+r.IntN(5)) {
@@ -101,7 +102,8 @@ func join(t *testing.T, codec session.Codec, members []session.Member) string {
 var names = []string{" t", " b", " m", " u", " d", " di", " t__", " x", "", "a", "_permanent", "_flashes"}
 
 func text(r *rand.Rand) string {
-	alphabets := [][]rune{[]rune("abc XYZ09"), []rune("\"\\/\b\f\n\r\t\x00\x1f\x7f"), []rune("äéßøπжあ漢€"), []rune("\U0001f600\U0001f36a\U00010000\U0010ffff"), []rune(" <>&'")}
+	alphabets := [][]rune{[]rune("abc XYZ09"), []rune("\"\\/\b\f\n\r\t\x00\x1f\x7f"), []rune("äéßøπжあ漢€"),
+		[]rune("\U0001f600\U0001f36a\U00010000\U0010ffff"), []rune(" <>&'")}
 	var b []rune
 	for range []int{0, 1, 3, 10, 60}[r.IntN(5)] {
 		a := alphabets[r.IntN(len(alphabets))]

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	servertest.Main(m)
 }
 
-// overlay installs versions/NAME over the environment, once for each content of its requirements.txt, and returns what the
-// Python process needs in its own environment. Only what differs is there: Python finds it first.
+// overlay installs versions/NAME over the environment, once for each content of its requirements.txt, and returns what
+// the Python process needs in its own environment. Only what differs is there: Python finds it first.
 func overlay(t *testing.T, name string) (env []string) {
 	t.Helper()
 	requirements := filepath.Join("versions", name, "requirements.txt")
@@ -58,7 +58,8 @@ func installed(interpreter, requirements, dir string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
-	args := []string{"-m", "pip", "--python", interpreter, "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+	args := []string{"-m", "pip", "--python", interpreter, "install", "--quiet", "--disable-pip-version-check",
+		"--no-deps",
 		"--no-compile", "--target", dir, "-r", requirements}
 	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%q: %v: %s", args, err, out)

@@ -15,7 +15,8 @@ import (
 func TestMigrationExample(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "flask-migration")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/hipflask/session/examples/flask-migration").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program,
+		"github.com/hipflask/session/examples/flask-migration").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
 	cmd := exec.Command(program, "-addr", "127.0.0.1:0", "-python", python)

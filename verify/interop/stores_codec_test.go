@@ -16,7 +16,8 @@ import (
 
 const fewDocuments = 3000
 
-var documents = flag.Int("documents", fewDocuments, "random documents of Flask-Session's formats for the differential tests, half of them made by each side")
+var documents = flag.Int("documents", fewDocuments,
+	"random documents of Flask-Session's formats for the differential tests, half of them made by each side")
 
 var forms = []struct {
 	name       string
@@ -44,8 +45,8 @@ func (c *child) judge(request map[string]any) (j judged) {
 	return j
 }
 
-// TestDocumentsMadeByPython: what msgspec and pickle write is read and written anew by every serializer that has to read
-// it, and is then what Python would have made of it. In its own form msgpack keeps every byte.
+// TestDocumentsMadeByPython: what msgspec and pickle write is read and written anew by every serializer that has to
+// read it, and is then what Python would have made of it. In its own form msgpack keeps every byte.
 func TestDocumentsMadeByPython(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano() >> 20)
@@ -85,8 +86,8 @@ func TestDocumentsMadeByPython(t *testing.T) {
 	}
 }
 
-// TestDamagedDocuments: of bytes that are nearly a document, Go takes what Python takes, as the same values, and nothing
-// else. (Of pickles it takes less, since Python does not write all that it reads.)
+// TestDamagedDocuments: of bytes that are nearly a document, Go takes what Python takes, as the same values, and
+// nothing else. (Of pickles it takes less, since Python does not write all that it reads.)
 func TestDamagedDocuments(t *testing.T) {
 	t.Parallel()
 	seed := uint64(1) // always the same few, as a difference says nothing about the change that is tested
@@ -105,7 +106,8 @@ func TestDamagedDocuments(t *testing.T) {
 				docs := slices.DeleteFunc(made.Docs, func(doc []byte) bool { return firstForm(doc) != form.name })
 				read := make([][]byte, len(docs))
 				for k, doc := range docs {
-					if back, err := again(form.serializer, doc); err == nil && !(form.name == "pickle" && hasObjects(doc)) {
+					if back, err := again(form.serializer, doc); err == nil &&
+						!(form.name == "pickle" && hasObjects(doc)) {
 						read[k] = back
 						taken++
 					}
@@ -119,8 +121,8 @@ func TestDamagedDocuments(t *testing.T) {
 	}
 }
 
-// hasObjects reports whether a pickle has values of which Go knows nothing: it keeps them, also those of a class whose name
-// was damaged, which Python fails to import.
+// hasObjects reports whether a pickle has values of which Go knows nothing: it keeps them, also those of a class whose
+// name was damaged, which Python fails to import.
 func hasObjects(doc []byte) bool {
 	members, err := flask.Pickle.Split(doc)
 	return err != nil || slices.ContainsFunc(members, func(m session.Member) bool {

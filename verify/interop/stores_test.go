@@ -45,8 +45,8 @@ type deployment struct {
 // lifetime is long enough for a walk on a busy machine.
 const lifetime = 10 * time.Minute
 
-// deployments are all of them, with their Flask applications in one process and their servers in this one: a process for
-// each would take most of the time of these tests.
+// deployments are all of them, with their Flask applications in one process and their servers in this one: a process
+// for each would take most of the time of these tests.
 var deployments = sync.OnceValue(func() []*deployment {
 	dir, err := os.MkdirTemp("", "flask-session-")
 	if err != nil {
@@ -57,24 +57,29 @@ var deployments = sync.OnceValue(func() []*deployment {
 	postgres, mariadb := servertest.Postgres(servertest.Shared), servertest.MariaDB(servertest.Shared)
 	sqlite := filepath.Join(dir, "sessions.db")
 	list := []*deployment{
-		{name: "redis", backend: "redis", address: redis.URL, serializer: flask.Msgpack, open: func(t *testing.T) (store.Store, error) {
-			return flaskredis.Open(t.Context(), redis.URL, nil)
-		}},
+		{name: "redis", backend: "redis", address: redis.URL, serializer: flask.Msgpack,
+			open: func(t *testing.T) (store.Store, error) {
+				return flaskredis.Open(t.Context(), redis.URL, nil)
+			}},
 		{name: "redis, signed JSON", backend: "redis", address: redis.URL, serializer: flask.JSON, ids: flask.SignedSID,
-			config: map[string]any{"SESSION_USE_SIGNER": true, "SESSION_SERIALIZATION_FORMAT": "json", "SESSION_KEY_PREFIX": "shop:",
-				"SESSION_PERMANENT": false, "SESSION_REFRESH_EACH_REQUEST": false},
+			config: map[string]any{"SESSION_USE_SIGNER": true, "SESSION_SERIALIZATION_FORMAT": "json",
+				"SESSION_KEY_PREFIX": "shop:",
+				"SESSION_PERMANENT":  false, "SESSION_REFRESH_EACH_REQUEST": false},
 			open: func(t *testing.T) (store.Store, error) {
 				return flaskredis.Open(t.Context(), redis.URL, &flaskredis.Options{KeyPrefix: "shop:"})
 			}},
-		{name: "memcached", backend: "memcached", address: memcached.Addr, serializer: flask.Msgpack, open: func(t *testing.T) (store.Store, error) {
-			return flaskmemcached.Open(t.Context(), memcached.URL, nil)
-		}},
-		{name: "postgres", backend: "sqlalchemy", address: strings.Replace(postgres.URL, "postgres:", "postgresql+psycopg:", 1), serializer: flask.Msgpack,
+		{name: "memcached", backend: "memcached", address: memcached.Addr, serializer: flask.Msgpack,
+			open: func(t *testing.T) (store.Store, error) {
+				return flaskmemcached.Open(t.Context(), memcached.URL, nil)
+			}},
+		{name: "postgres", backend: "sqlalchemy",
+			address: strings.Replace(postgres.URL, "postgres:", "postgresql+psycopg:", 1), serializer: flask.Msgpack,
 			open: func(t *testing.T) (store.Store, error) {
 				db, err := pgstore.OpenDB(t.Context(), postgres.URL)
 				return flaskTable(db, err, flasksql.Postgres, nil)
 			}},
-		{name: "mariadb", backend: "sqlalchemy", address: strings.Replace(mariadb.URL, "mysql:", "mysql+pymysql:", 1), serializer: flask.Msgpack,
+		{name: "mariadb", backend: "sqlalchemy", address: strings.Replace(mariadb.URL, "mysql:", "mysql+pymysql:", 1),
+			serializer: flask.Msgpack,
 			open: func(t *testing.T) (store.Store, error) {
 				db, err := mysqlstore.OpenDB(t.Context(), mariadb.URL)
 				return flaskTable(db, err, flasksql.MySQL, nil)
@@ -85,16 +90,18 @@ var deployments = sync.OnceValue(func() []*deployment {
 				db, err := sqlitestore.OpenDB(t.Context(), "sqlite:"+sqlite, nil)
 				return flaskTable(db, err, flasksql.SQLite, &flasksql.Options{Table: "flask_sessions"})
 			}},
-		{name: "cachelib", backend: "cachelib", address: filepath.Join(dir, "cachelib"), serializer: flask.Pickle, open: func(t *testing.T) (store.Store, error) {
-			return flaskfiles.Open(filepath.Join(dir, "cachelib"), nil)
-		}},
+		{name: "cachelib", backend: "cachelib", address: filepath.Join(dir, "cachelib"), serializer: flask.Pickle,
+			open: func(t *testing.T) (store.Store, error) {
+				return flaskfiles.Open(filepath.Join(dir, "cachelib"), nil)
+			}},
 		{name: "filesystem", backend: "filesystem", address: filepath.Join(dir, "files"), serializer: flask.Pickle,
 			config: map[string]any{"SESSION_KEY_PREFIX": "", "SESSION_REFRESH_EACH_REQUEST": false},
 			open: func(t *testing.T) (store.Store, error) {
 				return flaskfiles.Open(filepath.Join(dir, "files"), &flaskfiles.Options{NoKeyPrefix: true})
 			}},
-		{name: "redis, short lives", backend: "redis", address: redis.URL, serializer: flask.Msgpack, lifetime: 3 * time.Second,
-			config: map[string]any{"SESSION_KEY_PREFIX": "short:"},
+		{name: "redis, short lives", backend: "redis", address: redis.URL, serializer: flask.Msgpack,
+			lifetime: 3 * time.Second,
+			config:   map[string]any{"SESSION_KEY_PREFIX": "short:"},
 			open: func(t *testing.T) (store.Store, error) {
 				return flaskredis.Open(t.Context(), redis.URL, &flaskredis.Options{KeyPrefix: "short:"})
 			}},
@@ -118,7 +125,8 @@ var deployments = sync.OnceValue(func() []*deployment {
 		panic(err)
 	}
 	ports := []int{}
-	if err := json.Unmarshal(begin(servertest.Shared, nil, "stores_app.py", string(argument)).line(), &ports); err != nil {
+	if err := json.Unmarshal(begin(servertest.Shared, nil, "stores_app.py", string(argument)).line(),
+		&ports); err != nil {
 		panic(err)
 	}
 	for i, d := range list {
@@ -146,7 +154,8 @@ func (d *deployment) site(t *testing.T) *site {
 	if c, ok := st.(interface{ Close() error }); ok {
 		t.Cleanup(func() { c.Close() })
 	}
-	s.serve(session.Config{SecretKey: "a-key", Store: st, IDFormat: d.ids, Serializer: d.serializer, Lifetime: d.lifetime})
+	s.serve(session.Config{SecretKey: "a-key", Store: st, IDFormat: d.ids, Serializer: d.serializer,
+		Lifetime: d.lifetime})
 	return s
 }
 
@@ -192,7 +201,8 @@ func TestStores(t *testing.T) {
 			s.post("/"+side+"/set", 200, "key", "cart", "value", "tea")
 			s.post("/"+side+"/login", 200, "username", "Zoë \U0001F36A")
 			there := s.me(other(side))
-			if want := fmt.Sprint([][2]string{{"greeting", "Welcome, Zoë \U0001F36A!"}}); fmt.Sprint(there.Flashes) != want {
+			if want := fmt.Sprint([][2]string{{"greeting", "Welcome, Zoë \U0001F36A!"}}); fmt.Sprint(
+				there.Flashes) != want {
 				t.Errorf("flashes on the other side: got %v, want %v", there.Flashes, want)
 			}
 			if again := s.me(side); len(again.Flashes) > 0 {
@@ -205,7 +215,8 @@ func TestStores(t *testing.T) {
 
 			s.post("/"+side+"/set", 200, "key", "ключ", "value", "значение \\ \" <b>")
 			s.post("/"+other(side)+"/set", 200, "key", "b", "value", "2")
-			if got := s.me("go").Values; got["ключ"] != "значение \\ \" <b>" || got["b"] != "2" || got["cart"] != "tea" {
+			if got := s.me("go").Values; got["ключ"] != "значение \\ \" <b>" || got["b"] != "2" ||
+				got["cart"] != "tea" {
 				t.Errorf("values: got %v", got)
 			}
 			if got := s.me("flask").Values; got["b"] != "'2'" || len(got) != 3 {
@@ -245,7 +256,8 @@ func TestStoresTypes(t *testing.T) {
 		}
 		s.post("/go/update", 200)
 		got := s.me("flask").Values
-		if got["int"] != "9007199254740993" || got["float"] != "2.0" || got["n"] != "1" || d.serializer != flask.JSON && got["bytes"] != `b'\x00\xff'` {
+		if got["int"] != "9007199254740993" || got["float"] != "2.0" || got["n"] != "1" ||
+			d.serializer != flask.JSON && got["bytes"] != `b'\x00\xff'` {
 			t.Errorf("after a change by Go Flask has %v", got)
 		}
 	})

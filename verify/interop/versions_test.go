@@ -22,8 +22,9 @@ import (
 	"github.com/hipflask/session/store/sqlitestore"
 )
 
-// TestVersions runs what differs between the versions that people have: the cookie, Flask-Login's user and flash messages on
-// each, and the stores of each Flask-Session. The newest ones are in requirements.txt, older ones in versions.
+// TestVersions runs what differs between the versions that people have: the cookie, Flask-Login's user and flash
+// messages on each, and the stores of each Flask-Session. The newest ones are in requirements.txt, older ones in
+// versions.
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	versions := []struct {
@@ -59,8 +60,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// otherPython returns another Python than that of the environment, of a version that the requirements have packages for;
-// "" if there is none.
+// otherPython returns another Python than that of the environment, of a version that the requirements have packages
+// for; "" if there is none.
 func otherPython() string {
 	const version = "import sys; print('%d.%d' % sys.version_info[:2])"
 	own, _ := exec.Command(python, "-c", version).Output()
@@ -138,11 +139,13 @@ func runVersion(t *testing.T, env []string, requirements string) {
 		Kept    bool
 		Flashes []string
 	}
-	if err := json.Unmarshal([]byte(odd), &kept); err != nil || !kept.Kept || len(kept.Flashes) != 3 || !strings.Contains(kept.Flashes[2], "Markup") {
+	if err := json.Unmarshal([]byte(odd), &kept); err != nil || !kept.Kept || len(kept.Flashes) != 3 ||
+		!strings.Contains(kept.Flashes[2], "Markup") {
 		t.Errorf("after a change in Go Flask has %s, %v", odd, err)
 	}
 	p := s.me("go")
-	if want := "[[message {'name': ['This field is required.']}] [5 404] [message <b>x</b>]]"; p.User == nil || fmt.Sprint(p.Flashes) != want {
+	if want := "[[message {'name': ['This field is required.']}] [5 404] [message <b>x</b>]]"; p.User == nil ||
+		fmt.Sprint(p.Flashes) != want {
 		t.Errorf("Go has user %v and flash messages %v, want ann and %s", p.User, p.Flashes, want)
 	}
 
@@ -156,7 +159,8 @@ func runVersion(t *testing.T, env []string, requirements string) {
 // wantStored checks the user as Flask has it in its session.
 func (s *site) wantStored(kind, id string) {
 	s.t.Helper()
-	if got, want := s.get("/flask/user"), fmt.Sprintf(`{"id":"%s","type":"%s"}`, id, kind); strings.Join(strings.Fields(got), "") != want {
+	if got, want := s.get("/flask/user"), fmt.Sprintf(`{"id":"%s","type":"%s"}`,
+		id, kind); strings.Join(strings.Fields(got), "") != want {
 		s.t.Errorf("in Flask's session: got %s, want %s", got, want)
 	}
 }
@@ -175,7 +179,8 @@ func checkVersions(t *testing.T, s *site, requirements string) {
 		query.Add("of", name)
 	}
 	got := map[string]string{}
-	if err := json.Unmarshal([]byte(s.get("/flask/versions?"+query.Encode())), &got); err != nil || fmt.Sprint(got) != fmt.Sprint(wanted) {
+	if err := json.Unmarshal([]byte(s.get("/flask/versions?"+query.Encode())), &got); err != nil ||
+		fmt.Sprint(got) != fmt.Sprint(wanted) {
 		t.Errorf("got %v, %v; want %v", got, err, wanted)
 	}
 }
@@ -201,16 +206,19 @@ func runStores(t *testing.T, env []string, name string, pickles bool) {
 		{"redis", redis.URL, map[string]any{"SESSION_KEY_PREFIX": prefix}, func() (store.Store, error) {
 			return flaskredis.Open(t.Context(), redis.URL, &flaskredis.Options{KeyPrefix: prefix})
 		}, flask.SID, plain},
-		{"filesystem", files, map[string]any{}, func() (store.Store, error) { return flaskfiles.Open(files, nil) }, flask.SID, flask.Pickle},
+		{"filesystem", files, map[string]any{}, func() (store.Store, error) {
+			return flaskfiles.Open(files, nil)
+		}, flask.SID, flask.Pickle},
 		{"memcached", memcached.Addr, map[string]any{"SESSION_KEY_PREFIX": prefix}, func() (store.Store, error) {
 			return flaskmemcached.Open(t.Context(), memcached.URL, &flaskmemcached.Options{KeyPrefix: prefix})
 		}, flask.SID, plain},
 	}
 	if name == "2.2" {
-		layouts = append(layouts, layout{"airflow", "sqlite:///" + sqlite, map[string]any{}, func() (store.Store, error) {
-			db, err := sqlitestore.OpenDB(t.Context(), "sqlite:"+sqlite, nil)
-			return flaskTable(db, err, flasksql.SQLite, &flasksql.Options{Table: "session", NoKeyPrefix: true})
-		}, flask.SignedSID, flask.Pickle})
+		layouts = append(layouts, layout{"airflow", "sqlite:///" + sqlite, map[string]any{},
+			func() (store.Store, error) {
+				db, err := sqlitestore.OpenDB(t.Context(), "sqlite:"+sqlite, nil)
+				return flaskTable(db, err, flasksql.SQLite, &flasksql.Options{Table: "session", NoKeyPrefix: true})
+			}, flask.SignedSID, flask.Pickle})
 	}
 	var apps [][]any
 	for _, l := range layouts {
@@ -236,8 +244,9 @@ func runStores(t *testing.T, env []string, name string, pickles bool) {
 				t.Cleanup(func() { c.Close() })
 			}
 			serve := func(serializer session.Serializer) {
-				s.serve(session.Config{SecretKey: "a-key", Store: st, IDFormat: l.ids, Serializer: serializer, Lifetime: lifetime,
-					Cookie: session.Cookie{Persistent: true}})
+				s.serve(session.Config{SecretKey: "a-key", Store: st, IDFormat: l.ids, Serializer: serializer,
+					Lifetime: lifetime,
+					Cookie:   session.Cookie{Persistent: true}})
 			}
 			serve(l.serializer)
 			for _, side := range []string{"flask", "go"} {
@@ -259,8 +268,8 @@ func runStores(t *testing.T, env []string, name string, pickles bool) {
 			if !pickles {
 				return
 			}
-			// Objects stay what they are when Go changes something else; and Msgpack, which is the wrong serializer for these
-			// versions, leaves their sessions to them.
+			// Objects stay what they are when Go changes something else; and Msgpack, which is the wrong serializer for
+			// these versions, leaves their sessions to them.
 			for _, serializer := range []session.Serializer{flask.Pickle, flask.Msgpack} {
 				if serializer == flask.Msgpack && l.backend == "filesystem" {
 					continue // flaskfiles holds pickles only

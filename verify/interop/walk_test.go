@@ -208,12 +208,13 @@ func other(side string) string {
 	return "go"
 }
 
-// TestLoginID compares LoginID with Flask-Login's own for unusual User-Agents: a login made by Go is fresh in Flask only
-// if they agree.
+// TestLoginID compares LoginID with Flask-Login's own for unusual User-Agents: a login made by Go is fresh in Flask
+// only if they agree.
 func TestLoginID(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "a-key")
-	for _, name := range []string{"plain/1.0", "it's", `"quoted"`, `it's "both"`, `back\slash`, "tab\tin", "Zo\xeb", "ünï"} {
+	for _, name := range []string{"plain/1.0", "it's", `"quoted"`, `it's "both"`, `back\slash`, "tab\tin",
+		"Zo\xeb", "ünï"} {
 		s.Transport = agent{name}
 		s.post("/go/login", 200, "username", "ann")
 		if p := s.me("flask"); p.Fresh != true {
@@ -240,7 +241,8 @@ func TestWalk(t *testing.T) {
 			s.wantUser("")
 			s.post("/"+side+"/login", 200, "username", "Zoë \U0001F36A")
 			there := s.me(other(side))
-			if want := fmt.Sprint([][2]string{{"greeting", "Welcome, Zoë \U0001F36A!"}}); fmt.Sprint(there.Flashes) != want {
+			if want := fmt.Sprint([][2]string{{"greeting", "Welcome, Zoë \U0001F36A!"}}); fmt.Sprint(
+				there.Flashes) != want {
 				t.Errorf("flashes on the other side: got %v, want %v", there.Flashes, want)
 			}
 			if again := s.me(side); len(again.Flashes) > 0 {
@@ -315,7 +317,8 @@ func TestBadCookiesOnBothSides(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := s.Jar.Cookies(u)[0].Value
-	for _, bad := range []string{"", "x", good[:len(good)-1], good + "x", "." + good, strings.Replace(good, ".", "", 1), strings.ToUpper(good)} {
+	for _, bad := range []string{"", "x", good[:len(good)-1], good + "x", "." + good, strings.Replace(good, ".", "", 1),
+		strings.ToUpper(good)} {
 		s.Jar.SetCookies(u, []*http.Cookie{{Name: "session", Value: bad, Path: "/"}})
 		s.wantUser("")
 	}

@@ -19,7 +19,9 @@ func find(t *testing.T, name string) scenario {
 
 func violations(sc scenario, f Fix, c Change, b bounds) []string {
 	found, _, _ := sc.explore(f, c, b)
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(found)), func(finding string) bool { return !isViolation(finding) })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(found)), func(finding string) bool {
+		return !isViolation(finding)
+	})
 }
 
 // TestNoViolation explores the beginning of every scenario, with all rules. "go run" explores all of it.
@@ -52,11 +54,13 @@ func TestWithoutRule(t *testing.T) {
 		{"ListHop", "e: oldest 2: login|renew(2)", "E: more sessions than MaxSessions, and every login was answered"},
 		{"ListOnce", "e: oldest 2: login|renew(2)", "E: fewer sessions than MaxSessions, though enough were made"},
 		{"Pair", "e: oldest 3: login(2) over own|login", "E: one of the newest was ended"},
-		{"Bump", "e: oldest 1: login;login skew", "E: a login that overlapped no other ended itself: its server's clock is behind"},
+		{"Bump", "e: oldest 1: login;login skew",
+			"E: a login that overlapped no other ended itself: its server's clock is behind"},
 		{"Settle", "e: refuse 3: login|login", "E: more sessions than MaxSessions, and every login was answered"},
 		{"Kick", "e: refuse 3: login|login", "E: more sessions than MaxSessions, and every login was answered"},
 		{"GatherNo", "h: upd|set|logout apart", "P1: acknowledged Update lost"},
-		{"HandNew", "f: x1|x2|x1 apart", "F: acknowledged write lost: the value that it had read and replaced is still there"},
+		{"HandNew", "f: x1|x2|x1 apart", "F: acknowledged write lost: the value that it had read and " +
+			"replaced is still there"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			t.Parallel()

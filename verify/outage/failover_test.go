@@ -73,8 +73,8 @@ func (x *trial) roles(all *servertest.Sentinels) (master *servertest.Server, rep
 	return master, replicas
 }
 
-// agreed waits until all sentinels name the same master, and another one than was there before. One of them alone may be
-// in the middle of a failover that another one has overtaken.
+// agreed waits until all sentinels name the same master, and another one than was there before. One of them alone may
+// be in the middle of a failover that another one has overtaken.
 func (x *trial) agreed(all *servertest.Sentinels, before string) (addr string) {
 	x.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -111,8 +111,8 @@ func (x *trial) leaveBehind(all *servertest.Sentinels, happens func()) {
 	master.Start()
 }
 
-// failedOver waits until another server is the master. It returns the setting with which the old one may be started again:
-// else that is a master, with what it had or with nothing, until the sentinels notice.
+// failedOver waits until another server is the master. It returns the setting with which the old one may be started
+// again: else that is a master, with what it had or with nothing, until the sentinels notice.
 func (x *trial) failedOver(all *servertest.Sentinels, from *servertest.Server) (follow []string) {
 	x.t.Helper()
 	return []string{"--replicaof", strings.Replace(x.agreed(all, from.Addr), ":", " ", 1)}
@@ -124,7 +124,8 @@ func redisCluster(t *testing.T) *service {
 	s := &service{open: func() (store.Store, func()) {
 		t.Helper()
 		return opening(t, func() (store.Store, error) {
-			return redisstore.Open(t.Context(), "redis://"+strings.Join(cluster.Addrs(), ","), &redisstore.Options{Replicas: 1})
+			return redisstore.Open(t.Context(), "redis://"+strings.Join(cluster.Addrs(), ","),
+				&redisstore.Options{Replicas: 1})
 		})
 	}}
 	s.others = []kind{
@@ -146,7 +147,8 @@ func redisCluster(t *testing.T) *service {
 	return s
 }
 
-// slotless is a line of CLUSTER NODES: ID, address, flags, master, ping, pong, epoch, state, and then slots, if there are.
+// slotless is a line of CLUSTER NODES: ID, address, flags, master, ping, pong, epoch, state, and then slots, if there
+// are.
 func slotless(line string) bool { return len(strings.Fields(line)) <= 8 }
 
 // masterOf returns a master, and another node.

@@ -56,7 +56,8 @@ func (l *leaver) visit(ctx context.Context, principal string) bool {
 		return true
 	}
 	p := past{principal: principal, cookie: a.cookie}
-	if a := s.send(ctx, client, on(), "POST", "/count?save=1"); a.outcome == acknowledged && a.principal != principal && !s.Forgets {
+	if a := s.send(ctx, client, on(), "POST", "/count?save=1"); a.outcome == acknowledged && a.principal != principal &&
+		!s.Forgets {
 		s.find("a visitor is logged out at once")
 	}
 	if rand.IntN(2) == 0 || s.NoIndex {

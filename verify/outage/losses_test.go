@@ -49,7 +49,8 @@ var losses = map[string]loss{
 		start: func(t *testing.T) *service {
 			server := servertest.Postgres(t)
 			return alone(t, server, func(addr string) (store.Store, error) {
-				s, err := pgstore.Open(t.Context(), strings.Replace(server.URL, server.Addr, addr, 1), &pgstore.Options{Unlogged: true})
+				s, err := pgstore.Open(t.Context(), strings.Replace(server.URL, server.Addr, addr, 1),
+					&pgstore.Options{Unlogged: true})
 				return migrated(t.Context(), s, err)
 			})
 		},

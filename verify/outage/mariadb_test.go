@@ -81,7 +81,8 @@ func move(t *testing.T, from, to string) {
 	if out, err := exec.CommandContext(t.Context(), "cp", "-a", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := errors.Join(os.Rename(from, filepath.Join(filepath.Dir(filepath.Dir(from)), "before")), os.Symlink(to, from)); err != nil {
+	if err := errors.Join(os.Rename(from, filepath.Join(filepath.Dir(filepath.Dir(from)), "before")),
+		os.Symlink(to, from)); err != nil {
 		t.Fatal(err)
 	}
 }

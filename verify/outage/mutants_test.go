@@ -44,7 +44,8 @@ type mutant struct {
 }
 
 func failed(err error) bool {
-	return err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrExists)
+	return err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) &&
+		!errors.Is(err, store.ErrExists)
 }
 
 var mutants = map[string]mutant{
@@ -190,7 +191,9 @@ var mutants = map[string]mutant{
 	"a 503 says nothing about when": {
 		in: "killed and started", caught: "without Retry-After",
 		configure: func(c *session.Config) {
-			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusServiceUnavailable) }
+			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
 		},
 	},
 	"an outage logs out": {
@@ -215,7 +218,9 @@ var mutants = map[string]mutant{
 	"an outage is another status": {
 		in: "killed and started", caught: "status 500",
 		configure: func(c *session.Config) {
-			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusInternalServerError) }
+			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
 		},
 	},
 	"nobody is told what happened": {
@@ -235,7 +240,8 @@ func TestClaimsCanFail(t *testing.T) {
 			var findings []string
 			for range 20 { // what needs two requests at once does not come each time
 				s := newFake().service(m.wrap)
-				s.options = outage.Options{Configure: m.configure, StoreTimeout: 200 * time.Millisecond, Margin: 300 * time.Millisecond, Patience: 2 * time.Second}
+				s.options = outage.Options{Configure: m.configure, StoreTimeout: 200 * time.Millisecond,
+					Margin: 300 * time.Millisecond, Patience: 2 * time.Second}
 				for _, k := range s.kinds() {
 					if k.name == m.in {
 						_, findings = s.try(t, k)

@@ -21,7 +21,8 @@ func postgres(t *testing.T, settings ...string) *service {
 	ask := func(statements ...string) func(*trial) {
 		return func(x *trial) { execute(x.t, connected(x.t, server.URL), statements...) }
 	}
-	const others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	const others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() " +
+		"AND backend_type = 'client backend'"
 	disk := servertest.NewDisk(t, server, "8m")
 	execute(t, connected(t, server.URL), "CREATE TABLESPACE small LOCATION '"+disk.Dir+"'")
 	s.others = []kind{
@@ -31,8 +32,10 @@ func postgres(t *testing.T, settings ...string) *service {
 			x.fails()
 			execute(x.t, c, "COMMIT")
 		}},
-		readable("made read-only", ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"),
-			ask("SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")),
+		readable("made read-only", ask("ALTER SYSTEM SET default_transaction_read_only = on",
+			"SELECT pg_reload_conf()"),
+			ask("SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only",
+				"SELECT pg_reload_conf()")),
 		{name: "password changed", happens: func(x *trial) {
 			c := connected(x.t, server.URL)
 			execute(x.t, c, "ALTER ROLE "+servertest.User+" PASSWORD 'other'", others)

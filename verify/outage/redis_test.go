@@ -27,7 +27,8 @@ func redisAlone(t *testing.T, settings ...string) *service {
 	s.others = []kind{
 		readable("out of memory", ask("CONFIG SET maxmemory 1"), ask("CONFIG SET maxmemory 0")),
 		between("made a replica", ask("REPLICAOF 127.0.0.1 1"), ask("REPLICAOF NO ONE")),
-		between("password changed", ask("CONFIG SET requirepass other", "CLIENT KILL TYPE normal"), ask("AUTH other", `CONFIG SET requirepass ""`)),
+		between("password changed", ask("CONFIG SET requirepass other", "CLIENT KILL TYPE normal"),
+			ask("AUTH other", `CONFIG SET requirepass ""`)),
 	}
 	return s
 }

@@ -13,8 +13,10 @@ var services = map[string]func(t *testing.T) *service{
 	"memory": func(t *testing.T) *service {
 		return newFake().service(func(f *fake) store.Store { return f })
 	},
-	"redis":          func(t *testing.T) *service { return redisAlone(t) },
-	"redis, AOF":     func(t *testing.T) *service { return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always") },
+	"redis": func(t *testing.T) *service { return redisAlone(t) },
+	"redis, AOF": func(t *testing.T) *service {
+		return redisAlone(t, "--appendonly", "yes", "--appendfsync", "always")
+	},
 	"redis sentinel": redisSentinel,
 	"redis cluster":  redisCluster,
 	"sqlite":         sqlite,

@@ -25,7 +25,8 @@ type Options struct {
 	// Margin is how much longer than the Managers' timeouts an answer may take, on a busy machine. Zero: 5 seconds.
 	Margin time.Duration
 
-	// Patience is how long the clients wait for what has to come: failures in an outage, and the end of it. Zero: a minute.
+	// Patience is how long the clients wait for what has to come: failures in an outage, and the end of it. Zero: a
+	// minute.
 	Patience time.Duration
 
 	// Forgets says that the outage takes away what was stored: sessions may be gone, and counts may be those of before.
@@ -72,7 +73,8 @@ type Counts struct {
 }
 
 func (c Counts) String() string {
-	text := fmt.Sprintf("%d answers, %d refused, %d uncertain, longest wait %v; %d sessions, %d ended", c.OK, c.Refused, c.Uncertain,
+	text := fmt.Sprintf("%d answers, %d refused, %d uncertain, longest wait %v; %d sessions, %d ended", c.OK, c.Refused,
+		c.Uncertain,
 		c.Longest.Round(time.Millisecond), c.Sessions, c.Ended)
 	if c.Gone+c.Lost+c.Revived > 0 {
 		text += fmt.Sprintf("; LOST: %d live sessions, %d acknowledged changes, %d ends", c.Gone, c.Lost, c.Revived)

@@ -34,8 +34,8 @@ type Parser struct {
 // Bound returns how many steps the parser may take for so many bytes.
 func (p *Parser) Bound(bytes int) uint64 { return uint64(p.Free) + uint64(p.PerByte)*uint64(bytes) }
 
-// Parsers are those of the core module. The bounds are about twice what the worst shape of TestStepsAreLinear takes. A pickle
-// may repeat itself a little, so the Free steps of its parsers are those of its budget.
+// Parsers are those of the core module. The bounds are about twice what the worst shape of TestStepsAreLinear takes. A
+// pickle may repeat itself a little, so the Free steps of its parsers are those of its budget.
 var Parsers = []*Parser{
 	{"tagged JSON", document(flask.TaggedJSON), 250, 100_000},
 	{"JSON", document(session.JSON), 250, 100_000},
@@ -82,7 +82,8 @@ func split(s session.Serializer, data []byte) {
 func codec(make session.CookieCodec) func([]byte) func() {
 	c, err := make([]string{Key}, "session")
 	return func(data []byte) func() {
-		value := must(must(c, err).Encode(store.Record{CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Data: data}))
+		value := must(must(c, err).Encode(store.Record{CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+			Data: data}))
 		return func() {
 			if r, err := c.Decode(value); err == nil {
 				split(c.Serializer(), r.Data)
@@ -112,7 +113,8 @@ func recordFile(data []byte) func() {
 	folder := must(os.MkdirTemp("", "steps"))
 	files := must(filestore.Open(folder, nil))
 	key := "0123456789abcdef0123456789abcdef"
-	check(files.Create(context.Background(), store.Record{Key: key, Version: 1, Principal: "ann", ExpiresAt: time.Now().Add(time.Hour), Data: []byte("{}")}))
+	check(files.Create(context.Background(), store.Record{Key: key, Version: 1, Principal: "ann",
+		ExpiresAt: time.Now().Add(time.Hour), Data: []byte("{}")}))
 	check(filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
 			return os.WriteFile(path, data, 0o600)

@@ -16,10 +16,11 @@ import (
 	"github.com/hipflask/session/verify/steps"
 )
 
-// counted are the packages in which steps are counted: ours, and those of the standard library that do the work of parsers.
+// counted are the packages in which steps are counted: ours, and those of the standard library that do the work of
+// parsers.
 const counted = "github.com/hipflask/session/...," +
-	"encoding/json,encoding/base64,encoding/binary,encoding/hex,strconv,math/big,unicode/utf8,unicode/utf16,slices,maps,bytes,strings,sort,reflect,regexp," +
-	"time,hash/adler32,net/http,net/textproto"
+	"encoding/json,encoding/base64,encoding/binary,encoding/hex,strconv,math/big,unicode/utf8,unicod" +
+	"e/utf16,slices,maps,bytes,strings,sort,reflect,regexp,time,hash/adler32,net/http,net/textproto"
 
 // counter is the running program of that name.
 type counter struct {
@@ -58,7 +59,8 @@ var build = sync.OnceValues(func() (program string, err error) {
 	}
 	program = filepath.Join(folder, "counter.exe")
 	os.Setenv(programVariable, program)
-	out, err := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+counted, "-o", program, "./counter").CombinedOutput()
+	out, err := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+counted, "-o",
+		program, "./counter").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%v: %s", err, out)
 	}
@@ -125,9 +127,11 @@ func TestStepsAreLinear(t *testing.T) {
 			for _, size := range []int{10_000, 20_000, 40_000, 80_000} {
 				data := shape(size)
 				if n := take(t, p, data); n > p.Bound(len(data)) {
-					t.Errorf("%s, %s: %d steps for %d bytes, which is %d for each; the bound is %d", p.Name, name, n, len(data), n/uint64(len(data)), p.Bound(len(data)))
+					t.Errorf("%s, %s: %d steps for %d bytes, which is %d for each; the bound is %d",
+						p.Name, name, n, len(data), n/uint64(len(data)), p.Bound(len(data)))
 				} else {
-					t.Logf("%s, %s: %d steps for %d bytes, which is %d for each", p.Name, name, n, len(data), n/uint64(len(data)))
+					t.Logf("%s, %s: %d steps for %d bytes, which is %d for each", p.Name, name, n, len(data),
+						n/uint64(len(data)))
 				}
 			}
 		}
@@ -178,36 +182,50 @@ func keyed(format string) func(int) []byte {
 }
 
 var jsonShapes = map[string]func(int) []byte{
-	"lists":                         nested(`[`, `1`, `]`),
-	"lists at the top":              func(size int) []byte { return []byte(`{"a":` + fill("[", size/2) + fill("]", size/2) + "}") },
-	"objects":                       nested(`{"a":`, `1`, `}`),
-	"first key a space":             nested(`{" x":`, `1`, `}`),
-	"first key an escape":           nested(`{"\\x":`, `1`, `}`),
-	"first key an escaped space":    nested(`{"\u0020t":[`, `1`, `]}`),
-	"tuples":                        nested(`{" t":[`, `1`, `]}`),
-	"dicts as tags":                 nested(`{" di":{" t__":`, `1`, `}}`),
-	"tags and lists and objects":    nested(`[{" t":[{"a":{" x":`, `1`, `}}]}]`),
-	"keys after the tag":            nested(`{" t":[1],"b":`, `1`, `}`),
-	"keys before the tag":           nested(`{"b":1," t":`, `[]`, `}`),
-	"tag after tag":                 nested(`{" t":[], " t":[`, `1`, `]}`),
-	"an error within tags":          nested(`{" t":[`, `}`, `]}`),
-	"a tag that fails":              nested(`{" t":`, `1`, `}`),
-	"the whole within tags":         func(size int) []byte { return []byte(fill(`{" t":[`, size) + `1` + fill(`]}`, size/4)) },
-	"the whole a tagged dict":       func(size int) []byte { return []byte(`{" di":{" t__":[` + fill(`{" t":[1]},`, size) + `1]}}`) },
-	"one tag twice":                 keyed(`" t":[%d]`),
-	"open brackets":                 func(size int) []byte { return []byte(fill(`{"a":[`, size)) },
-	"open quotes":                   func(size int) []byte { return []byte(`{` + fill(`"a`, size)) },
-	"spaces":                        func(size int) []byte { return []byte(`{` + fill(" ", size) + `"a"` + fill(" ", size) + `:1}`) },
-	"a long key":                    func(size int) []byte { return []byte(`{"` + fill("k", size) + `":1}`) },
-	"long keys":                     keyed(`"` + strings.Repeat("k", 500) + `%d":1`),
-	"long keys with escapes":        keyed(`"` + strings.Repeat(`\u0020`, 50) + `%d":1`),
-	"keys":                          keyed(`"%d":1`),
-	"keys in reverse":               func(size int) []byte { return reverse(size) },
-	"one key":                       keyed(`"a":%d`),
-	"the user's key":                keyed(`"_user_id":"%d"`),
-	"keys of an object":             func(size int) []byte { return append(append([]byte(`{"a":`), keyed(`"a":%d`)(size)...), '}') },
-	"escapes":                       func(size int) []byte { return []byte(`{"a":"` + fill(`\n\u00e9\\`, size) + `"}`) },
-	"surrogates":                    func(size int) []byte { return []byte(`{"a":"` + fill(`\ud83d\ude00`, size) + `"}`) },
+	"lists": nested(`[`, `1`, `]`),
+	"lists at the top": func(size int) []byte {
+		return []byte(`{"a":` + fill("[", size/2) + fill("]", size/2) + "}")
+	},
+	"objects":                    nested(`{"a":`, `1`, `}`),
+	"first key a space":          nested(`{" x":`, `1`, `}`),
+	"first key an escape":        nested(`{"\\x":`, `1`, `}`),
+	"first key an escaped space": nested(`{"\u0020t":[`, `1`, `]}`),
+	"tuples":                     nested(`{" t":[`, `1`, `]}`),
+	"dicts as tags":              nested(`{" di":{" t__":`, `1`, `}}`),
+	"tags and lists and objects": nested(`[{" t":[{"a":{" x":`, `1`, `}}]}]`),
+	"keys after the tag":         nested(`{" t":[1],"b":`, `1`, `}`),
+	"keys before the tag":        nested(`{"b":1," t":`, `[]`, `}`),
+	"tag after tag":              nested(`{" t":[], " t":[`, `1`, `]}`),
+	"an error within tags":       nested(`{" t":[`, `}`, `]}`),
+	"a tag that fails":           nested(`{" t":`, `1`, `}`),
+	"the whole within tags": func(size int) []byte {
+		return []byte(fill(`{" t":[`, size) + `1` + fill(`]}`, size/4))
+	},
+	"the whole a tagged dict": func(size int) []byte {
+		return []byte(`{" di":{" t__":[` + fill(`{" t":[1]},`, size) + `1]}}`)
+	},
+	"one tag twice": keyed(`" t":[%d]`),
+	"open brackets": func(size int) []byte { return []byte(fill(`{"a":[`, size)) },
+	"open quotes":   func(size int) []byte { return []byte(`{` + fill(`"a`, size)) },
+	"spaces": func(size int) []byte {
+		return []byte(`{` + fill(" ", size) + `"a"` + fill(" ", size) + `:1}`)
+	},
+	"a long key":             func(size int) []byte { return []byte(`{"` + fill("k", size) + `":1}`) },
+	"long keys":              keyed(`"` + strings.Repeat("k", 500) + `%d":1`),
+	"long keys with escapes": keyed(`"` + strings.Repeat(`\u0020`, 50) + `%d":1`),
+	"keys":                   keyed(`"%d":1`),
+	"keys in reverse":        func(size int) []byte { return reverse(size) },
+	"one key":                keyed(`"a":%d`),
+	"the user's key":         keyed(`"_user_id":"%d"`),
+	"keys of an object": func(size int) []byte {
+		return append(append([]byte(`{"a":`), keyed(`"a":%d`)(size)...), '}')
+	},
+	"escapes": func(size int) []byte {
+		return []byte(`{"a":"` + fill(`\n\u00e9\\`, size) + `"}`)
+	},
+	"surrogates": func(size int) []byte {
+		return []byte(`{"a":"` + fill(`\ud83d\ude00`, size) + `"}`)
+	},
 	"half surrogates":               func(size int) []byte { return []byte(`{"a":"` + fill(`\ud83d`, size) + `"}`) },
 	"backslashes":                   func(size int) []byte { return []byte(`{"a":"` + fill(`\\`, size) + `"}`) },
 	"texts":                         listed(`"a"`),
@@ -257,15 +275,17 @@ var msgpackShapes = map[string]func(int) []byte{
 	"map lengths that lie": func(size int) []byte {
 		return []byte("\x81\xa1a" + fill("\xdf\x00\x00\x10\x00\xa1a", size))
 	},
-	"a long map that lies": func(size int) []byte { return append([]byte("\xdf\x00\x00\x27\x10"), make([]byte, size)...) },
-	"empty texts":          packed("\xa0"),
-	"texts":                packed("\xd9\xff" + strings.Repeat("x", 255)),
-	"bytes":                packed("\xc4\x01x"),
-	"times":                packed("\xd6\xff\x65\xe1\x1a\x7f"),
-	"extensions":           packed("\xd4\x05\x01"),
-	"big integers":         packed("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-	"floats":               packed("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x01"),
-	"one key again":        func(size int) []byte { return packedMap(size, func(int) string { return "\xa1a\x01" }) },
+	"a long map that lies": func(size int) []byte {
+		return append([]byte("\xdf\x00\x00\x27\x10"), make([]byte, size)...)
+	},
+	"empty texts":   packed("\xa0"),
+	"texts":         packed("\xd9\xff" + strings.Repeat("x", 255)),
+	"bytes":         packed("\xc4\x01x"),
+	"times":         packed("\xd6\xff\x65\xe1\x1a\x7f"),
+	"extensions":    packed("\xd4\x05\x01"),
+	"big integers":  packed("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+	"floats":        packed("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x01"),
+	"one key again": func(size int) []byte { return packedMap(size, func(int) string { return "\xa1a\x01" }) },
 	"keys": func(size int) []byte {
 		return packedMap(size, func(i int) string { return fmt.Sprintf("\xa6%06d\x01", i%1_000_000) })
 	},
@@ -309,20 +329,29 @@ func digits(size int) string { return unicode(fill("1", size)) + "\x85" }
 
 var pickleShapes = map[string]func(int) []byte{
 	"BUILD": func(size int) []byte {
-		return pickled("}(\x8c\x03intK\x07"+fill("K\x01N", size/2)+"uq\x010", "cuuid\nUUID\n)\x81"+fill("h\x01b", size/2))
+		return pickled("}(\x8c\x03intK\x07"+fill("K\x01N", size/2)+"uq\x010",
+			"cuuid\nUUID\n)\x81"+fill("h\x01b", size/2))
 	},
-	"one list again":       again(nones, "h\x01"),
-	"one text again":       again(func(size int) string { return unicode(fill("x", size)) }, "h\x01"),
-	"one integer again":    again(func(int) string { return "\x8b\x00\x08\x00\x00" + fill("\x7f", 2048) }, "h\x01"),
-	"sets of one list":     again(func(size int) string { return nones(size) + "\x85" }, "c__builtin__\nset\nh\x01R"),
-	"frozensets":           again(func(size int) string { return nones(size) + "\x85" }, "cbuiltins\nfrozenset\nh\x01R"),
+	"one list again":    again(nones, "h\x01"),
+	"one text again":    again(func(size int) string { return unicode(fill("x", size)) }, "h\x01"),
+	"one integer again": again(func(int) string { return "\x8b\x00\x08\x00\x00" + fill("\x7f", 2048) }, "h\x01"),
+	"sets of one list":  again(func(size int) string { return nones(size) + "\x85" }, "c__builtin__\nset\nh\x01R"),
+	"frozensets": again(func(size int) string {
+		return nones(size) + "\x85"
+	}, "cbuiltins\nfrozenset\nh\x01R"),
 	"Decimals of one text": again(digits, "cdecimal\nDecimal\nh\x01R"),
-	"Markup of one text":   again(func(size int) string { return unicode(fill("x", size)) + "\x85" }, "cmarkupsafe\nMarkup\nh\x01\x81"),
-	"bytes of one text":    again(func(size int) string { return unicode(fill("x", size)) + unicode("latin1") + "\x86" }, "c_codecs\nencode\nh\x01R"),
+	"Markup of one text": again(func(size int) string {
+		return unicode(fill("x", size)) + "\x85"
+	}, "cmarkupsafe\nMarkup\nh\x01\x81"),
+	"bytes of one text": again(func(size int) string {
+		return unicode(fill("x", size)) + unicode("latin1") + "\x86"
+	}, "c_codecs\nencode\nh\x01R"),
 	"a UUID of a text": func(size int) []byte {
 		return pickled("", "cuuid\nUUID\n"+unicode(fill("1", size))+"\x85R")
 	},
-	"UUIDs of a text":    again(func(size int) string { return "cuuid\nUUID\n" + unicode(fill("1", size)) + "\x85R" }, "h\x01"),
+	"UUIDs of a text": again(func(size int) string {
+		return "cuuid\nUUID\n" + unicode(fill("1", size)) + "\x85R"
+	}, "h\x01"),
 	"a list of itself":   func(size int) []byte { return pickled("", "]q\x01("+fill("h\x01", size)+"e") },
 	"itself, then more":  func(size int) []byte { return pickled("", "]q\x01(h\x01"+fill("N", size)+"e") },
 	"a dict of itself":   func(size int) []byte { return pickled("", "}q\x01(K\x01h\x01"+fill("K\x02N", size)+"u") },
@@ -345,10 +374,12 @@ var pickleShapes = map[string]func(int) []byte{
 	"Decimals": func(size int) []byte {
 		return pickled("", "]("+fill("cdecimal\nDecimal\n"+unicode("1.5")+"\x85R", size)+"e")
 	},
-	"a long Decimal":  func(size int) []byte { return pickled("", "cdecimal\nDecimal\n"+digits(size)+"R") },
-	"a long global":   func(size int) []byte { return pickled("", "c"+fill("x", size)) },
-	"PROTO and FRAME": func(size int) []byte { return []byte("\x80\x04" + fill("\x95\x00\x00\x00\x00\x00\x00\x00\x00", size)) },
-	"small integers":  func(size int) []byte { return pickled("", "]("+fill("K\x01", size)+"e") },
+	"a long Decimal": func(size int) []byte { return pickled("", "cdecimal\nDecimal\n"+digits(size)+"R") },
+	"a long global":  func(size int) []byte { return pickled("", "c"+fill("x", size)) },
+	"PROTO and FRAME": func(size int) []byte {
+		return []byte("\x80\x04" + fill("\x95\x00\x00\x00\x00\x00\x00\x00\x00", size))
+	},
+	"small integers": func(size int) []byte { return pickled("", "]("+fill("K\x01", size)+"e") },
 	"tuples as keys": func(size int) []byte {
 		return pickled("", "}("+fill(fill("(", 100)+"N"+fill("t", 100)+"N", size)+"u")
 	},

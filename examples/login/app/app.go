@@ -29,8 +29,8 @@ var pages = template.Must(template.ParseFS(files, "pages.html"))
 
 type app struct{ sessions *session.Manager }
 
-// newApp returns the whole application: protection against requests of other sites around sessions around the routes. With a
-// device the sessions are bound to it.
+// newApp returns the whole application: protection against requests of other sites around sessions around the routes.
+// With a device the sessions are bound to it.
 func newApp(sessions *session.Manager, device *dbsc.Server) http.Handler {
 	a := app{sessions}
 	mux := http.NewServeMux()
@@ -54,9 +54,10 @@ func newApp(sessions *session.Manager, device *dbsc.Server) http.Handler {
 // Headers of all answers, and of pages.
 var (
 	secure = http.Header{
-		"Content-Security-Policy": {"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"},
-		"Referrer-Policy":         {"same-origin"},
-		"X-Content-Type-Options":  {"nosniff"},
+		"Content-Security-Policy": {"default-src 'none'; style-src 'self'; form-action 'self'; base-uri " +
+			"'none'; frame-ancestors 'none'"},
+		"Referrer-Policy":        {"same-origin"},
+		"X-Content-Type-Options": {"nosniff"},
 	}
 	html = http.Header{
 		"Content-Type":  {"text/html; charset=utf-8"},

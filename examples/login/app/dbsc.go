@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// secured returns the listener with TLS, which device bound sessions need, by a certificate made for this run. It says how to
-// open the page in a browser that accepts the certificate, and that keeps its keys in software if the machine has no TPM.
+// secured returns the listener with TLS, which device bound sessions need, by a certificate made for this run. It says
+// how to open the page in a browser that accepts the certificate, and that keeps its keys in software if the machine
+// has no TPM.
 func secured(listener net.Listener, name string, out io.Writer) (net.Listener, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -25,7 +26,8 @@ func secured(listener net.Listener, name string, out io.Writer) (net.Listener, e
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "localhost"},
+		DNSNames:  []string{"localhost"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(0, 0, 30),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

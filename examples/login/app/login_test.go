@@ -48,7 +48,9 @@ func start(t *testing.T, args ...string) (base string, out *output, stop func())
 	out = &output{addr: make(chan string, 1)}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(ctx, "login", append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string { return "" }, out, Open)
+		ended <- Run(ctx, "login", append([]string{"-addr", "127.0.0.1:0"}, args...), func(string) string {
+			return ""
+		}, out, Open)
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -128,7 +130,8 @@ func TestLoginAndLogout(t *testing.T) {
 	}
 	v.sees("Logged in as <strong>admin</strong>")
 	v.sees("You have been here 3 times")
-	if _, body := v.post("logout", nil); !strings.Contains(body, "You are logged out.") || !strings.Contains(body, "You are not logged in") {
+	if _, body := v.post("logout", nil); !strings.Contains(body, "You are logged out.") ||
+		!strings.Contains(body, "You are not logged in") {
 		t.Errorf("after the logout: %s", body)
 	}
 	v.sees("You are not logged in")
@@ -155,7 +158,8 @@ func TestBadNames(t *testing.T) {
 	v.sees("You are not logged in")
 
 	v.login(strings.Repeat("\U0001F36A", maxName))
-	if _, body := v.post("login", url.Values{"username": {"<script>alert(1)</script>"}}); strings.Contains(body, "<script>") {
+	if _, body := v.post("login", url.Values{"username": {"<script>alert(1)</script>"}}); strings.Contains(body,
+		"<script>") {
 		t.Errorf("the name is not escaped: %s", body)
 	}
 }
@@ -202,11 +206,13 @@ func TestStepUp(t *testing.T) {
 	}
 	before := v.Jar.Cookies(parse(t, base))
 	for _, code := range []string{"", "12345", "1234567", "12345x"} {
-		if status, body := v.post("confirm?next=/codes", url.Values{"code": {code}}); status != http.StatusUnprocessableEntity || !strings.Contains(body, "six digits") {
+		if status, body := v.post("confirm?next=/codes", url.Values{"code": {code}}); status !=
+			http.StatusUnprocessableEntity || !strings.Contains(body, "six digits") {
 			t.Errorf("code %q: got %d: %s", code, status, body)
 		}
 	}
-	if _, body := v.post("confirm?next=/codes", url.Values{"code": {"123456"}}); !strings.Contains(body, "Your recovery codes") {
+	if _, body := v.post("confirm?next=/codes", url.Values{"code": {"123456"}}); !strings.Contains(body,
+		"Your recovery codes") {
 		t.Errorf("with a code: %s", body)
 	}
 	thief := visit(t, base)
@@ -221,10 +227,12 @@ func TestEndSessions(t *testing.T) {
 	here.login("ann")
 	there.login("ann")
 	here.sees(`href="/devices"`)
-	if _, body := here.get("devices"); strings.Count(body, "<li>") != 2 || !strings.Contains(body, "Go-http-client <span>this device</span>") {
+	if _, body := here.get("devices"); strings.Count(body, "<li>") != 2 ||
+		!strings.Contains(body, "Go-http-client <span>this device</span>") {
 		t.Errorf("the page of devices: %s", body)
 	}
-	if _, body := here.post("devices", url.Values{"others": {"yes"}}); !strings.Contains(body, "All other devices are logged out.") {
+	if _, body := here.post("devices", url.Values{"others": {"yes"}}); !strings.Contains(body,
+		"All other devices are logged out.") {
 		t.Errorf("after logging out elsewhere: %s", body)
 	}
 	there.sees("You are not logged in")

@@ -28,18 +28,24 @@ type Store interface {
 	Close() error
 }
 
-// Run serves until ctx ends, then lets requests in flight finish, and closes the sessions and their store last. name is the
-// program's, args are its arguments, out takes what it says, and open opens the store of a URL: [Open] or one that knows more.
+// Run serves until ctx ends, then lets requests in flight finish, and closes the sessions and their store last. name is
+// the program's, args are its arguments, out takes what it says, and open opens the store of a URL: [Open] or one that
+// knows more.
 func Run(ctx context.Context, name string, args []string, getenv func(string) string, out io.Writer,
 	open func(ctx context.Context, url string) (Store, error)) error {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(out)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
-	where := flags.String("store", "", "where sessions are kept: a `URL`, memory: or file:DIR; SESSION_STORE in the environment does as well\n(default \"file:DIR\" with a private temporary folder)")
-	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment is better, since other users can see arguments")
-	https := flags.Bool("https", false, "a proxy in front serves https: send the cookie with Secure, also from 127.0.0.1")
-	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), over https on localhost")
-	shared := flags.Bool("flask", false, "share the login with the application of Flask's tutorial: the session is in Flask's cookie, signed with its SECRET_KEY")
+	where := flags.String("store", "", "where sessions are kept: a `URL`, memory: or file:DIR; SESSION_STORE "+
+		"in the environment does as well\n(default \"file:DIR\" with a private temporary folder)")
+	key := flags.String("secret-key", "", "`secret` that signs the cookies; SECRET_KEY in the environment "+
+		"is better, since other users can see arguments")
+	https := flags.Bool("https", false, "a proxy in front serves https: send the cookie with Secure, "+
+		"also from 127.0.0.1")
+	bind := flags.Bool("dbsc", false, "bind sessions to the browser's device (Device Bound Session Credentials), "+
+		"over https on localhost")
+	shared := flags.Bool("flask", false, "share the login with the application of Flask's tutorial: "+
+		"the session is in Flask's cookie, signed with its SECRET_KEY")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -66,7 +72,8 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 
 	listener, err := net.Listen("tcp", *addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use by another program; choose another port with -addr, such as -addr 127.0.0.1:8081", *addr)
+		return fmt.Errorf("%s is in use by another program; choose another port with -addr, such as "+
+			"-addr 127.0.0.1:8081", *addr)
 	} else if err != nil {
 		return fmt.Errorf("can't listen: %w", err)
 	}
@@ -88,7 +95,8 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 		SecretKey: *key,
 		Store:     store,
 		MaxBytes:  64 << 10, // far more than it needs, and within what memcached takes
-		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS they must be Secure: -https says that.
+		// Over plain http a browser drops Secure cookies. Behind a proxy with TLS they must be Secure: -https says
+		// that.
 		InsecureHTTP: listener.Addr().(*net.TCPAddr).IP.IsLoopback() && !*https && !*bind,
 	}
 	if *shared { // in the tutorial the user is session["username"]
@@ -111,7 +119,8 @@ func Run(ctx context.Context, name string, args []string, getenv func(string) st
 			return err
 		}
 	}
-	server := &http.Server{Handler: newApp(sessions, device), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Handler: newApp(sessions, device), ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute}
 	fmt.Fprintf(out, "%s: open %s/\n", name, address)
 	stopped := make(chan error, 1)
 	go func() {
@@ -131,8 +140,8 @@ func DefaultStore() string {
 	return "file:" + filepath.Join(os.TempDir(), fmt.Sprintf("hipflask-login-%d", os.Getuid()))
 }
 
-// Open opens a store in files or in memory. It needs no client of a database, so that the example compiles quickly. Its error
-// contains nothing of the URL but its scheme.
+// Open opens a store in files or in memory. It needs no client of a database, so that the example compiles quickly. Its
+// error contains nothing of the URL but its scheme.
 func Open(_ context.Context, url string) (Store, error) {
 	scheme, path, found := strings.Cut(url, ":")
 	switch {
@@ -164,8 +173,8 @@ func ownKey(name, where string, out io.Writer) (string, error) {
 		dir, _, _ := strings.Cut(strings.TrimPrefix(path, "//"), "?")
 		return keepKey(name, filepath.Join(dir, "secret_key"), out)
 	}
-	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: export SECRET_KEY=$(hipflask keygen), "+
-		"or SECRET_KEY=$(openssl rand -base64 32)", scheme)
+	return "", fmt.Errorf("-store %s: needs a secret key, the same for all processes: "+
+		"export SECRET_KEY=$(hipflask keygen), or SECRET_KEY=$(openssl rand -base64 32)", scheme)
 }
 
 // keepKey makes a secret key once and keeps it in a file that only this user can read, so that a restart logs nobody

@@ -1,5 +1,5 @@
-// Command flask runs the application of Flask's tutorial and the login example side by side, with one login for both: who
-// logs in or out in one of them does so in the other.
+// Command flask runs the application of Flask's tutorial and the login example side by side, with one login for both:
+// who logs in or out in one of them does so in the other.
 //
 //	python3 -m pip install flask
 //	go run ./examples/login/flask

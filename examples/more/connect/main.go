@@ -5,7 +5,8 @@
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./connect
 //	curl -H 'Content-Type: application/json' -d '"correct horse"' http://127.0.0.1:8080/example.Notes/Login
 //
-// A service for browsers, with a cookie, needs no interceptor: there sessions.Handler goes around it (docs/middleware.md).
+// A service for browsers, with a cookie, needs no interceptor: there sessions.Handler goes around it
+// (docs/middleware.md).
 package main
 
 import (
@@ -65,7 +66,8 @@ func newServer(sessions *session.Manager) http.Handler {
 	mux.Handle("/example.Notes/Login", connect.NewUnaryHandlerSimple("/example.Notes/Login", login, options))
 	mux.Handle("/example.Notes/Logout", connect.NewUnaryHandlerSimple("/example.Notes/Logout", logout, options))
 	mux.Handle("/example.Notes/Add", connect.NewUnaryHandlerSimple("/example.Notes/Add", add, options))
-	mux.Handle("/example.Notes/Import", connect.NewClientStreamHandlerSimple("/example.Notes/Import", imported, options))
+	mux.Handle("/example.Notes/Import", connect.NewClientStreamHandlerSimple("/example.Notes/Import",
+		imported, options))
 	return mux
 }
 
@@ -98,7 +100,8 @@ func add(ctx context.Context, text *wrapperspb.StringValue) (*wrapperspb.Int64Va
 }
 
 // imported keeps the notes of a stream, all or none, and says how many there are.
-func imported(ctx context.Context, stream *connect.ClientStream[wrapperspb.StringValue]) (*wrapperspb.Int64Value, error) {
+func imported(ctx context.Context, stream *connect.ClientStream[wrapperspb.StringValue]) (*wrapperspb.Int64Value,
+	error) {
 	s, err := loggedIn(ctx)
 	if err != nil {
 		return nil, err

@@ -11,9 +11,10 @@ import (
 	"github.com/hipflask/session"
 )
 
-// withSession is an interceptor for handlers. It gives each call, unary or streaming, the session of its token, a new one
-// if that is missing or no good any more. What a call changed is stored before its response leaves, in a stream before each
-// message and before the end. A call that fails stores nothing, a stream that fails nothing after its last message.
+// withSession is an interceptor for handlers. It gives each call, unary or streaming, the session of its token, a new
+// one if that is missing or no good any more. What a call changed is stored before its response leaves, in a stream
+// before each message and before the end. A call that fails stores nothing, a stream that fails nothing after its last
+// message.
 type withSession struct{ sessions *session.Manager }
 
 func (i withSession) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
@@ -32,7 +33,9 @@ func (i withSession) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 
 func (i withSession) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return i.call(ctx, conn.RequestHeader(), func(ctx context.Context) error { return next(ctx, stream{conn, ctx}) })
+		return i.call(ctx, conn.RequestHeader(), func(ctx context.Context) error {
+			return next(ctx, stream{conn, ctx})
+		})
 	}
 }
 
@@ -85,8 +88,8 @@ func token(header http.Header) string {
 	return token
 }
 
-// failure is what a client may know. CodeUnavailable is for clients to try again; of ErrUncertain nobody knows whether that
-// would be twice.
+// failure is what a client may know. CodeUnavailable is for clients to try again; of ErrUncertain nobody knows whether
+// that would be twice.
 func failure(err error) error {
 	switch {
 	case errors.Is(err, session.ErrEnded):
@@ -94,7 +97,8 @@ func failure(err error) error {
 	case errors.Is(err, session.ErrUnavailable):
 		return connect.NewError(connect.CodeUnavailable, errors.New("sessions are unavailable"))
 	case errors.Is(err, session.ErrUncertain):
-		return connect.NewError(connect.CodeUnknown, errors.New("sessions are unavailable, and the change may have been applied"))
+		return connect.NewError(connect.CodeUnknown,
+			errors.New("sessions are unavailable, and the change may have been applied"))
 	}
 	return connect.NewError(connect.CodeInternal, errors.New("the session could not be saved"))
 }

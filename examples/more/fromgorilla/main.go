@@ -59,9 +59,9 @@ func main() {
 
 const visits = session.Key[int]("visits")
 
-// adopt moves a session of gorilla: what it has is stored here before it is deleted there. So it can't come back after a
-// logout, nor outlive the timeouts that hold now. (A CookieStore has nothing to delete: there forget alone does it, and a
-// copied cookie is good until it expires, as it was before.)
+// adopt moves a session of gorilla: what it has is stored here before it is deleted there. So it can't come back after
+// a logout, nor outlive the timeouts that hold now. (A CookieStore has nothing to delete: there forget alone does it,
+// and a copied cookie is good until it expires, as it was before.)
 func adopt(old sessions.Store) func(*http.Request, *session.Session) error {
 	return func(r *http.Request, s *session.Session) error {
 		o, err := old.New(r, oldName)
@@ -111,8 +111,8 @@ func newApp(manager *session.Manager) http.Handler {
 	return manager.Handler(forget(mux))
 }
 
-// forget deletes the old cookie in the browser. It goes inside Handler: if the session can't be adopted, the cookie has to
-// stay.
+// forget deletes the old cookie in the browser. It goes inside Handler: if the session can't be adopted, the cookie has
+// to stay.
 func forget(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := r.Cookie(oldName); err == nil {

@@ -28,7 +28,9 @@ type visitor struct {
 func newVisitor(t *testing.T, app http.Handler) *visitor {
 	t.Helper()
 	v := &visitor{t: t, app: app}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.app.ServeHTTP(w, r) }))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.app.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	v.client = server.Client()
 	v.client.Jar, _ = cookiejar.New(nil)
@@ -182,7 +184,8 @@ func TestOutage(t *testing.T) {
 			if which == "new" {
 				f.store.Fail(errors.New("down"))
 			}
-			if status, _ := f.do("GET", "/"); status != http.StatusServiceUnavailable || f.cookies()[oldName] != f.value {
+			if status, _ := f.do("GET", "/"); status != http.StatusServiceUnavailable ||
+				f.cookies()[oldName] != f.value {
 				t.Errorf("%s, %s store down: got %d, want 503 and the old cookie left", name, which, status)
 			}
 			broken.down = false

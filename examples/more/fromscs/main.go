@@ -96,8 +96,8 @@ func newApp(sessions *session.Manager, old *scs.SessionManager) http.Handler {
 	return sessions.Handler(forget(old.Cookie.Name, mux))
 }
 
-// forget deletes the old cookie in the browser. It goes inside Handler: if the session can't be adopted, the cookie has to
-// stay.
+// forget deletes the old cookie in the browser. It goes inside Handler: if the session can't be adopted, the cookie has
+// to stay.
 func forget(name string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := r.Cookie(name); err == nil {

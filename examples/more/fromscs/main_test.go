@@ -31,7 +31,9 @@ type visitor struct {
 func newVisitor(t *testing.T, app http.Handler) *visitor {
 	t.Helper()
 	v := &visitor{t: t, app: app}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.app.ServeHTTP(w, r) }))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.app.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	v.client = server.Client()
 	v.client.Jar, _ = cookiejar.New(nil)
@@ -102,7 +104,8 @@ type fixture struct {
 // start is the morning after: ann logged in yesterday, and comes with scs's cookie.
 func start(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{old: scs.New(), scs: &brokenStore{MemStore: memstore.NewWithCleanupInterval(0)}, store: &sessiontest.FailStore{Store: hipstore.New(nil)}}
+	f := &fixture{old: scs.New(), scs: &brokenStore{MemStore: memstore.NewWithCleanupInterval(0)},
+		store: &sessiontest.FailStore{Store: hipstore.New(nil)}}
 	f.old.Store = f.scs
 	yesterday := f.old.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.old.Put(r.Context(), "user", "ann")
@@ -186,7 +189,8 @@ func TestOutage(t *testing.T) {
 func TestSameName(t *testing.T) {
 	t.Parallel()
 	old := scs.New()
-	config := session.Config{SecretKey: session.NewSecretKey(), Store: hipstore.New(nil), InsecureHTTP: true, Adopt: adopt(old), AdoptCookie: old.Cookie.Name}
+	config := session.Config{SecretKey: session.NewSecretKey(), Store: hipstore.New(nil), InsecureHTTP: true,
+		Adopt: adopt(old), AdoptCookie: old.Cookie.Name}
 	if _, err := session.New(config); err == nil || !strings.Contains(err.Error(), "Cookie.Name") {
 		t.Errorf("got %v, want an error that names Cookie.Name", err)
 	}

@@ -1,5 +1,5 @@
-// Command grpc serves notes by gRPC. A client logs in once and sends the token that it gets with every call, as metadata
-// "authorization: Bearer TOKEN". What is to be copied is the interceptor in session.go.
+// Command grpc serves notes by gRPC. A client logs in once and sends the token that it gets with every call, as
+// metadata "authorization: Bearer TOKEN". What is to be copied is the interceptor in session.go.
 //
 //	SECRET_KEY=$(openssl rand -hex 32) go run ./grpc
 package main

@@ -5,7 +5,8 @@
 // A socket is one request that lasts. Its session was read when it began: Reload notices a logout elsewhere, and Save
 // stores what changes meanwhile. A session that needs a new cookie has to get it before the socket: here, by the login.
 //
-// http.Server.Shutdown knows nothing of sockets, so the program itself ends them, and waits until what they changed is stored.
+// http.Server.Shutdown knows nothing of sockets, so the program itself ends them, and waits until what they changed is
+// stored.
 package main
 
 import (
@@ -82,7 +83,8 @@ func newApp(ctx context.Context, sockets *sync.WaitGroup, sessions *session.Mana
 func home(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if session.From(r).Principal() == "" {
-		fmt.Fprint(w, `<!doctype html><title>Chat</title><form method="post" action="/login"><button>Log in</button></form>`)
+		fmt.Fprint(w,
+			`<!doctype html><title>Chat</title><form method="post" action="/login"><button>Log in</button></form>`)
 		return
 	}
 	fmt.Fprint(w, `<!doctype html><title>Chat</title>

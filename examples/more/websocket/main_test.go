@@ -20,8 +20,8 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// pipes is a listener whose connections are in memory, so that a server can run in a bubble of testing/synctest, where a
-// minute passes at once.
+// pipes is a listener whose connections are in memory, so that a server can run in a bubble of testing/synctest, where
+// a minute passes at once.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -112,7 +112,8 @@ func TestSocketEndsWithinAMinuteOfLogout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t)))
-		if _, res, err := websocket.Dial(t.Context(), "http://app.example/chat", &websocket.DialOptions{HTTPClient: c}); err == nil || res.StatusCode != http.StatusUnauthorized {
+		if _, res, err := websocket.Dial(t.Context(), "http://app.example/chat",
+			&websocket.DialOptions{HTTPClient: c}); err == nil || res.StatusCode != http.StatusUnauthorized {
 			t.Fatalf("before the login: got %v, want 401", err)
 		}
 		post(t, c, "/login")
@@ -127,7 +128,8 @@ func TestSocketEndsWithinAMinuteOfLogout(t *testing.T) {
 		for _, socket := range []*websocket.Conn{first, second} {
 			status, after := ended(t, socket)
 			if status != websocket.StatusPolicyViolation || after > time.Minute {
-				t.Errorf("got status %v after %v, want %v within a minute", status, after, websocket.StatusPolicyViolation)
+				t.Errorf("got status %v after %v, want %v within a minute", status,
+					after, websocket.StatusPolicyViolation)
 			}
 		}
 	})
@@ -138,7 +140,8 @@ func TestSocketEndsInAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &sessiontest.FailStore{Store: memstore.New(nil)}
-		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t, func(c *session.Config) { c.Store = store })))
+		c := serve(t, newApp(t.Context(), new(sync.WaitGroup),
+			sessiontest.New(t, func(c *session.Config) { c.Store = store })))
 		post(t, c, "/login")
 		socket := dial(t, c)
 		store.Fail(errors.New("down"))
@@ -152,7 +155,8 @@ func TestSocketEndsInAnOutage(t *testing.T) {
 func TestSilentSocketEndsWithIdleTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := serve(t, newApp(t.Context(), new(sync.WaitGroup), sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = time.Hour })))
+		c := serve(t, newApp(t.Context(), new(sync.WaitGroup),
+			sessiontest.New(t, func(c *session.Config) { c.IdleTimeout = time.Hour })))
 		post(t, c, "/login")
 		socket := dial(t, c)
 		say(t, socket, "hello", "ann, message 1: hello")

@@ -17,12 +17,14 @@ import (
 
 func readsWhatFlaskWrote(t *testing.T, h *host) {
 	sid := newID(t)
-	h.write(sid, map[string]any{"_permanent": true, "_user_id": "ann", "_flashes": []any{flask.Tuple{"info", "hi"}}, "n": 5, "f": 2.0})
+	h.write(sid, map[string]any{"_permanent": true, "_user_id": "ann", "_flashes": []any{flask.Tuple{"info", "hi"}},
+		"n": 5, "f": 2.0})
 	cookie, res := h.visit(sid, func(s *session.Session) {
 		n, _ := s.Get("n")
 		f, _ := s.Get("f")
 		flashes := s.Flashes()
-		if s.Principal() != "ann" || n != int64(5) || f != 2.0 || len(flashes) != 1 || flashes[0] != (session.FlashMessage{Category: "info", Message: "hi"}) {
+		if s.Principal() != "ann" || n != int64(5) || f != 2.0 || len(flashes) != 1 ||
+			flashes[0] != (session.FlashMessage{Category: "info", Message: "hi"}) {
 			t.Errorf("got principal %q, n %v, f %v, flashes %v", s.Principal(), n, f, flashes)
 		}
 		if !h.Timeless && time.Until(s.Info().ExpiresAt).Round(time.Minute) != lifetime {
@@ -40,7 +42,8 @@ func writesWhatChanged(t *testing.T, h *host) {
 	h.write(sid, map[string]any{"a": "1", "b": []any{int64(1), 2.0, true, nil}})
 	h.visit(sid, func(s *session.Session) { s.Set("c", "3"); s.Delete("a"); s.Flash("hi") })
 	got := h.stored(sid)
-	if fmt.Sprintf("%v %v %v", got["b"], got["c"], got["a"]) != "[1 2 true <nil>] 3 <nil>" || fmt.Sprint(got["_flashes"]) != "[[message hi]]" {
+	if fmt.Sprintf("%v %v %v", got["b"], got["c"], got["a"]) != "[1 2 true <nil>] 3 <nil>" ||
+		fmt.Sprint(got["_flashes"]) != "[[message hi]]" {
 		t.Errorf("got %v", got)
 	}
 }
@@ -53,7 +56,8 @@ func flaskDeletes(t *testing.T, h *host) {
 		"Renew":  func(s *session.Session) { s.Renew() },
 		"Logout": func(s *session.Session) { s.Logout() },
 		"Take": func(s *session.Session) {
-			if _, won, err := session.Key[string]("code").Take(t.Context(), s); won || !errors.Is(err, session.ErrEnded) {
+			if _, won, err := session.Key[string]("code").Take(t.Context(), s); won ||
+				!errors.Is(err, session.ErrEnded) {
 				t.Errorf("Take of a deleted session: %v, %v", won, err)
 			}
 		},
@@ -120,7 +124,8 @@ func logout(t *testing.T, h *host) {
 	var cookie string
 	h.visit(sid, func(late *session.Session) {
 		var res *http.Response
-		if cookie, res = h.visit(sid, func(s *session.Session) { s.Logout() }); cookie != "" || res.Header.Get("Set-Cookie") == "" {
+		if cookie, res = h.visit(sid, func(s *session.Session) { s.Logout() }); cookie != "" ||
+			res.Header.Get("Set-Cookie") == "" {
 			t.Error("a logout does not delete the cookie")
 		}
 		h.wants(sid, nil)
@@ -340,7 +345,8 @@ func overlapping(t *testing.T, h *host) {
 	done.Wait()
 	got := h.stored(sid)
 	if got["n"] != int64(requests) || len(got) != requests+2 || won != 1 {
-		t.Errorf("of %d overlapping requests: got n %v, %d values, %d that took the code; want %d, %d, 1", requests, got["n"], len(got), won, requests, requests+2)
+		t.Errorf("of %d overlapping requests: got n %v, %d values, %d that took the code; want %d, %d, 1",
+			requests, got["n"], len(got), won, requests, requests+2)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package layouttest tests a store in Flask-Session's layout: [Run] holds it to the contract of package store, [Shared] to
-// what a Flask application and a Go application may do to each other's sessions.
+// Package layouttest tests a store in Flask-Session's layout: [Run] holds it to the contract of package store, [Shared]
+// to what a Flask application and a Go application may do to each other's sessions.
 package layouttest
 
 import (
@@ -16,15 +16,16 @@ import (
 	"github.com/hipflask/session/store/storetest"
 )
 
-// Run runs storetest.Run. Stores in the layout drop the fields that it has no room for and make versions of the content.
-// So Run puts whole records into the documents, and tests everything else: comparing, creating, ending, expiring, races,
-// and the promises of package session. It keeps two things outside the documents that the layout does not tell: when a
-// record was last seen, and its expiry to the millisecond.
+// Run runs storetest.Run. Stores in the layout drop the fields that it has no room for and make versions of the
+// content. So Run puts whole records into the documents, and tests everything else: comparing, creating, ending,
+// expiring, races, and the promises of package session. It keeps two things outside the documents that the layout does
+// not tell: when a record was last seen, and its expiry to the millisecond.
 //
 // open returns a store over the same data each time. wrap makes a document that the layout accepts of any bytes, and
-// unwrap is the reverse; nil if the layout accepts any bytes. Each clause gets two stores, as two processes would have, and
-// uses them in turn.
-func Run(t *testing.T, open func(testing.TB) store.Store, wrap func([]byte) []byte, unwrap func([]byte) []byte, opts ...storetest.Option) {
+// unwrap is the reverse; nil if the layout accepts any bytes. Each clause gets two stores, as two processes would have,
+// and uses them in turn.
+func Run(t *testing.T, open func(testing.TB) store.Store, wrap func([]byte) []byte, unwrap func([]byte) []byte,
+	opts ...storetest.Option) {
 	t.Helper()
 	asItIs := func(b []byte) []byte { return b }
 	if wrap == nil {
@@ -40,7 +41,8 @@ func Run(t *testing.T, open func(testing.TB) store.Store, wrap func([]byte) []by
 	}, append(opts,
 		storetest.NoIndex(),
 		storetest.SingleOpen(),
-		// Package session never touches or replaces a tombstone; here both are conflicts. Shared tests the rest of Touch.
+		// Package session never touches or replaces a tombstone; here both are conflicts. Shared tests the rest of
+		// Touch.
 		storetest.Except("TouchMovesTimesOnly", "a mark is never touched"),
 		storetest.Except("KindsAndTargets", "a mark is never replaced"),
 		storetest.Except("LongestTexts", "a mark is never replaced"),

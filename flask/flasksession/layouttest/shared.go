@@ -25,14 +25,17 @@ type Backend struct {
 	Leaves   bool // a session that Flask stores after its end stays there for Flask
 }
 
-// Shared checks what holds between Go and Flask, with a Backend that does what Flask-Session 0.8 does to its store. Each
-// call of open returns a Backend of its own; several may share data.
+// Shared checks what holds between Go and Flask, with a Backend that does what Flask-Session 0.8 does to its store.
+// Each call of open returns a Backend of its own; several may share data.
 func Shared(t *testing.T, open func(testing.TB) Backend) {
 	for name, check := range map[string]func(*testing.T, *host){
-		"ReadsWhatFlaskWrote": readsWhatFlaskWrote, "WritesWhatChanged": writesWhatChanged, "FlaskDeletes": flaskDeletes,
-		"FlaskChanges": flaskChanges, "FlaskLogsOut": flaskLogsOut, "FlaskLogsIn": flaskLogsIn, "Logout": logout, "Login": login,
+		"ReadsWhatFlaskWrote": readsWhatFlaskWrote, "WritesWhatChanged": writesWhatChanged,
+		"FlaskDeletes": flaskDeletes,
+		"FlaskChanges": flaskChanges, "FlaskLogsOut": flaskLogsOut, "FlaskLogsIn": flaskLogsIn, "Logout": logout,
+		"Login":                 login,
 		"LoginWhileFlaskWrites": loginWhileFlaskWrites, "SavesTwice": savesTwice,
-		"Renew": renew, "Refresh": refresh, "Shortened": shortened, "Permanent": permanent, "Expiry": expiry, "Unreadable": unreadable, "Overlapping": overlapping,
+		"Renew": renew, "Refresh": refresh, "Shortened": shortened, "Permanent": permanent, "Expiry": expiry,
+		"Unreadable": unreadable, "Overlapping": overlapping,
 		"UnknownID": unknownID, "NothingForNothing": nothingForNothing,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,8 +55,9 @@ func newManager(t *testing.T, b Backend, life time.Duration) *session.Manager {
 		life = lifetime
 	}
 	m, err := session.New(session.Config{
-		SecretKey: "dev", Store: b.Store, IDFormat: flask.SID, Serializer: b.Serializer, Lifetime: life, SweepInterval: -1,
-		Cookie: session.Cookie{Name: "session"}, InsecureHTTP: true,
+		SecretKey: "dev", Store: b.Store, IDFormat: flask.SID, Serializer: b.Serializer, Lifetime: life,
+		SweepInterval: -1,
+		Cookie:        session.Cookie{Name: "session"}, InsecureHTTP: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +133,9 @@ func (h *host) visit(cookie string, handle func(*session.Session)) (string, *htt
 		r.AddCookie(&http.Cookie{Name: "session", Value: cookie})
 	}
 	w := httptest.NewRecorder()
-	h.manager.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(session.From(r)) })).ServeHTTP(w, r)
+	h.manager.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(session.From(r))
+	})).ServeHTTP(w, r)
 	res := w.Result()
 	if res.StatusCode != http.StatusOK {
 		h.t.Errorf("the Go application answered %d: %s", res.StatusCode, w.Body)

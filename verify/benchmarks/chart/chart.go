@@ -102,7 +102,8 @@ func (c Chart) axes() (x, y axis) {
 func (c Chart) SVG() []byte {
 	var out strings.Builder
 	x, y := c.axes()
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
+	fmt.Fprintf(&out,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
 		width, height, width, height, html.EscapeString(c.Title))
 	fmt.Fprintf(&out, "\n<style>%s\n</style>\n", style)
 	text(&out, left, 24, "title", "start", c.Title)
@@ -113,10 +114,12 @@ func (c Chart) SVG() []byte {
 		fmt.Fprintf(&out, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`+"\n", left, width-right, at, at)
 		text(&out, left-10, at+4.5, "", "end", c.Format(v))
 	}
-	fmt.Fprintf(&out, `<line class="axis" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", left, width-right, height-bottom, height-bottom)
+	fmt.Fprintf(&out, `<line class="axis" x1="%d" x2="%d" y1="%d" y2="%d"/>`+"\n", left, width-right,
+		height-bottom, height-bottom)
 	for _, v := range c.marks(x) {
 		at := x.at(v)
-		fmt.Fprintf(&out, `<line class="axis" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", at, at, height-bottom, height-bottom+5)
+		fmt.Fprintf(&out, `<line class="axis" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`+"\n", at, at, height-bottom,
+			height-bottom+5)
 		text(&out, at, height-bottom+21, "", "middle", number(v))
 	}
 	for i, s := range c.Series {
@@ -191,7 +194,8 @@ func (c Chart) names(out *strings.Builder, x, y axis) {
 }
 
 func text(out *strings.Builder, x, y float64, class, anchor, s string) {
-	fmt.Fprintf(out, `<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", class, x, y, anchor, html.EscapeString(s))
+	fmt.Fprintf(out, `<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", class, x,
+		y, anchor, html.EscapeString(s))
 }
 
 // number writes a count in the short form of axes.

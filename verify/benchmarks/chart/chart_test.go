@@ -20,7 +20,8 @@ func TestSVG(t *testing.T) {
 	points := []chart.Point{{X: 1000, Y: 3}, {X: 100_000, Y: 50}, {X: 5e6, Y: 700}}
 	c := chart.Chart{
 		Title: "<title>", X: "sessions", Y: "time", Format: func(v float64) string { return fmt.Sprint(v) },
-		Series: []chart.Series{{Name: "one", Points: points}, {Name: "two", Points: points}, {Name: "three", Points: points, Faint: true}},
+		Series: []chart.Series{{Name: "one", Points: points}, {Name: "two", Points: points},
+			{Name: "three", Points: points, Faint: true}},
 	}
 	svg := string(c.SVG())
 	for decoder := xml.NewDecoder(strings.NewReader(svg)); ; {
@@ -30,7 +31,8 @@ func TestSVG(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"&lt;title&gt;", "5 million", "100,000", ">1<", ">1000<", "prefers-color-scheme: dark"} {
+	for _, want := range []string{"&lt;title&gt;", "5 million", "100,000", ">1<",
+		">1000<", "prefers-color-scheme: dark"} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("there is no %q in it", want)
 		}
@@ -46,7 +48,8 @@ func TestSVG(t *testing.T) {
 		}
 	}
 	var before float64
-	for _, name := range regexp.MustCompile(`class="name f\d" x="[0-9.]+" y="([0-9.]+)"`).FindAllStringSubmatch(svg, -1) {
+	for _, name := range regexp.MustCompile(`class="name f\d" x="[0-9.]+" y="([0-9.]+)"`).FindAllStringSubmatch(svg,
+		-1) {
 		y, _ := strconv.ParseFloat(name[1], 64)
 		if y-before < 30 && before > 0 || y < 20 || y > 390 {
 			t.Errorf("a name is at %v, the one before at %v", y, before)

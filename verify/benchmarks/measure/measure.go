@@ -21,13 +21,14 @@ type Plan struct {
 	Rounds int           // in each of which every subject has one turn
 	Slice  time.Duration // about how long a turn takes
 	// Wall measures by the clock on the wall, for code that waits for others. Otherwise what counts is the processor
-	// time of the process, where the system tells it: what other programs do is left out, and what the garbage collector
-	// does on other processors is not.
+	// time of the process, where the system tells it: what other programs do is left out, and what the garbage
+	// collector does on other processors is not.
 	Wall bool
 }
 
-// heapSize is what the heap holds beside the subjects, about as much as a small server's. With next to nothing in it the
-// garbage collector would begin anew every 4 MiB, and what it does at each beginning would be most of what is measured.
+// heapSize is what the heap holds beside the subjects, about as much as a small server's. With next to nothing in it
+// the garbage collector would begin anew every 4 MiB, and what it does at each beginning would be most of what is
+// measured.
 const heapSize = 64 << 20
 
 // Samples are what was measured of one subject: one value for each round.

@@ -25,7 +25,8 @@ var (
 
 func openGin(s sessions.Store) App {
 	gin.SetMode(gin.ReleaseMode)
-	s.Options(sessions.Options{Path: "/", MaxAge: int(idleTimeout.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	s.Options(sessions.Options{Path: "/", MaxAge: int(idleTimeout.Seconds()), HttpOnly: true,
+		SameSite: http.SameSiteLaxMode})
 	return ginApp{s}
 }
 

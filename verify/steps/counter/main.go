@@ -1,5 +1,5 @@
-// Counter tells how many steps parsers take. It reads inputs from stdin, each as a line with the parser's name, in quotes, and
-// the number of bytes, followed by these bytes; and writes the number of steps as a line to stdout.
+// Counter tells how many steps parsers take. It reads inputs from stdin, each as a line with the parser's name, in
+// quotes, and the number of bytes, followed by these bytes; and writes the number of steps as a line to stdout.
 package main
 
 import (
@@ -60,12 +60,13 @@ func count(parse func()) (uint64, error) {
 }
 
 // sum adds up the counters of a file as WriteCounters writes it (internal/coverage/defs.go): a header, the header of a
-// segment, two tables whose lengths are there, padding, and for each function that ran the number of its counters, two IDs,
-// and the counters, all in ULEB128.
+// segment, two tables whose lengths are there, padding, and for each function that ran the number of its counters, two
+// IDs, and the counters, all in ULEB128.
 func sum(file []byte) (total uint64, err error) {
 	const header, segment, footer = 32, 16, 16
 	if len(file) < header+segment+footer || string(file[:4]) != "\x00cwm" || file[24] != 2 {
-		return 0, fmt.Errorf("this release of Go writes counters in an unknown form: % x", file[:min(len(file), header)])
+		return 0, fmt.Errorf("this release of Go writes counters in an unknown form: % x",
+			file[:min(len(file), header)])
 	}
 	functions := binary.LittleEndian.Uint64(file[header:])
 	tables := binary.LittleEndian.Uint32(file[header+8:]) + binary.LittleEndian.Uint32(file[header+12:])
