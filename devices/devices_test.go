@@ -317,7 +317,8 @@ func TestOwnTemplate(t *testing.T) {
 	here := login("ann", windows)
 	login("ann", "")
 	if _, body := here.get("/devices?done=one"); !regexp.MustCompile(
-		`^That device is logged out\.\|Firefox on Windows,\S+,true,false;Unknown browser,\S+,false,false;$`).MatchString(body) {
+		`^That device is logged out\.\|Firefox on Windows,\S+,true,false;` +
+			`Unknown browser,\S+,false,false;$`).MatchString(body) {
 		t.Errorf("got %s", body)
 	}
 }

@@ -17,7 +17,9 @@ import (
 // Handler in place of the Manager's:
 //
 //	adopter, err := flask.NewCookieAdopter(flask.CookieAdopterOptions{SecretKeys: []string{os.Getenv("SECRET_KEY")}})
-//	sessions, err := session.New(session.Config{SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt, AdoptCookie: "session"})
+//	sessions, err := session.New(session.Config{
+//		SecretKey: os.Getenv("NEW_SECRET_KEY"), Adopt: adopter.Adopt, AdoptCookie: "session",
+//	})
 //	http.ListenAndServe(":8080", adopter.Handler(sessions, router))
 //
 // Cookies that are older than Lifetime are not adopted. An adopted login counts its [session.Config.Lifetime] from the

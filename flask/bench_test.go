@@ -17,8 +17,9 @@ func BenchmarkCookie(b *testing.B) {
 	}
 	c := made.(*codec)
 	for name, document := range map[string]string{
-		"compressed": `{"_fresh":true,"_user_id":"user-000012","remarks":"a few words that a visitor left in a form, so that a session has about two hundred bytes","theme":"dark green","visits":1}`,
-		"short":      `{"_fresh":true,"_user_id":"42","theme":"dark green"}`,
+		"compressed": `{"_fresh":true,"_user_id":"user-000012","remarks":"a few words that a visitor left in a form, ` +
+			`so that a session has about two hundred bytes","theme":"dark green","visits":1}`,
+		"short": `{"_fresh":true,"_user_id":"42","theme":"dark green"}`,
 	} {
 		value := c.signer.Sign([]byte(document), time.Now())
 		if strings.HasPrefix(value, ".") != (name == "compressed") {

@@ -78,7 +78,8 @@ var splitDocuments = []string{
 	`{"b":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`,
 	`{"_user_id":"a","b":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`,
 	"{\"_user_id\":\"a\",\"b\":\"\xff\"}",
-	`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10,"k":11,"l":12,"m":13,"n":14,"o":15,"p":16,"q":17,"r":18,"` + strings.Repeat("s", 200) + `":19}`,
+	`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10,"k":11,"l":12,"m":13,` +
+		`"n":14,"o":15,"p":16,"q":17,"r":18,"` + strings.Repeat("s", 200) + `":19}`,
 }
 
 func compareSplit(t *testing.T, document []byte) {

@@ -281,7 +281,8 @@ func TestPickleExecutesNothing(t *testing.T) {
 		"an OrderedDict":            "ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00aNu",
 		"BUILD":                     "capp\nUser\n)\x81}(X\x01\x00\x00\x00aNub",
 		"half a surrogate pair":     "X\x03\x00\x00\x00\xed\xa0\xbd",
-		"a zone":                    "cdatetime\ntimezone\ncdatetime\ntimedelta\nJ\x00\x00\x00\x00J\x00\x00\x00\x00J\x00\x00\x00\x00\x87R\x85R",
+		"a zone": "cdatetime\ntimezone\ncdatetime\ntimedelta\n" +
+			"J\x00\x00\x00\x00J\x00\x00\x00\x00J\x00\x00\x00\x00\x87R\x85R",
 		"a datetime with a zone of " +
 			"its own": "cdatetime\ndatetime\n(B\x0a\x00\x00\x00\x07\xe8\x02\x1d\x17;;\x00\x00\x00capp\nZone\n(tRtR",
 	} {
@@ -400,7 +401,8 @@ func TestMsgpackIsBounded(t *testing.T) {
 //	{"_permanent": True, "user": "ann", "n": 5, "big": 2**70, "neg": -7, "f": 1.5, "none": None,
 //	 "text": "é\\\n\U0001F36A", "b": b"\0\xff", "l": [1, "a"], "t": (1, None), "s": {1}, "m": Markup("<b>"),
 //	 "u": uuid.UUID(int=1), "d": Decimal("1.50"), "at": datetime(2024, 2, 29, 23, 59, 59, tzinfo=timezone.utc),
-//	 "od": OrderedDict(a=1), "dd": defaultdict(list, a=[1]), "e": HTTPStatus.NOT_FOUND, "time": time(1, 2, 3), "lone": "\ud83d"}
+//	 "od": OrderedDict(a=1), "dd": defaultdict(list, a=[1]), "e": HTTPStatus.NOT_FOUND, "time": time(1, 2, 3),
+//	 "lone": "\ud83d"}
 //
 // verify/interop reads in Python what Go writes of them.
 func TestPicklesOfEveryProtocol(t *testing.T) {

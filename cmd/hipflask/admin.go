@@ -25,8 +25,8 @@ func (a *app) admin() *cobra.Command {
 		Short: "Serve a web page to look into sessions and end them",
 		Long: `admin serves a web page that lists sessions, finds those of a user, and ends them, until Ctrl-C.
 
-It prints an address with a token. The first browser that opens it gets a cookie; the token works once. It listens on this machine only, unless --addr says
-otherwise; then put TLS in front of it, or the token travels in the clear.`,
+It prints an address with a token. The first browser that opens it gets a cookie; the token works once. It listens on
+this machine only, unless --addr says otherwise; then put TLS in front of it, or the token travels in the clear.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(p *place, m *session.Manager) error {

@@ -30,9 +30,9 @@ func (a *app) check() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [STORE]",
 		Short: "Try whether a store keeps its promises, and say what to change",
-		Long: `check tries out a store with some records of its own, which it removes: that it creates, changes and forgets as it
-has to, also when several do so at once, how long that takes, how its clock runs. Then it looks at the server: version,
-permissions, what is evicted, what survives a crash.
+		Long: `check tries out a store with some records of its own, which it removes: that it creates, changes and
+forgets as it has to, also when several do so at once, how long that takes, how its clock runs. Then it looks at the
+server: version, permissions, what is evicted, what survives a crash.
 
 It changes no settings and no sessions. Exit code 5: there is a problem.`,
 		Args: cobra.MaximumNArgs(1),

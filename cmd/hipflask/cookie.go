@@ -58,7 +58,8 @@ func (a *app) verify(f *cookieFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Tell whether a cookie is accepted, and if not, why",
-		Long: `verify tells whether a cookie is accepted. If it is refused, it says why in plain words, and ends with exit code 4.
+		Long: `verify tells whether a cookie is accepted. If it is refused, it says why in plain words, and ends with
+exit code 4.
 
 With --store it also looks whether the session of an ID is there.`,
 		Args: cobra.NoArgs,
@@ -70,8 +71,8 @@ func (a *app) decode(f *cookieFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "decode",
 		Short: "Show what is in a cookie",
-		Long: `decode shows the values in a cookie, and tells whether it is accepted, as verify does. An ID has its values in the
-store: name it with --store. A flask cookie can be read without a key; so can anybody who has it.`,
+		Long: `decode shows the values in a cookie, and tells whether it is accepted, as verify does. An ID has its
+values in the store: name it with --store. A flask cookie can be read without a key; so can anybody who has it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.judged(c.Context(), f, true) },
 	}
@@ -220,8 +221,9 @@ func (a *app) sign(f *cookieFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign",
 		Short: "Make a cookie",
-		Long: `sign makes a cookie for a new session with the values of a JSON object on standard input, which may be empty.
-An "id" is the ID of a session that it stores: name the store. Whoever has the cookie is logged in as --principal.`,
+		Long: `sign makes a cookie for a new session with the values of a JSON object on standard input, which may be
+empty. An "id" is the ID of a session that it stores: name the store. Whoever has the cookie is logged in as
+--principal.`,
 		Example: `  echo '{"cart": ["tea"]}' | hipflask cookie sign --format flask --principal ann`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

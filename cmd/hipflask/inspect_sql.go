@@ -43,8 +43,8 @@ func inspectPostgres(ctx context.Context, text string) (found []finding) {
 	var replica bool
 	var now time.Time
 	asked := time.Now()
-	err = conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
-		pg_is_in_recovery(), clock_timestamp()`).Scan(&version, &sync, &fsync, &replica, &now)
+	err = conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('synchronous_commit'),
+		current_setting('fsync'), pg_is_in_recovery(), clock_timestamp()`).Scan(&version, &sync, &fsync, &replica, &now)
 	if err != nil {
 		return unread(err)
 	}

@@ -42,7 +42,8 @@ func (a *app) ls() *cobra.Command {
 		Short: "List sessions: who is logged in",
 		Long: `ls lists the live sessions of a store, in the order of the store, as it reads them: any number of them.
 
-With --principal it asks the store's index and is quick. --sort reads the whole list before it writes the first session.`,
+With --principal it asks the store's index and is quick. --sort reads the whole list before it writes the first
+session.`,
 		Example: "  hipflask ls --principal ann\n  hipflask ls --idle 1h --json | wc -l\n  hipflask " +
 			"ls --sort seen --limit 20",
 		Args: cobra.NoArgs,

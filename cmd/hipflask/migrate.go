@@ -24,7 +24,8 @@ func (a *app) migrate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate FROM TO",
 		Short: "Move all sessions to another store, while the application runs",
-		Long: `migrate copies the sessions of the store FROM to the store TO, and compares both at the end. FROM stays as it is.
+		Long: `migrate copies the sessions of the store FROM to the store TO, and compares both at the end. FROM stays
+as it is.
 
 The application may run meanwhile. First run migrate while the application uses FROM, then let the application use TO,
 then run migrate once more at once, for what has changed in between.
@@ -33,9 +34,9 @@ Run again, it brings copies up to date: a session that the application has chang
 was logged out on either side ends, and does not come back. It can be stopped at any time, even killed: the same command
 goes on where it was. What it knows is in a journal, which holds hashes only.
 
-"flask-session+" before a URL means that the sessions there are in Flask-Session's layout; the parameters key_prefix and
-table are SESSION_KEY_PREFIX and SESSION_SQLALCHEMY_TABLE. Their IDs stay what they are: the application then has flask.SID as
-Config.IDFormat and flask.Msgpack as Config.Serializer.`,
+"flask-session+" before a URL means that the sessions there are in Flask-Session's layout; the parameters key_prefix
+and table are SESSION_KEY_PREFIX and SESSION_SQLALCHEMY_TABLE. Their IDs stay what they are: the application then has
+flask.SID as Config.IDFormat and flask.Msgpack as Config.Serializer.`,
 		Example: "  hipflask migrate file:/var/lib/shop/sessions env:REDIS_URL --dry-run",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {

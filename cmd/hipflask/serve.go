@@ -14,8 +14,8 @@ func (a *app) serve() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the login example, to have sessions to look at",
-		Long: `serve runs the login example: a small application with a login, until Ctrl-C. Its sessions are in files of a private
-temporary folder, or where --store says.`,
+		Long: `serve runs the login example: a small application with a login, until Ctrl-C. Its sessions are in files
+of a private temporary folder, or where --store says.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			url := a.url

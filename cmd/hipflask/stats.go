@@ -87,8 +87,8 @@ func (a *app) sweep() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sweep",
 		Short: "Remove expired sessions",
-		Long: `sweep removes the records of sessions that have expired. A running application does that by itself, unless its
-Config.SweepInterval is negative; so does a store with expiry of its own, such as Redis.`,
+		Long: `sweep removes the records of sessions that have expired. A running application does that by itself,
+unless its Config.SweepInterval is negative; so does a store with expiry of its own, such as Redis.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(p *place, _ *session.Manager) error {

@@ -157,7 +157,8 @@ func (a *app) user(r *http.Request) (s *session.Session, by string) {
 }
 
 var pages = template.Must(template.New("").Parse(`{{define "home"}}<!doctype html><title>Shop</title>
-{{if .Actor}}<p role="alert">You are {{.Actor}}, and act as {{.User}}.</p><form method="post" action="/act/end"><button>End</button></form>{{end}}
+{{if .Actor}}<p role="alert">You are {{.Actor}}, and act as {{.User}}.</p>
+<form method="post" action="/act/end"><button>End</button></form>{{end}}
 {{if .User}}<p>Shopping as {{.User}}; note: {{.Note}}</p>
 <form method="post" action="/note"><input name="note"><button>Note</button></form>
 {{if .Staff}}<form method="post" action="/act"><input name="customer"><button>Act as</button></form>{{end}}

@@ -277,7 +277,8 @@ const stamp = "2006-01-02T15:04:05.000Z"
 func (a *auditLog) write(e entry) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := a.db.ExecContext(ctx, `INSERT INTO audit (time, event, reason, principal, actor, handle, label, address, user_agent, more)
+	_, err := a.db.ExecContext(ctx, `INSERT INTO audit
+		(time, event, reason, principal, actor, handle, label, address, user_agent, more)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Time.Format(stamp), e.Event, e.Reason, e.Principal, e.By, e.Handle, e.Label, e.Address, e.UserAgent, e.More)
 	return err
@@ -285,8 +286,9 @@ func (a *auditLog) write(e entry) error {
 
 // entries returns the last entries about a principal, or what that one did, the latest first; "" for all.
 func (a *auditLog) entries(ctx context.Context, principal string, limit int) (list []entry, err error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT time, event, reason, principal, actor, handle, label, address, user_agent, more FROM audit
-		WHERE ?1 = '' OR principal = ?1 OR actor = ?1 ORDER BY time DESC, rowid DESC LIMIT ?2`, principal, limit)
+	rows, err := a.db.QueryContext(ctx, `SELECT time, event, reason, principal, actor, handle, label, address,
+		user_agent, more FROM audit WHERE ?1 = '' OR principal = ?1 OR actor = ?1
+		ORDER BY time DESC, rowid DESC LIMIT ?2`, principal, limit)
 	if err != nil {
 		return nil, err
 	}

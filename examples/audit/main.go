@@ -121,18 +121,23 @@ func (a *app) staff(next http.HandlerFunc) http.HandlerFunc {
 }
 
 var pages = template.Must(template.New("").Parse(`{{define "home"}}<!doctype html><title>Shop</title>
-{{if .Customer}}<p role="alert">You act for {{.Customer}}.</p><form method="post" action="/act/end"><button>End</button></form>{{end}}
+{{if .Customer}}<p role="alert">You act for {{.Customer}}.</p>
+<form method="post" action="/act/end"><button>End</button></form>{{end}}
 {{if .User}}<p>Logged in as {{.User}}</p>
 <form method="post" action="/confirm"><input name="password" type="password"><button>Confirm</button></form>
 <form method="post" action="/sell"><button>Become a seller</button></form>
-{{if .Staff}}<form method="post"><input name="user"><button formaction="/act">Act for</button><button formaction="/revoke">Log out</button></form>
+{{if .Staff}}<form method="post"><input name="user"><button formaction="/act">Act for</button>
+<button formaction="/revoke">Log out</button></form>
 <p><a href="/audit">The audit log</a></p>{{end}}
 <form method="post" action="/logout"><button>Log out</button></form>
-{{else}}<form method="post" action="/login"><input name="user"><input name="password" type="password"><button>Log in</button></form>{{end}}
+{{else}}<form method="post" action="/login"><input name="user"><input name="password" type="password">
+<button>Log in</button></form>{{end}}
 {{end}}{{define "audit"}}<!doctype html><title>Audit log</title>
 <form><input name="user" value="{{.User}}" aria-label="User"><button>Show</button></form><table>
 <tr><th>Time<th>Event<th>Reason<th>User<th>By<th>Session<th>Device<th>Address<th>User-Agent<th>More</tr>
-{{range .Entries}}<tr><td>{{.Time.Format "2006-01-02 15:04:05"}}<td>{{.Event}}<td>{{.Reason}}<td>{{.Principal}}<td>{{.By}}<td>{{.Handle}}<td>{{.Label}}<td>{{.Address}}<td>{{.UserAgent}}<td>{{if .More}}{{.More}}{{end}}</tr>
+{{range .Entries}}<tr><td>{{.Time.Format "2006-01-02 15:04:05"}}<td>{{.Event}}<td>{{.Reason}}<td>{{.Principal}}
+<td>{{.By}}<td>{{.Handle}}<td>{{.Label}}<td>{{.Address}}
+<td>{{.UserAgent}}<td>{{if .More}}{{.More}}{{end}}</tr>
 {{end}}</table>{{end}}`))
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {

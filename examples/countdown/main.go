@@ -86,7 +86,8 @@ const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Countd
 <script>
 async function look() {
   const {left} = await (await fetch("/left")).json();
-  document.getElementById("left").textContent = left ? "You will be logged out in " + left + " seconds." : "You are logged out.";
+  document.getElementById("left").textContent = left
+    ? "You will be logged out in " + left + " seconds." : "You are logged out.";
 }
 document.getElementById("stay").onclick = async () => { await fetch("/stay", {method: "POST"}); look(); };
 setInterval(look, 5000);

@@ -2,7 +2,9 @@
 // RFC 9700 for what is best today). What it shows is the callback: of many requests with one code exactly one wins.
 //
 //	export SECRET_KEY=$(openssl rand -hex 32) CLIENT_ID=... CLIENT_SECRET=...
-//	go run ./examples/oauth https://github.com/login/oauth/authorize https://github.com/login/oauth/access_token https://api.github.com/user
+//	go run ./examples/oauth https://github.com/login/oauth/authorize \
+//	    https://github.com/login/oauth/access_token \
+//	    https://api.github.com/user
 package main
 
 import (

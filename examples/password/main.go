@@ -81,14 +81,17 @@ func newApp(sessions *session.Manager, iterations int) *app {
 var pages = template.Must(template.New("").Parse(`{{define "head"}}<!doctype html><title>Password</title>
 {{range .Flashes}}<p>{{.Message}}</p>{{end}}{{end}}
 
-{{define "home"}}{{template "head" .}}{{if .Name}}<p>Logged in as {{.Name}}</p><p><a href="/password">Change the password</a></p>
-{{else}}<form method="post" action="/login"><input name="name"><input name="password" type="password"><button>Log in</button></form>{{end}}
+{{define "home"}}{{template "head" .}}{{if .Name}}<p>Logged in as {{.Name}}</p>
+<p><a href="/password">Change the password</a></p>
+{{else}}<form method="post" action="/login"><input name="name">
+<input name="password" type="password"><button>Log in</button></form>{{end}}
 {{end}}
 
 {{define "confirm"}}{{template "head" .}}<p>Please enter your password again.</p>
 <form method="post"><input name="password" type="password"><button>Go on</button></form>{{end}}
 
-{{define "password"}}{{template "head" .}}<form method="post"><input name="old" type="password" placeholder="old password">
+{{define "password"}}{{template "head" .}}<form method="post">
+<input name="old" type="password" placeholder="old password">
 <input name="new" type="password" placeholder="new password"><button>Change</button></form>{{end}}
 `))
 

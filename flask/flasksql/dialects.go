@@ -37,11 +37,13 @@ var Postgres = Dialect{
 	hash:  `encode(sha256(data), 'hex')`,
 	create: `INSERT INTO {table} AS old (session_id, data, expiry) SELECT ?::varchar, ?::bytea, {later}
 		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE session_id = ?::varchar AND expiry > {utc})
-		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
-	sweep: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE expiry <= {utc} LIMIT ? FOR UPDATE SKIP LOCKED))`,
-	mark:  `'` + flasksession.MarkPrefix + `' || s.session_id`,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id SERIAL NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BYTEA,
-		expiry TIMESTAMP WITHOUT TIME ZONE)`,
+		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry
+		WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
+	sweep: `DELETE FROM {table} WHERE id = ANY (
+		ARRAY(SELECT id FROM {table} WHERE expiry <= {utc} LIMIT ? FOR UPDATE SKIP LOCKED))`,
+	mark: `'` + flasksession.MarkPrefix + `' || s.session_id`,
+	table: `CREATE TABLE IF NOT EXISTS {table} (id SERIAL NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE,
+		data BYTEA, expiry TIMESTAMP WITHOUT TIME ZONE)`,
 	locked:  ` FOR UPDATE`,
 	maxData: 512 * mebibytes,
 }
@@ -55,8 +57,8 @@ var MySQL = Dialect{
 	hash:  `SHA2(data, 256)`,
 	sweep: `DELETE FROM {table} WHERE expiry <= {utc} LIMIT ?`,
 	mark:  `CONCAT('` + flasksession.MarkPrefix + `', s.session_id)`,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BLOB,
-		expiry DATETIME)`,
+	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY,
+		session_id VARCHAR(255) UNIQUE, data BLOB, expiry DATETIME)`,
 	locked:  ` FOR UPDATE`,
 	maxData: 1<<16 - 1, // of a BLOB; without strict mode the server would truncate
 }
@@ -69,10 +71,11 @@ var SQLite = Dialect{
 	left:  `CAST((julianday(expiry) - julianday('now')) * 86400000 AS INTEGER)`,
 	create: `INSERT INTO {table} AS old (session_id, data, expiry) SELECT ?, ?, {later}
 		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE session_id = ? AND expiry > {utc})
-		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
+		ON CONFLICT (session_id) DO UPDATE SET data = excluded.data, expiry = excluded.expiry
+		WHERE old.expiry IS NULL OR old.expiry <= {utc}`,
 	sweep: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE expiry <= {utc} LIMIT ?)`,
 	mark:  Postgres.mark,
-	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE, data BLOB,
-		expiry DATETIME)`,
+	table: `CREATE TABLE IF NOT EXISTS {table} (id INTEGER NOT NULL PRIMARY KEY, session_id VARCHAR(255) UNIQUE,
+		data BLOB, expiry DATETIME)`,
 	maxData: 512 * mebibytes,
 }

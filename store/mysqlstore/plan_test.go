@@ -26,8 +26,9 @@ func TestPlans(t *testing.T) {
 	}
 	migrated(t, s)
 	rec := create(t, s, newRecord("ann"))
-	run(t, fmt.Sprintf(`INSERT INTO %s SELECT CONCAT('key', seq), 1, IF(seq %% 3 = 0, '', CONCAT('p', seq DIV 5)), '', 0, 0, 0,
-		seq + UNIX_TIMESTAMP() * 1000 - 1000, 0, '', '', '', '' FROM seq_1_to_20000`, opts.Table), "ANALYZE TABLE "+opts.Table)
+	run(t, fmt.Sprintf(`INSERT INTO %s SELECT CONCAT('key', seq), 1, IF(seq %% 3 = 0, '', CONCAT('p', seq DIV 5)), '',
+		0, 0, 0, seq + UNIX_TIMESTAMP() * 1000 - 1000, 0, '', '', '', '' FROM seq_1_to_20000`, opts.Table),
+		"ANALYZE TABLE "+opts.Table)
 	index := map[string]string{
 		"Load": "PRIMARY", "Replace": "PRIMARY", "Touch": "PRIMARY", "Delete": "PRIMARY", "All": "PRIMARY",
 		"Principal": opts.Table + "_principal", "Sweep": opts.Table + "_deadline",

@@ -72,7 +72,7 @@ func clientDefaults() rueidis.ClientOption {
 //
 //	prefix=PREFIX, replicas=N      Options.Prefix and Options.Replicas, where opts leave them zero
 //	db=DATABASE                    the same as in the path
-//	ca=FILE                        certificates in PEM, one of which has to have signed the server's; default: the system's
+//	ca=FILE                        certificates in PEM, one of which signed the server's; default: the system's
 //	cert=FILE, key=FILE            the client's own certificate and key in PEM
 //	server_name=NAME               the name in the server's certificate, if it isn't the host
 //	sentinel_user, sentinel_password    for the sentinels, which get none of the others'

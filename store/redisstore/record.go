@@ -16,7 +16,7 @@ import (
 //	offset  bytes
 //	     0      1  format, 1
 //	     1      8  version
-//	     9      8  until when the index has an entry for the record, in milliseconds of the server's clock; 0: it has none
+//	     9      8  until when the index has an entry, in milliseconds of the server's clock; 0: it has none
 //	    17      8  LastSeenAt, in milliseconds since 1970
 //	    25      8  ExpiresAt
 //	    33      8  CreatedAt

@@ -100,7 +100,8 @@ return 1`}
 
 // delete takes nothing and answers {1, index time, principal} if the record has an entry. Whatever is there goes, also
 // what is no record (pcall: nor a string).
-var deleteScript = script{"edec532529adca08f627665c692c40ec5bfeff5a", `local head = redis.pcall('GETRANGE', KEYS[1], 0, 49)
+var deleteScript = script{"edec532529adca08f627665c692c40ec5bfeff5a",
+	`local head = redis.pcall('GETRANGE', KEYS[1], 0, 49)
 local answer = 1
 if type(head) == 'string' and #head == 50 and string.byte(head) == 1 then
   local principal = struct.unpack('>I2', head, 43)

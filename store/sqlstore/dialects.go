@@ -131,7 +131,8 @@ var SQLite = Dialect{
 	Create: Postgres.Create,
 	Assign: Postgres.Assign,
 
-	Sweep: `DELETE FROM {table} WHERE record_key IN (SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?)`,
+	Sweep: `DELETE FROM {table} WHERE record_key IN (
+		SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?)`,
 
 	Steps: [][]string{{
 		`CREATE TABLE {table} (

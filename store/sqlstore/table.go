@@ -16,7 +16,8 @@ const maxName = 50
 type table struct{ schema, name string }
 
 var errName = errors.New(
-	`a name consists of letters, digits and "_" and does not begin with a digit; one of a schema may stand before it, with a dot`)
+	`a name consists of letters, digits and "_" and does not begin with a digit; ` +
+		`one of a schema may stand before it, with a dot`)
 
 func parseTable(s string) (table, error) {
 	if s == "" {

@@ -265,7 +265,8 @@ func (b tab) loginBound() {
 func (b tab) fetchMe(n int) []string {
 	b.Helper()
 	return get(b, chromedp.Evaluate[[]string](fmt.Sprintf(`Promise.all(Array.from({length: %d},
-		() => fetch("/me", {cache: "no-store"}).then(r => r.text()).then(t => t.replace(/<[^>]*>/g, ""))))`, n), chromedp.EvalAwaitPromise))
+		() => fetch("/me", {cache: "no-store"}).then(r => r.text()).then(t => t.replace(/<[^>]*>/g, ""))))`, n),
+		chromedp.EvalAwaitPromise))
 }
 
 // stays fetches pages in both tabs until then, and wants all of them to be ann's.

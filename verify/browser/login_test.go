@@ -103,7 +103,8 @@ func TestParallelFetches(t *testing.T) {
 		statuses := get(b, chromedp.Evaluate[[]int](fmt.Sprintf(`(async () => {
 			const get = () => fetch("/", {cache: "no-store"}).then(r => r.status);
 			const before = Array.from({length: 10}, get);
-			const form = fetch(%q, {method: "POST", headers: {"Content-Type": "application/x-www-form-urlencoded"}, body: %q}).then(r => r.status);
+			const form = fetch(%q, {method: "POST", body: %q,
+				headers: {"Content-Type": "application/x-www-form-urlencoded"}}).then(r => r.status);
 			const after = Array.from({length: 10}, get);
 			return Promise.all([...before, form, ...after]);
 		})()`, path, body), chromedp.EvalAwaitPromise))

@@ -141,7 +141,8 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 			text := session.NewSecretKey()
 			token.Set(u, text)
 			fmt.Fprintf(w,
-				`<form method="post"><input name="token" value="%s"><input name="n" value="%s"></form><script>document.forms[0].submit()</script>`, text, r.FormValue("n"))
+				`<form method="post"><input name="token" value="%s"><input name="n" value="%s"></form>`+
+					`<script>document.forms[0].submit()</script>`, text, r.FormValue("n"))
 			return
 		case r.FormValue("token") != token.Or(u, "none"):
 			s.page(w, r, "wrong token")
@@ -152,10 +153,13 @@ func build(t *testing.T, d driver, sameSite http.SameSite, shop, pay string, opt
 	}))
 	// The other site sends the browser to the shop, by each way that there is.
 	for path, body := range map[string]string{
-		"/by-post":  `<form method="post" action="%s"></form><script>onload = () => setTimeout(() => document.forms[0].submit())</script>`,
-		"/by-link":  `<a href="%s">to the shop</a><script>onload = () => setTimeout(() => document.links[0].click())</script>`,
+		"/by-post": `<form method="post" action="%s"></form>` +
+			`<script>onload = () => setTimeout(() => document.forms[0].submit())</script>`,
+		"/by-link": `<a href="%s">to the shop</a>` +
+			`<script>onload = () => setTimeout(() => document.links[0].click())</script>`,
 		"/by-frame": `<iframe src="%s"></iframe>`,
-		"/by-fetch": `<script>fetch("%s", {mode: "no-cors", credentials: "include"}).finally(() => fetch("/loaded?n=%s"))</script>`,
+		"/by-fetch": `<script>fetch("%s", {mode: "no-cors", credentials: "include"})` +
+			`.finally(() => fetch("/loaded?n=%s"))</script>`,
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

@@ -274,7 +274,8 @@ func (v *visit) answered(res *http.Response) {
 	v.log("answer %d, cookie K%d, deleted %v", res.StatusCode, got, v.deleted)
 	replaced := res.StatusCode != http.StatusOK
 	switch {
-	case got != v.given: // also of a 503: what a Save has stored before is under that ID, and the old one may be retired
+	case got != v.given:
+		// Also of a 503: what a Save has stored before is under that ID, and the old one may be retired.
 		v.find("got cookie K%d in the answer, want K%d", got, v.given)
 	case v.deleted && (replaced || !v.forgotten):
 		v.find("an answer deletes the cookie without a Logout")

@@ -92,8 +92,8 @@ func TestAblations(t *testing.T) {
 
 const tableHead = `# What each rule is for
 
-Each line is a rule of the save protocol (docs/protocol.md) or of the store's contract, switched off in the real code, and
-the first broken promise that the explorer found without it. Made, and checked, by
+Each line is a rule of the save protocol (docs/protocol.md) or of the store's contract, switched off in the real code,
+and the first broken promise that the explorer found without it. Made, and checked, by
 
 ` + "```sh\ngo test -run Ablations -ablate -table ablations.md\n```\n\n"
 

@@ -746,7 +746,9 @@ var unmarshalTexts = []string{
 	`{"B":"1"}`, `{"B":true}`, `{"S":"a"}`, `{"S":"\"a\"b"}`, `{"S":"null"}`, `{"S":null}`, `{"N":"x"}`,
 	`{"N":5}`, `{"F":"1e400"}`, `{"F":"NaN"}`, `{"U8":"256"}`, `{"U8":"-1"}`, `{"I":"1.0"}`, `{"I":"01"}`,
 	`{"D":"5"}`, `{"D":5}`, `{"Any":"1"}`, `{"Sl":"[1]"}`, `{"Sl":[1]}`, `{"F32":"1e39"}`,
-	`{"Dash":1,"-":2,"a name with blanks":3,"'quoted'":4,"ä":5,"private":6,"Private":7,"single":8,"NoValue":9,"Empty":10,"Unknowns":{"a":1},"Embed":{"b":2},"zzz":1,"spaced":3,"quoted":4,"a,b":5,"'a,b'":6,"option":7,"Case":8,"CASE":9,"Strict":10}`,
+	`{"Dash":1,"-":2,"a name with blanks":3,"'quoted'":4,"ä":5,"private":6,"Private":7,` +
+		`"single":8,"NoValue":9,"Empty":10,"Unknowns":{"a":1},"Embed":{"b":2},"zzz":1,"spaced":3,` +
+		`"quoted":4,"a,b":5,"'a,b'":6,"option":7,"Case":8,"CASE":9,"Strict":10}`,
 	`{"A":1,"b":"x","C":3,"x":1.5}`, `{"a":1,"B":"x","c":3,"X":1.5}`, `{"A":"s","C":1}`, `{"same":5,"Z":6}`,
 	`{"N":1}`, `{"N":1,"A":2}`, `{"n":1}`, `{"V":{"a":[ 1 ]}}`, `{"v":{"a": {"b" : 1 , "b":2}}}`, `{"v":null}`,
 	`{"v":[1,2.0,"x",null,{"y":1e3}]}`, `{"Left":{"Left":null,"Any":[1]},"Right":{}}`, `{"C":null}`,

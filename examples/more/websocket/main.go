@@ -88,7 +88,8 @@ func home(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprint(w, `<!doctype html><title>Chat</title>
-<form id="say"><input name="text"><button>Say</button></form><form method="post" action="/logout"><button>Log out</button></form><pre id="log"></pre>
+<form id="say"><input name="text"><button>Say</button></form>
+<form method="post" action="/logout"><button>Log out</button></form><pre id="log"></pre>
 <script>
 const socket = new WebSocket("/chat"), log = text => document.getElementById("log").textContent += text + "\n"
 socket.onmessage = e => log(e.data)

@@ -103,7 +103,8 @@ func (c Chart) SVG() []byte {
 	var out strings.Builder
 	x, y := c.axes()
 	fmt.Fprintf(&out,
-		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" `+
+			`role="img" aria-label="%s">`,
 		width, height, width, height, html.EscapeString(c.Title))
 	fmt.Fprintf(&out, "\n<style>%s\n</style>\n", style)
 	text(&out, left, 24, "title", "start", c.Title)
