@@ -154,7 +154,10 @@ func perID(o *op, ops []*op) []*op {
 		}
 		e := *o
 		e.id = m.next
-		e.optional = m.ret > o.call
+		if e.optional = m.ret > o.call; e.optional {
+			// It may have ended the record of a login that puts it in force only later.
+			e.ret = max(e.ret, m.ret)
+		}
 		if o.outcome == uncertain {
 			e.ret, e.optional = forever, false
 		}
