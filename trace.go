@@ -37,7 +37,7 @@ type LoadFigures struct {
 	// meanwhile
 	Attempts int
 	Bytes    int     // of the session's encoded values
-	Outcome  Outcome // OutcomeFound, OutcomeNone, OutcomeUnavailable or OutcomeFailed
+	Outcome  Outcome // OutcomeFound, OutcomeNone, OutcomeUnavailable, OutcomeCanceled or OutcomeFailed
 	Reason   Reason  // of OutcomeNone
 }
 
@@ -80,18 +80,23 @@ const (
 	OutcomeUnavailable Outcome = "unavailable" // ErrUnavailable
 	OutcomeContention  Outcome = "contention"  // ErrUnavailable, because of other requests: see EventContention
 	OutcomeUncertain   Outcome = "uncertain"   // ErrUncertain
-	OutcomeFailed      Outcome = "failed"      // another error, such as ErrTooLarge
+	// the context of the request, or of the call, ended first: the client has closed the connection. Nothing was
+	// changed
+	OutcomeCanceled Outcome = "canceled"
+	OutcomeFailed   Outcome = "failed" // another error, such as ErrTooLarge
 )
 
 // failure returns the Outcome of an error.
-func failure(err error) Outcome {
+func failure(ctx context.Context, err error) Outcome {
 	switch busy := (*protocol.BusyError)(nil); {
+	case errors.Is(err, ErrUncertain):
+		return OutcomeUncertain
+	case ctx.Err() != nil:
+		return OutcomeCanceled
 	case errors.As(err, &busy):
 		return OutcomeContention
 	case errors.Is(err, ErrUnavailable):
 		return OutcomeUnavailable
-	case errors.Is(err, ErrUncertain):
-		return OutcomeUncertain
 	}
 	return OutcomeFailed
 }
@@ -112,7 +117,7 @@ func (m *Manager) traceLoad(ctx context.Context, v *protocol.View,
 		Outcome: OutcomeFound, Reason: Reason(reason)}
 	switch {
 	case err != nil:
-		f.Outcome, f.Reason = failure(err), ""
+		f.Outcome, f.Reason = failure(ctx, err), ""
 	case v.State != protocol.Live:
 		f.Outcome, f.Bytes = OutcomeNone, 0
 	}
@@ -136,10 +141,8 @@ func (m *Manager) keep(ctx context.Context, c *protocol.Change) (protocol.View, 
 	case c.Values.Empty() && c.Label == nil:
 		kind = SaveTouch
 	}
-	figures := &protocol.Figures{}
-	c.Figures = figures
 	var v protocol.View
-	err := m.traceSave(ctx, kind, figures, func(ctx context.Context) (outcome Outcome, err error) {
+	err := m.traceSave(ctx, kind, &c.Figures, func(ctx context.Context) (outcome Outcome, err error) {
 		if v, err = m.keeper.Save(ctx, c); err != nil {
 			return "", err
 		}
@@ -149,7 +152,7 @@ func (m *Manager) keep(ctx context.Context, c *protocol.Change) (protocol.View, 
 		case protocol.Dropped:
 			return OutcomeDropped, nil
 		}
-		figures.Bytes = len(v.Record.Data)
+		c.Figures.Bytes = len(v.Record.Data)
 		return OutcomeStored, nil
 	})
 	return v, err
@@ -186,7 +189,7 @@ func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figu
 	}
 	result, err := save(ctx)
 	if outcome = result; err != nil {
-		outcome = failure(err)
+		outcome = failure(ctx, err)
 	}
 	return err
 }

@@ -281,6 +281,23 @@ func TestPing(t *testing.T) {
 	is(t, "Ping of a store that hangs", hung.Ping(t.Context()), session.ErrUnavailable)
 }
 
+// A client that closes its connection is no outage.
+func TestTraceOfCanceled(t *testing.T) {
+	t.Parallel()
+	var l traced
+	m := sessiontest.New(t, func(c *session.Config) { c.Trace, c.Store = l.trace(t), hungStore{newSpy()} })
+	s, err := m.Load(t.Context(), "")
+	is(t, "Load", err, nil)
+	fill(s)
+	is(t, "Save", s.Save(t.Context()), nil)
+	l.took(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = m.Load(ctx, s.Token())
+	is(t, "Load", err, session.ErrUnavailable)
+	equal(t, "a load", l.took(t), []string{"load canceled, 1 calls, 0 bytes"})
+}
+
 type hungStore struct{ store.Store }
 
 func (hungStore) Load(ctx context.Context, _ string) (store.Record, error) {

@@ -25,8 +25,8 @@
 //   - session.save.attempts and session.save.conflicts: count how often saves were sent, and how often another server's
 //     came first.
 //   - session.save.wait.duration: of saves that waited for others of the same session in this process.
-//   - session.events: counts [session.Event] by session.event.kind and session.event.reason. "evicted" is among the
-//     kinds.
+//   - session.events: counts [session.Event] by session.event.kind and, of what was rejected, dropped or revoked, by
+//     session.event.reason. "evicted" is among the kinds. Kinds to be alerted to are there, as 0, before they happen.
 //   - session.store.swept: counts the expired records that [session.Manager] has removed from a store without expiry.
 //
 // The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists,
@@ -168,11 +168,29 @@ func newEventCounter(meter metric.Meter) (*eventCounter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &eventCounter{
+	c := &eventCounter{
 		counter: counter,
 		other:   addOptions(eventName{kind: "other"}),
 		attrs:   map[eventName][]metric.AddOption{},
-	}, nil
+	}
+	for _, name := range fromTheBeginning {
+		counter.Add(context.Background(), 0, c.options(name)...)
+	}
+	return c, nil
+}
+
+// fromTheBeginning are what an operator is alerted to, and what a login tells of. They are exposed as 0 before they
+// happen: Prometheus takes the first value of a series for what was there before, so it would not see the first ones.
+var fromTheBeginning = []eventName{
+	{session.EventCreated, ""}, {session.EventLogin, ""}, {session.EventLogout, ""},
+	{session.EventEvicted, ""}, {session.EventTooLate, ""}, {session.EventUndecodable, ""},
+	{session.EventUnavailable, ""},
+	{session.EventContention, ""}, {session.EventUncertain, ""}, {session.EventFailed, ""}, {session.EventEmptied, ""},
+	{session.EventClock, ""},
+	{session.EventRejected, session.ReasonMalformed}, {session.EventRejected, session.ReasonSignature},
+	{session.EventRejected, session.ReasonIdle}, {session.EventRejected, session.ReasonLifetime},
+	{session.EventRejected, session.ReasonUnknown}, {session.EventRejected, session.ReasonEnded},
+	{session.EventRejected, session.ReasonReplaced}, {session.EventRejected, session.ReasonUndecodable},
 }
 
 func addOptions(name eventName) []metric.AddOption {
@@ -184,7 +202,12 @@ func addOptions(name eventName) []metric.AddOption {
 }
 
 func (c *eventCounter) add(ctx context.Context, e session.Event) {
-	c.counter.Add(ctx, 1, c.options(eventName{e.Kind, e.Reason})...)
+	name := eventName{e.Kind, e.Reason}
+	switch e.Kind {
+	case session.EventCreated, session.EventLogin: // the rejected cookie before was counted with it
+		name.reason = ""
+	}
+	c.counter.Add(ctx, 1, c.options(name)...)
 }
 
 func (c *eventCounter) options(name eventName) []metric.AddOption {

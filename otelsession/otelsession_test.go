@@ -204,6 +204,26 @@ func TestInstrumentWithoutStore(t *testing.T) {
 	}
 }
 
+// TestAlarmsFromTheBeginning: Prometheus computes an increase from a value before, so the first event of a kind that is
+// never normal must not be the first value of its series.
+func TestAlarmsFromTheBeginning(t *testing.T) {
+	opts, recorded := meters(t, "")
+	config := session.Config{Store: memstore.New(nil), SecretKey: secret}
+	if err := otelsession.Instrument(&config, opts); err != nil {
+		t.Fatal(err)
+	}
+	found := recorded()
+	for _, kind := range []string{"emptied", "clock", "evicted", "contention", "unavailable", "uncertain",
+		"failed", "too late",
+		"rejected,session.event.reason=signature", "rejected,session.event.reason=unknown"} {
+		if n, there := found["session.events session.event.kind="+kind]; !there || n != 0 {
+			t.Errorf("%s: %d, there: %t", kind, n, there)
+		}
+	}
+	config.OnEvent(t.Context(), session.Event{Kind: session.EventLogin, Reason: session.ReasonUnknown})
+	expect(t, recorded(), map[string]int64{"session.events session.event.kind=login": 1})
+}
+
 // TestReasonsAreBounded: an IDFormat that makes up a reason for each request fills no memory.
 func TestReasonsAreBounded(t *testing.T) {
 	opts, recorded := meters(t, "")
@@ -211,6 +231,7 @@ func TestReasonsAreBounded(t *testing.T) {
 	if err := otelsession.Instrument(&config, opts); err != nil {
 		t.Fatal(err)
 	}
+	before := len(recorded())
 	for i := range 1000 {
 		config.OnEvent(t.Context(), session.Event{Kind: session.EventRejected,
 			Reason: session.Reason(strings.Repeat("x", i)),
@@ -220,7 +241,7 @@ func TestReasonsAreBounded(t *testing.T) {
 	if n := len(found); n > 65 {
 		t.Errorf("%d time series", n)
 	}
-	if n := found["session.events session.event.kind=other"]; n != 1000-64 {
+	if n := found["session.events session.event.kind=other"]; n != int64(1000-64+before) {
 		t.Errorf("other: %d", n)
 	}
 }

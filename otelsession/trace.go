@@ -15,7 +15,8 @@ var (
 	outcomesOfSessions = []session.Outcome{
 		session.OutcomeFound, session.OutcomeNone, session.OutcomeStored, session.OutcomeUnchanged,
 		session.OutcomeDropped,
-		session.OutcomeUnavailable, session.OutcomeContention, session.OutcomeUncertain, session.OutcomeFailed,
+		session.OutcomeUnavailable, session.OutcomeContention, session.OutcomeUncertain, session.OutcomeCanceled,
+		session.OutcomeFailed,
 	}
 	saveKinds = []session.SaveKind{
 		session.SaveCreate, session.SaveChange, session.SaveMove, session.SaveTake, session.SaveTouch, session.SaveEnd,

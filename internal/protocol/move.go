@@ -105,7 +105,7 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 		case errors.Is(err, store.ErrNotFound):
 			return absent, nil
 		case errors.Is(err, store.ErrConflict):
-			s.c.Figures.conflict()
+			s.c.Figures.Conflicts++
 		default:
 			s.unsure = true // rule: Reload
 		}

@@ -111,7 +111,7 @@ type Change struct {
 	Notes     []Note
 	Excess    error // of a Login that is stored: why there may be more sessions than MaxSessions; nil: there are not
 
-	Figures *Figures // nil: nobody wants to know
+	Figures Figures
 
 	timeout timeout
 }
@@ -128,12 +128,6 @@ type Figures struct {
 	Attempts, Conflicts int
 	Waited              time.Duration
 	Bytes               int // for the caller
-}
-
-func (f *Figures) conflict() {
-	if f != nil {
-		f.Conflicts++
-	}
 }
 
 // creates reports whether c makes a session where none is.

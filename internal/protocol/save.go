@@ -49,9 +49,7 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 		move: c.Move, now: now, moved: c.Base.Moved, ahead: c.Base.Ahead,
 	}
 	err := s.run(bounded)
-	if c.Figures != nil {
-		c.Figures.Attempts = min(s.attempts, maxAttempts) // the one beyond was not made
-	}
+	c.Figures.Attempts = min(s.attempts, maxAttempts) // the one beyond was not made
 	if err != nil {
 		return View{}, err
 	}
@@ -70,7 +68,10 @@ func (s *saving) run(ctx context.Context) error {
 		return nil
 	}
 	s.turn = s.base.Key
-	w, sent, err := s.enter(ctx)
+	w, sent, err := s.k.turns.enter(ctx, s.turn, s.c.shareable())
+	if w != nil {
+		s.c.Figures.Waited = time.Since(w.came)
+	}
 	switch {
 	case sent:
 		return Uncertain("save", err)
@@ -95,19 +96,6 @@ func (s *saving) run(ctx context.Context) error {
 		}
 	}
 	return s.change(ctx)
-}
-
-// enter waits for the turn.
-func (s *saving) enter(ctx context.Context) (w *waiter, sent bool, err error) {
-	f := s.c.Figures
-	if f == nil {
-		return s.k.turns.enter(ctx, s.turn, s.c.shareable())
-	}
-	began := time.Now()
-	if w, sent, err = s.k.turns.enter(ctx, s.turn, s.c.shareable()); w != nil {
-		f.Waited = time.Since(began)
-	}
-	return w, sent, err
 }
 
 const longestPause = 20 * time.Millisecond
@@ -289,7 +277,7 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 		case errors.Is(err, store.ErrNotFound):
 			return false, s.gone()
 		case errors.Is(err, store.ErrConflict):
-			s.c.Figures.conflict()
+			s.c.Figures.Conflicts++
 		default:
 			s.unsure = true
 		}

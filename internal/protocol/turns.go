@@ -25,7 +25,8 @@ type turnShard struct {
 
 // waiter is a save that waits. Its turn comes, or the save that has the turn serves it.
 type waiter struct {
-	c     *Change       // what another save may do for it; nil: it needs the turn itself
+	c     *Change // what another save may do for it; nil: it needs the turn itself
+	came  time.Time
 	turn  chan struct{} // closed in either case
 	pause time.Duration // with the turn: to let other processes go first
 
@@ -67,7 +68,7 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 		s.mu.Unlock()
 		return nil, false, nil
 	}
-	w = &waiter{c: c, turn: make(chan struct{})}
+	w = &waiter{c: c, came: time.Now(), turn: make(chan struct{})}
 	s.held[key] = append(waiting, w)
 	passed := s.passed
 	s.mu.Unlock()

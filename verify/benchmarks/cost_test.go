@@ -25,7 +25,7 @@ func TestCostAllocations(t *testing.T) {
 		{"read", "Hipflask, memory", 10},
 		{"change", "Hipflask, memory", 14},
 		{"read", "Hipflask, memory, traced", 10},
-		{"change", "Hipflask, memory, traced", 15},
+		{"change", "Hipflask, memory, traced", 14},
 		{"read", "Hipflask, files", 15},
 		{"change", "Hipflask, files", 22},
 		{"read", "Hipflask, Flask's cookie", 10},

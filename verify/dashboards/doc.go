@@ -1,2 +1,0 @@
-// Package dashboards checks the queries of docs/dashboards.
-package dashboards
