@@ -38,6 +38,7 @@ type part struct {
 
 var parts = []part{
 	{"requests", (*bench).requests, false},
+	{"parallel", (*bench).parallel, false},
 	{"files", (*bench).files, false},
 	{"redis", (*bench).redis, false},
 	{"servers", (*bench).servers, false},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/hipflask/session/verify/benchmarks/measure"
 	"github.com/hipflask/session/verify/benchmarks/peers"
@@ -45,6 +46,69 @@ func (b *bench) requests() error {
 		b.row(t.target, all[t.operation][t.us], all[t.operation][t.them])
 	}
 	return b.sideBySide(all)
+}
+
+// bursts are requests of one session at the same time, each of which counts a visit.
+var bursts = []struct {
+	name string
+	size int
+	target
+}{
+	{"a page of 8 requests at once", 8, target{"memory store, a page of 8 requests at once", "scs, memory",
+		0.25, 1. / 8, 0}},
+	{"one hot session, 64 at once", 64, target{"memory store, one hot session, 64 requests at once",
+		"scs, memory", 0.25, 1. / 8, 0}},
+}
+
+// parallel measures requests of one session at the same time, and counts how many of the visits are kept.
+func (b *bench) parallel() error {
+	t := table{head: []string{"time for each request"}}
+	var names []string
+	cells := map[string][]string{}
+	for _, burst := range bursts {
+		t.head = append(t.head, burst.name, "visits kept")
+		dir, err := os.MkdirTemp(b.dir, "burst")
+		if err != nil {
+			return err
+		}
+		var subjects []measure.Subject
+		var kepts []func() (string, error)
+		for _, l := range peers.All() {
+			if l.Keeps == peers.Cookie { // where the last response wins
+				continue
+			}
+			s, err := newScene(l, dir, b.sessions)
+			if err != nil {
+				return err
+			}
+			defer s.app.Close()
+			subject, kept := s.burst(burst.size)
+			subjects, kepts = append(subjects, subject), append(kepts, kept)
+		}
+		plan := b.plan
+		plan.Wall = true // requests of one session wait for each other
+		samples := map[string]measure.Samples{}
+		for i, s := range measure.Run(plan, subjects...) {
+			kept, err := kepts[i]()
+			if err != nil {
+				return err
+			}
+			if cells[s.Name] == nil {
+				names = append(names, s.Name)
+			}
+			for k := range s.Time {
+				s.Time[k] /= float64(burst.size)
+			}
+			s.Allocs /= float64(burst.size)
+			samples[s.Name] = s
+			cells[s.Name] = append(cells[s.Name], duration(s.Median()), kept)
+		}
+		b.row(burst.target, samples["Hipflask, memory"], samples["scs, memory"])
+	}
+	for _, name := range names {
+		t.add(append([]string{name}, cells[name]...)...)
+	}
+	return b.publish("parallel", "Requests of one session at the same time", t)
 }
 
 // requestTargets are the rows of the table of targets that come from whole requests.

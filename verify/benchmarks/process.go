@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -37,7 +35,7 @@ func start(command func(addr string) *exec.Cmd) (*process, error) {
 	}
 	p := &process{url: "http://" + addr + "/", cmd: command(addr), logs: &tail{}}
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
-	p.cmd.Env = append(os.Environ(), "SECRET_KEY="+session.NewSecretKey())
+	p.cmd.Env = append(p.cmd.Environ(), "SECRET_KEY="+session.NewSecretKey())
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -77,29 +75,39 @@ func folder() string {
 	return filepath.Dir(file)
 }
 
-// python makes a virtual environment with exactly what flaskapp/requirements.txt says, once for each content of that,
-// and returns its interpreter.
+// python makes a virtual environment with exactly what apps/requirements.txt says, and returns its interpreter.
 func python() (string, error) {
-	requirements := filepath.Join(folder(), "flaskapp", "requirements.txt")
-	wanted, err := os.ReadFile(requirements)
+	venv := filepath.Join(folder(), "apps", ".venv")
+	interpreter := filepath.Join(venv, "bin", "python")
+	return interpreter, install("requirements.txt", venv,
+		[]string{"python3", "-m", "venv", "--clear", venv},
+		[]string{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+			"-r", "requirements.txt"},
+	)
+}
+
+// node installs exactly what apps/package-lock.json says.
+func node() error {
+	return install("package-lock.json", filepath.Join(folder(), "apps", "node_modules"),
+		[]string{"npm", "ci", "--no-audit", "--no-fund", "--silent"})
+}
+
+// install runs commands that fill a folder with what a file demands, once for each content of the file.
+func install(file, dir string, commands ...[]string) error {
+	wanted, err := os.ReadFile(filepath.Join(folder(), "apps", file))
 	if err != nil {
-		return "", err
+		return err
 	}
-	venv := filepath.Join(folder(), ".venv")
-	interpreter, done := filepath.Join(venv, "bin", "python"), filepath.Join(venv, "requirements")
-	sum := sha256.Sum256(wanted)
-	stamp := []byte(hex.EncodeToString(sum[:]))
-	if made, err := os.ReadFile(done); err == nil && bytes.Equal(made, stamp) {
-		return interpreter, nil
+	done := filepath.Join(dir, ".installed")
+	if made, err := os.ReadFile(done); err == nil && bytes.Equal(made, wanted) {
+		return nil
 	}
-	for _, args := range [][]string{
-		{"python3", "-m", "venv", "--clear", venv},
-		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-			"-r", requirements},
-	} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%q: %w: %s", args, err, out)
+	for _, args := range commands {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = filepath.Join(folder(), "apps")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%q: %w: %s", args, err, out)
 		}
 	}
-	return interpreter, os.WriteFile(done, stamp, 0o600)
+	return os.WriteFile(done, wanted, 0o600)
 }

@@ -13,7 +13,7 @@ import (
 func TestRaces(t *testing.T) {
 	t.Parallel()
 	for _, l := range peers.All() {
-		if l.Module != peers.Named("Hipflask, memory").Module {
+		if l.Module != peers.Ours {
 			continue
 		}
 		cells, err := raceAll(l, t.TempDir(), 2)

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hipflask/session/verify/benchmarks/measure"
 	"github.com/hipflask/session/verify/benchmarks/peers"
@@ -166,4 +168,46 @@ func (s *scene) subject(op operation) (measure.Subject, func() error) {
 		return after.check(func(x peers.Exchange) bool { return x.Count(visits) > sent-len(cookies) })
 	}
 	return measure.Subject{Name: s.library.Name, Run: run}, check
+}
+
+// burst returns as many requests at once as size says, of one session after the other, each of which counts a visit.
+// kept says how many were counted; it fails if one is missing in a session of ours.
+func (s *scene) burst(size int) (subject measure.Subject, kept func() (string, error)) {
+	server := s.app.Serve(func(x peers.Exchange) {
+		peers.Increment(x, visits)
+		x.Save()
+		x.Reply()
+	})
+	requests := make([]peers.Request, size)
+	for i := range requests {
+		requests[i] = server.Prepare()
+	}
+	sent := 0
+	var failed atomic.Int64
+	run := func(n int) {
+		for range n {
+			cookie := s.cookies[sent/size%len(s.cookies)]
+			var all sync.WaitGroup
+			for _, request := range requests {
+				all.Go(func() {
+					if request.Send(cookie).Status != 200 {
+						failed.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			sent += size
+		}
+	}
+	return measure.Subject{Name: s.library.Name, Run: run}, func() (string, error) {
+		counted := -len(s.cookies) // what was stored at first
+		if err := s.check(func(x peers.Exchange) bool { counted += x.Count(visits); return true }); err != nil {
+			return "", err
+		}
+		if failed.Load() > 0 || s.library.Module == peers.Ours && counted != sent {
+			return "", fmt.Errorf("%s: %d visits, %d failed, %d were counted", s.library.Name, sent,
+				failed.Load(), counted)
+		}
+		return share(counted, sent), nil
+	}
 }

@@ -73,7 +73,7 @@ func (b *bench) targets() error {
 			allocated = fmt.Sprintf("%.0f", r.allocated)
 		}
 		t.add(r.path, r.against, ratio(r.target.target), ratio(r.best), ratio(r.ratio.Median),
-			ratio(r.ratio.Low)+" to "+ratio(r.ratio.High), r.value, allocated, r.verdict())
+			bounds(r.ratio), r.value, allocated, r.verdict())
 	}
 	return b.publish("targets", "Targets", t)
 }
@@ -85,6 +85,9 @@ func ratio(v float64) string {
 	}
 	return fmt.Sprintf("%.2f", v)
 }
+
+// bounds writes the bounds of a ratio.
+func bounds(r measure.Ratio) string { return ratio(r.Low) + " to " + ratio(r.High) }
 
 func duration(d time.Duration) string {
 	switch {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
+	"github.com/labstack/echo/v4"
 )
 
 const gorillaModule = "github.com/gorilla/sessions"
@@ -16,25 +17,29 @@ const gorillaModule = "github.com/gorilla/sessions"
 // 32 for the encrypted cookie. Its idle timeout is the age of the last save.
 var (
 	gorillaSigned = Library{"gorilla, signed cookie", gorillaModule, Cookie, func(string) (App, error) {
-		return openGorillaCookie(securecookie.GenerateRandomKey(64))
+		return openGorillaCookie(securecookie.GenerateRandomKey(64)), nil
 	}}
 	gorillaEncrypted = Library{"gorilla, encrypted cookie", gorillaModule, Cookie, func(string) (App, error) {
-		return openGorillaCookie(securecookie.GenerateRandomKey(64), securecookie.GenerateRandomKey(32))
+		return openGorillaCookie(securecookie.GenerateRandomKey(64), securecookie.GenerateRandomKey(32)), nil
 	}}
 	gorillaFiles = Library{"gorilla, files", gorillaModule, Files, func(dir string) (App, error) {
-		dir = filepath.Join(dir, "gorilla")
-		s := sessions.NewFilesystemStore(dir, securecookie.GenerateRandomKey(64))
-		s.MaxAge(int(idleTimeout.Seconds()))
-		s.Options.HttpOnly, s.Options.SameSite = true, http.SameSiteLaxMode
-		return &gorillaApp{store: s, dir: dir}, os.Mkdir(dir, 0o700)
+		return openGorillaFiles(dir, "gorilla")
 	}}
 )
 
-func openGorillaCookie(keys ...[]byte) (App, error) {
+func openGorillaFiles(dir, name string) (*gorillaApp, error) {
+	dir = filepath.Join(dir, name)
+	s := sessions.NewFilesystemStore(dir, securecookie.GenerateRandomKey(64))
+	s.MaxAge(int(idleTimeout.Seconds()))
+	s.Options.HttpOnly, s.Options.SameSite = true, http.SameSiteLaxMode
+	return &gorillaApp{store: s, dir: dir}, os.Mkdir(dir, 0o700)
+}
+
+func openGorillaCookie(keys ...[]byte) *gorillaApp {
 	s := sessions.NewCookieStore(keys...)
 	s.MaxAge(int(idleTimeout.Seconds()))
 	s.Options.HttpOnly, s.Options.Secure, s.Options.SameSite = true, false, http.SameSiteLaxMode
-	return &gorillaApp{store: s}, nil
+	return &gorillaApp{store: s}
 }
 
 type gorillaApp struct {
@@ -57,7 +62,8 @@ func (g *gorillaApp) SetOutage(on bool) bool {
 func (g *gorillaApp) Close() error { return nil }
 
 func (g *gorillaApp) Serve(fn Handler) Server {
-	exchanges := sync.Pool{New: func() any { return &gorillaExchange{store: g.store} }}
+	get := func(x *gorillaExchange) (*sessions.Session, error) { return g.store.Get(x.r, "session") }
+	exchanges := sync.Pool{New: func() any { return &gorillaExchange{get: get} }}
 	return httpServer{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := exchanges.Get().(*gorillaExchange)
 		x.w, x.r, x.got = w, r, nil
@@ -67,16 +73,17 @@ func (g *gorillaApp) Serve(fn Handler) Server {
 }
 
 type gorillaExchange struct {
-	store sessions.Store
-	w     http.ResponseWriter
-	r     *http.Request
-	got   *sessions.Session
+	get  func(x *gorillaExchange) (*sessions.Session, error)
+	w    http.ResponseWriter
+	r    *http.Request
+	got  *sessions.Session
+	echo echo.Context // of echo-contrib alone
 }
 
 // session ignores the error, as the README does: "Get() always returns a session, even if empty."
 func (x *gorillaExchange) session() *sessions.Session {
 	if x.got == nil {
-		x.got, _ = x.store.Get(x.r, "session")
+		x.got, _ = x.get(x)
 	}
 	return x.got
 }

@@ -41,7 +41,7 @@ const (
 // Version returns the version of the library's module that this program was built with, "" for this
 // one.
 func (l Library) Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && l.Module != hipflaskModule {
+	if info, ok := debug.ReadBuildInfo(); ok && l.Module != Ours {
 		for _, m := range info.Deps {
 			if m.Path == l.Module {
 				return m.Version
@@ -84,6 +84,15 @@ type Exchange interface {
 	Reply()
 }
 
+// Increment adds one to a number of the session, in the way that the library has for that: most read it and set it.
+func Increment(x Exchange, key string) {
+	if x, ok := x.(interface{ Increment(key string) }); ok {
+		x.Increment(key)
+		return
+	}
+	x.SetCount(key, x.Count(key)+1)
+}
+
 // Server answers requests in this process, without a network.
 type Server interface {
 	// Prepare makes a request that can be sent again and again, but not by several goroutines at once.
@@ -116,6 +125,7 @@ func All() []Library {
 		scsMemory,
 		gorillaSigned, gorillaEncrypted, gorillaFiles,
 		ginSigned, ginMemory,
+		echoSigned, echoFiles,
 		fiberMemory,
 	}
 }

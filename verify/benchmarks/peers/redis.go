@@ -9,7 +9,7 @@ import (
 
 // HipflaskRedis returns Hipflask with its sessions in the Redis server that a URL names.
 func HipflaskRedis(url string) Library {
-	return Library{"Hipflask, Redis", hipflaskModule, Redis, func(string) (App, error) {
+	return Library{"Hipflask, Redis", Ours, Redis, func(string) (App, error) {
 		s, err := redisstore.Open(context.Background(), url, nil)
 		if err != nil {
 			return nil, err

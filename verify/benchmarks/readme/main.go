@@ -2,31 +2,27 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log"
 	"net/http"
 
 	"github.com/hipflask/session"
-	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/store/memstore"
+	"github.com/hipflask/session/storeurl"
 )
 
 const visits = session.Key[int]("visits")
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to listen on")
-	dir := flag.String("dir", "", "`folder` for the sessions; without it they are kept in memory")
+	url := flag.String("store", "memory:", "`URL` of the store")
 	flag.Parse()
-	config := session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: memstore.New(nil)}
-	if *dir != "" {
-		files, err := filestore.Open(*dir, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
-		config.Store = files
+	store, err := storeurl.Open(context.Background(), *url)
+	if err != nil {
+		log.Fatal(err)
 	}
-	sessions, err := session.New(config)
+	sessions, err := session.New(session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: store})
 	if err != nil {
 		log.Fatal(err)
 	}
