@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -437,6 +438,92 @@ func TestRevokeAllStopsInTheMiddle(t *testing.T) {
 			}
 			n, err = m.RevokeAll(t.Context(), "ann")
 			check(t, "again", fmt.Sprint(n, err), fmt.Sprint(left, " <nil>"))
+		})
+	}
+}
+
+// batches is a store that ends several sessions by one call, which may go wrong.
+type batches struct {
+	store.Store
+	calls        atomic.Int64
+	before, lost error
+	between      func() // the listing and the call
+}
+
+func (b *batches) ReplaceBatch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	b.calls.Add(1)
+	if b.between != nil {
+		b.between()
+	}
+	if b.before != nil {
+		return nil, b.before
+	}
+	replaced := make([]bool, len(recs))
+	for i := range recs {
+		replaced[i] = b.Replace(ctx, recs[i], versions[i]) == nil
+	}
+	return replaced, b.lost
+}
+
+func (b *batches) Unwrap() store.Store { return b.Store }
+
+// Where the store can, one call ends many sessions. Whatever becomes of it, all are ended and each is counted once.
+func TestRevokeAllByBatches(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ before, lost error }{
+		"fine":        {},
+		"lost answer": {lost: errDown},
+		"refused":     {before: errDown},
+		"unsupported": {before: errors.ErrUnsupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			events := 0
+			b := &batches{Store: memstore.New(nil), before: c.before, lost: c.lost}
+			var mu sync.Mutex
+			m, err := session.New(session.Config{SecretKey: secret, Store: b,
+				OnEvent: func(_ context.Context, e session.Event) {
+					mu.Lock()
+					defer mu.Unlock()
+					if e.Kind == session.EventRevoked {
+						events++
+					}
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			var tokens []string
+			login := func() {
+				s := mustSession(t, m, "")
+				s.Login("ann")
+				check(t, "Save", s.Save(t.Context()), nil)
+				tokens = append(tokens, s.Token())
+			}
+			for range 600 {
+				login()
+			}
+			var once sync.Once
+			b.between = func() { // one of them changes after it was listed
+				once.Do(func() {
+					for _, token := range tokens[:300] {
+						s := mustSession(t, m, token)
+						s.Set("a", 1)
+						if err := s.Save(t.Context()); err != nil && !errors.Is(err, session.ErrEnded) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			n, err := m.RevokeAll(t.Context(), "ann")
+			check(t, "RevokeAll", fmt.Sprint(n, err), "600 <nil>")
+			check(t, "left", listed(t, m.Sessions(t.Context(), "ann")), 0)
+			check(t, "calls", int(b.calls.Load()), 3)
+			check(t, "events", events, 600)
+			login()
+			n, err = m.RevokeAll(t.Context(), "ann")
+			check(t, "one more", fmt.Sprint(n, err), "1 <nil>")
+			check(t, "calls", int(b.calls.Load()), 3)
 		})
 	}
 }

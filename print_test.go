@@ -85,7 +85,7 @@ var secretless = map[string]string{
 	"store.Kind":  "a constant",
 	"guard.Guard": "a Manager of the application, which prints nothing", "store.Store": "an interface",
 	"store.Lister": "an interface", "store.Sweeper": "an interface", "store.Evicter": "an interface",
-	"store.StaleLoader":     "an interface",
+	"store.StaleLoader": "an interface", "store.BatchReplacer": "an interface",
 	"storetest.FaultCounts": "counts", "storetest.Faults": "probabilities",
 	"storetest.Faulty": "a store of the application", "storetest.Option": "a function",
 }

@@ -146,6 +146,18 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// BatchReplacer is a store that replaces many records in less time than by one Replace for each, as the end of all
+// sessions of a user takes. A wrapper with Unwrap that has to see every write implements it as well, if the wrapped
+// store does.
+type BatchReplacer interface {
+	// ReplaceBatch does for every i what Replace(ctx, recs[i], versions[i]) does. Each is an atomic step of its own, in
+	// any order. No two records have the same key, and there are as many versions as records.
+	// replaced[i] is true only if that record was replaced; why another one was not, Replace would say.
+	// With an error, each of the records may or may not have been replaced, now or later; with errors.ErrUnsupported, of
+	// a wrapper around a store that can't, none was.
+	ReplaceBatch(ctx context.Context, recs []Record, versions []uint64) (replaced []bool, err error)
+}
+
 // Lister is a store that can list its records: by principal, for "log out everywhere" and pages of devices, and all,
 // for administration.
 //

@@ -20,25 +20,25 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 		return false, (&saving{}).bound(err)
 	}
 	defer k.turns.leave(v.Record.Key, 0)
-	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, anyRecord)
+	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, 0, anyRecord)
 	return forget, err
 }
 
 func anyRecord(*store.Record) bool { return true }
 
 // end replaces a session's record by the marker of its end, wherever it has moved meanwhile. who is the principal that
-// the end is for, and wanted tells which of the principal's sessions: a login may have taken over another.
+// the end is for, and wanted tells which of the principal's sessions: a login may have taken over another. sent is the
+// version of a marker that was sent before and may be there already, or 0.
 //
 // forget: the session is gone, and the browser may forget its cookie. did: it was this call that ended it.
-func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string,
+func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, sent uint64,
 	wanted func(*store.Record) bool) (forget, did bool, err error) {
-	key := r.Key
-	look := r.Kind != store.Live
-	if look {
+	key, version := r.Key, sent
+	look := r.Kind != store.Live || sent != 0
+	if r.Kind != store.Live {
 		key = r.MovedTo
 	}
 	s := &saving{k: k, at: seen}
-	var version uint64
 	for {
 		if err := s.again(ctx); err != nil {
 			return false, false, Uncertain("end", err)
@@ -93,12 +93,16 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 	bounded := &timeout{}
 	bounded.forLoad(ctx, began.Add(k.StoreTimeout))
 	defer bounded.cancel()
-	n, err = endEach(l.Principal(bounded, principal), func(r *store.Record) bool {
+	batch, some := store.BatchReplacer(nil), 1
+	if b, ok := store.As[store.BatchReplacer](k.store); ok {
+		batch, some = b, endSome
+	}
+	n, err = endEach(l.Principal(bounded, principal), some, func(r *store.Record) bool {
 		// Tombstones count: where they lead may not have been in the index yet when that was read.
 		skip := r.Kind == store.Ended // rule: TombIdx
 		return !skip && r.Principal == principal && (r.Kind != store.Live || wanted(r))
-	}, func(r *store.Record) (bool, error) {
-		return k.endOne(bounded, r, began, wanted, on)
+	}, func(rs []store.Record) (int, error) {
+		return k.endListed(bounded, batch, rs, began, wanted, on)
 	})
 	if err == nil && time.Since(began) > k.Grace { // of a store that goes on after the end of its context
 		err = uncertainEnds(n, errors.New("the store took longer than Grace"))
@@ -106,16 +110,54 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 	return n, err
 }
 
-func (k *Engine) endOne(ctx context.Context, r *store.Record, seen time.Time, wanted func(*store.Record) bool,
-	on OnEnd) (did bool, err error) {
-	_, did, err = k.end(ctx, *r, seen, r.Principal, wanted)
-	if did && r.Kind == store.Live && !k.Lists(r, seen) {
-		return false, nil // no list has it: it has ended for everybody who has the timeouts of now
+// endListed ends the sessions of rs, those that have not changed since they were listed by one call of the store, and
+// the others one by one. It returns how many it ended.
+func (k *Engine) endListed(ctx context.Context, batch store.BatchReplacer, rs []store.Record, seen time.Time,
+	wanted func(*store.Record) bool, on OnEnd) (n int, err error) {
+	sent := map[string]uint64{} // the versions of the markers
+	ended := map[string]bool{}
+	if len(rs) > 1 {
+		var markers []store.Record
+		var versions []uint64
+		for i := range rs {
+			if r := &rs[i]; r.Kind == store.Live {
+				t := k.tombstone(r, store.Ended, "")
+				markers, versions, sent[r.Key] = append(markers, t), append(versions, r.Version), t.Version
+			}
+		}
+		replaced, err := batch.ReplaceBatch(ctx, markers, versions)
+		switch {
+		case err == nil:
+			for i := range markers {
+				ended[markers[i].Key] = replaced[i]
+			}
+		case errors.Is(err, errors.ErrUnsupported): // of a wrapper
+			clear(sent)
+		}
 	}
-	if did || err != nil {
-		on(r, err)
+	for i := range rs {
+		r, did := &rs[i], true
+		rest := !ended[r.Key] // rule: BatchRest
+		if rest {
+			if _, did, err = k.end(ctx, *r, seen, r.Principal, sent[r.Key], wanted); err != nil {
+				on(r, err)
+				return n, err
+			}
+		}
+		if k.ended(r, did, seen, on) {
+			n++
+		}
 	}
-	return did, err
+	return n, nil
+}
+
+// ended reports whether a session that a call has ended counts, and tells on of it.
+func (k *Engine) ended(r *store.Record, did bool, seen time.Time, on OnEnd) bool {
+	if !did || r.Kind == store.Live && !k.Lists(r, seen) {
+		return false // no list has it: it has ended for everybody who has the timeouts of now
+	}
+	on(r, nil)
+	return true
 }
 
 // EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it
@@ -128,16 +170,16 @@ func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, erro
 		defer mu.Unlock()
 		return del(r)
 	}
-	return endEach(list, func(r *store.Record) bool {
+	return endEach(list, 1, func(r *store.Record) bool {
 		return r.Kind != store.Ended && (r.Kind != store.Live || found(r))
-	}, func(r *store.Record) (bool, error) {
-		return k.endFound(ctx, r.Key, found, on)
+	}, func(rs []store.Record) (int, error) {
+		return k.endFound(ctx, rs[0].Key, found, on)
 	})
 }
 
 // endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
 // older than Grace.
-func (k *Engine) endFound(parent context.Context, key string, del func(*store.Record) bool, on OnEnd) (bool, error) {
+func (k *Engine) endFound(parent context.Context, key string, del func(*store.Record) bool, on OnEnd) (int, error) {
 	began := time.Now()
 	ctx := &timeout{}
 	ctx.forLoad(parent, began.Add(k.StoreTimeout))
@@ -146,56 +188,53 @@ func (k *Engine) endFound(parent context.Context, key string, del func(*store.Re
 		r, err := k.store.Load(ctx, key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			return false, nil
+			return 0, nil
 		case err != nil:
-			return false, err
+			return 0, err
 		case r.Kind == store.Renewed, r.Kind == store.Replaced:
 			key = r.MovedTo
 		case r.Kind != store.Live || !del(&r):
-			return false, nil
+			return 0, nil
 		default:
 			handle := HandleOf(&r)
-			return k.endOne(ctx, &r, began, func(now *store.Record) bool { return HandleOf(now) == handle }, on)
+			same := func(now *store.Record) bool { return HandleOf(now) == handle }
+			return k.endListed(ctx, nil, []store.Record{r}, began, same, on)
 		}
 	}
-	return false, fmt.Errorf("more than %d renewals within Grace", maxHops)
+	return 0, fmt.Errorf("more than %d renewals within Grace", maxHops)
 }
 
-// A call ends the first few sessions one after the other: most users have no more, and a store that fails is not asked
-// by many at once. Of the rest it ends some concurrently, since each is a round trip of its own.
+// A call ends some sessions at once where the store can do that. Where it can't, the first few are ended one after the
+// other: most users have no more, and a store that fails is not asked by many at once. Of the rest several are ended
+// concurrently, since each is a round trip of its own.
 const (
+	endSome   = 256
 	endFew    = 8
 	endAtOnce = 64
 )
 
-// endEach calls end for the listed records that are wanted, concurrently, until one fails. It returns how many were
-// ended, also with an error, after all calls have returned.
-func endEach(list iter.Seq2[store.Record, error], wanted func(*store.Record) bool,
-	end func(*store.Record) (did bool, err error)) (int, error) {
+// endEach calls end for some of the listed records that are wanted at a time, concurrently, until one call fails. It
+// returns how many were ended, also with an error, after all calls have returned.
+func endEach(list iter.Seq2[store.Record, error], some int, wanted func(*store.Record) bool,
+	end func([]store.Record) (n int, err error)) (int, error) {
 	var (
 		wg       sync.WaitGroup
-		free     = make(chan struct{}, endAtOnce)
+		free     = make(chan struct{}, max(2, endAtOnce/some))
 		mu       sync.Mutex // of what follows
 		ended    int
 		failure  error
 		panicked any // by a function of the application's, for its own goroutine
 	)
-	note := func(did bool, err error) {
+	note := func(n int, err error) (stop bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if did {
-			ended++
-		}
+		ended += n
 		if failure == nil {
 			failure = err
 		}
-	}
-	stopped := func() bool {
-		mu.Lock()
-		defer mu.Unlock()
 		return failure != nil || panicked != nil
 	}
-	one := func(r store.Record) {
+	one := func(rs []store.Record) {
 		defer func() {
 			if p := recover(); p != nil {
 				mu.Lock()
@@ -204,27 +243,42 @@ func endEach(list iter.Seq2[store.Record, error], wanted func(*store.Record) boo
 			}
 			<-free
 		}()
-		note(end(&r))
+		note(end(rs))
 	}
 	func() {
 		defer wg.Wait()
 		begun := 0
+		var rs []store.Record
+		begin := func() {
+			these := rs
+			rs = nil
+			free <- struct{}{}
+			if begun++; some == 1 && begun <= endFew {
+				one(these)
+			} else {
+				wg.Go(func() { one(these) })
+			}
+		}
 		for r, err := range list {
 			if err != nil {
-				note(false, err)
+				if len(rs) > 0 && !note(0, nil) {
+					begin() // what was listed before
+				}
+				note(0, err)
+				return
 			}
-			if stopped() {
+			if note(0, nil) {
 				return
 			}
 			if !wanted(&r) {
 				continue
 			}
-			free <- struct{}{}
-			if begun++; begun <= endFew {
-				one(r)
-			} else {
-				wg.Go(func() { one(r) })
+			if rs = append(rs, r); len(rs) == some {
+				begin()
 			}
+		}
+		if len(rs) > 0 {
+			begin()
 		}
 	}()
 	switch {

@@ -183,9 +183,10 @@ func (s *saving) endPeers(ctx context.Context, peers []*peer) (changed bool, err
 	}
 	var mu sync.Mutex // of what the calls at the same time do
 	began := s.now
-	_, err = endEach(recordsOf(peers), func(*store.Record) bool { return true }, func(r *store.Record) (bool, error) {
+	_, err = endEach(recordsOf(peers), 1, anyRecord, func(rs []store.Record) (int, error) {
+		r := &rs[0]
 		handle, rank := HandleOf(r), seniorityOf(r)
-		_, did, err := s.k.end(ctx, *r, began, s.base.Principal, func(now *store.Record) bool {
+		_, did, err := s.k.end(ctx, *r, began, s.base.Principal, 0, func(now *store.Record) bool {
 			if HandleOf(now) != handle {
 				return false // a login has taken it over, which lists the sessions itself
 			}
@@ -197,12 +198,13 @@ func (s *saving) endPeers(ctx context.Context, peers []*peer) (changed bool, err
 			}
 			return true
 		})
-		if did {
-			mu.Lock()
-			defer mu.Unlock()
-			s.endedPeer(r)
+		if !did {
+			return 0, err
 		}
-		return did, err
+		mu.Lock()
+		defer mu.Unlock()
+		s.endedPeer(r)
+		return 1, err
 	})
 	return changed, err
 }

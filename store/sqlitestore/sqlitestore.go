@@ -70,7 +70,8 @@ type Options struct {
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
-// Store keeps records in a table. It implements [store.Store], [store.Lister] and [store.Sweeper]. Its methods are safe
+// Store keeps records in a table. It implements [store.Store], [store.Lister], [store.Sweeper] and
+// [store.BatchReplacer]. Its methods are safe
 // for concurrent use. Make one with [New] or [Open].
 type Store struct{ engine }
 
@@ -78,10 +79,16 @@ type Store struct{ engine }
 type engine = *sqlstore.Store
 
 var (
-	_ store.Store   = (*Store)(nil)
-	_ store.Lister  = (*Store)(nil)
-	_ store.Sweeper = (*Store)(nil)
+	_ store.Store         = (*Store)(nil)
+	_ store.Lister        = (*Store)(nil)
+	_ store.Sweeper       = (*Store)(nil)
+	_ store.BatchReplacer = (*Store)(nil)
 )
+
+// ReplaceBatch implements [store.BatchReplacer]: one statement replaces 128 records.
+func (s *Store) ReplaceBatch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	return s.engine.Batch(ctx, recs, versions)
+}
 
 // Migrate makes the table, or what is new in it since an earlier release, and leaves one of a later release as it is.
 // Any number of processes may call it at once, and again: which steps a table has seen stands in a second one, whose

@@ -1,7 +1,7 @@
 package sqlstore
 
-// Dialect has the words of SQL in which databases differ. All fields but Quote and Numbered are required. In every text
-// {table} is the table's quoted name, {now} is Now, and ? is a placeholder.
+// Dialect has the words of SQL in which databases differ. All fields but Quote, Numbered, Batch, Text and Number are
+// required. In every text {table} is the table's quoted name, {now} is Now, and ? is a placeholder.
 type Dialect struct {
 	// Quote stands before and after a name. Names consist of letters, digits and "_".
 	Quote string
@@ -20,6 +20,14 @@ type Dialect struct {
 
 	// Assign overwrites one column, {column}, with the value that was to be inserted.
 	Assign string
+
+	// Batch replaces several rows by one statement. {rows} are the new ones, as VALUES takes them: the record_key, the
+	// version that is expected, and {columns}, of which the last, deadline, is the time that is left. {assignments}
+	// overwrites each of the columns of a row, old, with those of a row of a table new. Empty: [Store.Batch] fails.
+	Batch string
+
+	// Text and Number follow the first row's placeholders of Batch, to say their types. Default: nothing.
+	Text, Number string
 
 	// Sweep deletes at most ? rows that have expired. It finds them by the index of deadlines.
 	Sweep string
@@ -40,6 +48,11 @@ var Postgres = Dialect{
 	Create: `INSERT INTO {table} AS old ({columns}) VALUES ({values})
 		ON CONFLICT (record_key) DO UPDATE SET {assignments} WHERE old.deadline <= {now}`,
 	Assign: `{column} = excluded.{column}`,
+
+	Batch: `WITH new (record_key, expected, {columns}) AS (VALUES {rows})
+		UPDATE {table} AS old SET {assignments} FROM new
+		WHERE old.record_key = new.record_key AND old.version = new.expected AND old.deadline > {now}`,
+	Text: "::bytea", Number: "::bigint",
 
 	// The array is computed once, whatever the planner thinks. Rows that another sweeper is removing are skipped.
 	Sweep: `DELETE FROM {table} WHERE record_key = ANY (ARRAY(
@@ -130,6 +143,7 @@ var SQLite = Dialect{
 
 	Create: Postgres.Create,
 	Assign: Postgres.Assign,
+	Batch:  Postgres.Batch,
 
 	Sweep: `DELETE FROM {table} WHERE record_key IN (
 		SELECT record_key FROM {table} WHERE deadline <= {now} ORDER BY deadline LIMIT ?)`,

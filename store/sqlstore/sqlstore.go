@@ -27,7 +27,9 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -86,6 +88,8 @@ type Store struct {
 	table  string
 	text   statements
 	schema [][]string
+
+	batches bool // the dialect can
 }
 
 var (
@@ -114,7 +118,8 @@ func New(db DB, d Dialect, opts *Options) (*Store, error) {
 	if d.Now == "" || d.Create == "" || d.Assign == "" || d.Sweep == "" || len(d.Steps) == 0 {
 		return nil, fmt.Errorf("%s: a field of the Dialect is missing", name)
 	}
-	return &Store{client: NewClient(name, db), table: t.quoted("", ""), text: d.statements(t), schema: d.schema(t)}, nil
+	return &Store{client: NewClient(name, db), table: t.quoted("", ""), text: d.statements(t),
+		schema: d.schema(t), batches: d.Batch != ""}, nil
 }
 
 // Close closes the DB. It waits for calls in flight, as far as the DB does; later calls fail. It may be called again.
@@ -171,6 +176,68 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 		return s.why(ctx, "replace", rec.Key, rec.Version)
 	}
 	return err
+}
+
+// Batch is the ReplaceBatch of [store.BatchReplacer], where the dialect has a statement for it: a store that embeds
+// Store gives the method that name.
+func (s *Store) Batch(ctx context.Context, recs []store.Record, versions []uint64) (replaced []bool, err error) {
+	if !s.batches {
+		return nil, fmt.Errorf("%s: replace: the Dialect has no Batch: %w", s.client.name, errors.ErrUnsupported)
+	}
+	for len(recs) > 0 {
+		n := min(len(recs), 1<<(batchSizes-1))
+		some, err := s.batch(ctx, recs[:n], versions[:n])
+		if err != nil {
+			return nil, err
+		}
+		replaced = append(replaced, some...)
+		recs, versions = recs[n:], versions[n:]
+	}
+	return replaced, nil
+}
+
+// batch replaces up to 128 records. The statement has as many rows as a power of two, so that few are prepared: what
+// is missing repeats the last row.
+func (s *Store) batch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	var args, keys []any
+	size := bits.Len(uint(len(recs) - 1))
+	for i := range 1 << size {
+		i = min(i, len(recs)-1)
+		values, err := s.values(&recs[i])
+		if err != nil {
+			return nil, err
+		}
+		args = append(append(args, recs[i].Key, int64(versions[i])), values...)
+		keys = append(keys, recs[i].Key)
+	}
+	n, err := s.client.Exec(ctx, "replace", s.text.batch[size], args...)
+	if err != nil {
+		return nil, err
+	}
+	replaced := make([]bool, len(recs))
+	if int(n) == len(recs) {
+		for i := range replaced {
+			replaced[i] = true
+		}
+		return replaced, nil
+	}
+	// Whose version is there now was replaced: nobody else knows it.
+	now := map[string]uint64{}
+	err = s.client.Run(ctx, "replace", func() error {
+		return s.client.DB.Query(ctx, s.text.versions[size], func(scan func(...any) error) error {
+			var key []byte
+			var version int64
+			if err := scan(&key, &version); err != nil {
+				return ErrScan
+			}
+			now[string(key)] = uint64(version)
+			return nil
+		}, keys...)
+	})
+	for i := range recs {
+		replaced[i] = now[recs[i].Key] == recs[i].Version
+	}
+	return replaced, err
 }
 
 // Touch implements [store.Store].

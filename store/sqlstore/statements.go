@@ -5,8 +5,15 @@ import (
 	"strings"
 )
 
-// statements are the texts of all statements about one table.
-type statements struct{ load, create, replace, touch, version, delete, principal, all, sweep, schema string }
+// statements are the texts of all statements about one table. Those of batch are for 1, 2, 4 and so on rows.
+type statements struct {
+	load, create, replace, touch, version, delete, principal, all, sweep, schema string
+
+	batch, versions [batchSizes]string
+}
+
+// batchSizes is how many sizes a batch may have. 128 rows are 1,792 arguments.
+const batchSizes = 8
 
 // live is the condition that a row has not expired.
 const live = "deadline > {now}"
@@ -38,7 +45,36 @@ func (d Dialect) statements(t table) statements {
 	} {
 		*s = d.text(*s, t)
 	}
+	for i := range text.batch {
+		text.batch[i] = d.text(d.batch(1<<i), t)
+		text.versions[i] = d.text("SELECT record_key, version FROM {table} WHERE "+live+" AND record_key IN (?"+
+			strings.Repeat(", ?", 1<<i-1)+")", t)
+	}
 	return text
+}
+
+// batch is the statement that replaces so many rows.
+func (d Dialect) batch(rows int) string {
+	text, number := "?"+d.Text, "?"+d.Number
+	first := []string{text, number}
+	var set []string
+	for _, column := range columns {
+		switch column {
+		case "version", "created_at", "last_seen_at", "expires_at", "kind":
+			first = append(first, number)
+		default:
+			first = append(first, text)
+		}
+		set = append(set, column+" = new."+column)
+	}
+	first = append(first, text, number) // data and deadline
+	set = append(set, "data = new.data", "deadline = {now} + new.deadline")
+	next := ", (?" + strings.Repeat(", ?", len(first)-1) + ")"
+	return strings.NewReplacer(
+		"{columns}", strings.Join(columns, ", ")+", data, deadline",
+		"{rows}", "("+strings.Join(first, ", ")+")"+strings.Repeat(next, rows-1),
+		"{assignments}", strings.Join(set, ", "),
+	).Replace(d.Batch)
 }
 
 // assignments overwrite every column of a row but its key.

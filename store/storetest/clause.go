@@ -42,7 +42,7 @@ const (
 
 // clauses is the whole suite.
 var clauses = slices.Concat(
-	declarationClauses, createClauses, replaceClauses, touchClauses, deleteClauses,
+	declarationClauses, createClauses, replaceClauses, batchClauses, touchClauses, deleteClauses,
 	fieldClauses, textClauses, publicClauses, dataClauses, keyClauses,
 	expiryClauses, raceClauses, contextClauses, errorClauses,
 	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, wrapperClauses, promiseClauses,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,8 +70,9 @@ var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if 
 // Faulty is a store that fails as the contract of package store allows: writes are applied at most once, but the answer
 // may be an error although they were, or will be. A session.Manager keeps its promises on it.
 //
-// It forwards [store.Lister], [store.Sweeper] and [store.Evicter]. If the store behind it is no Lister, its listings
-// end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is never anything to remove or to tell.
+// It forwards [store.Lister], [store.Sweeper], [store.Evicter] and [store.BatchReplacer]. If the store behind it is no
+// Lister, its listings end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is never anything to
+// remove or to tell.
 //
 // The faults depend on the seed and on the order of calls: see [WithSource] for calls whose order is not known. In a
 // bubble of [testing/synctest] delays cost no time.
@@ -303,6 +305,29 @@ func (f *Faulty) Create(ctx context.Context, rec store.Record) error {
 func (f *Faulty) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	rec = cloned(rec)
 	return f.write(ctx, func(ctx context.Context) error { return f.store.Replace(ctx, rec, version) })
+}
+
+// ReplaceBatch is [store.BatchReplacer]'s, and fails if the store behind is none. It is disturbed as one write.
+func (f *Faulty) ReplaceBatch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	b, ok := store.As[store.BatchReplacer](f.store)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	copies := make([]store.Record, len(recs))
+	for i := range recs {
+		copies[i] = cloned(recs[i])
+	}
+	versions = slices.Clone(versions)
+	answer := make(chan []bool, 1)
+	err := f.write(ctx, func(ctx context.Context) error {
+		replaced, err := b.ReplaceBatch(ctx, copies, versions)
+		answer <- replaced
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-answer, nil
 }
 
 // Touch is [store.Store]'s.

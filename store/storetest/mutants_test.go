@@ -22,7 +22,7 @@ type mutant struct {
 	hangs  bool     // what it gets wrong is that it does not return
 }
 
-var mutants = slices.Concat(createMutants, replaceMutants, touchMutants, recordMutants, publicMutants,
+var mutants = slices.Concat(createMutants, replaceMutants, batchMutants, touchMutants, recordMutants, publicMutants,
 	expiryMutants, raceMutants,
 	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, closeMutants,
 	wrapperMutants, promiseMutants)

@@ -95,6 +95,11 @@ var ablations = []ablation{
 		scenario: "revoke|renew;renew down", faults: 1,
 	},
 	{
+		rule: "BatchRest", what: "RevokeAll passes over sessions that changed since they were listed",
+		edits:    []edit{{"BatchRest", instead, "rest := r.Kind != store.Live"}},
+		scenario: "limit 3: login;revoke|renew down", faults: 0,
+	},
+	{
 		rule: "NoExtend", what: "an unchanged ID is sent again",
 		edits: []edit{{"NoExtend", before,
 			"if s.view.State == protocol.Live && c.Token == \"\" && !s.view.Moved { " +

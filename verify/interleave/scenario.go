@@ -232,6 +232,8 @@ var limited = []scenario{
 		principal: 1, most: 3},
 	{name: "limit 1: login|login from anonymous", requests: of(there, loginS), may: overtaken, most: 1},
 	{name: "limit 2: login|revoke", requests: of(there, revoke), principal: 1, most: 2, faults: 1},
+	{name: "limit 3: login;revoke|renew down", requests: of(there, after(revoke, 1), after(renews, 1)), principal: 1,
+		most: 3, scan: scanDown, faults: 1},
 	{name: "limit 1: login|logout", requests: of(there, ends), principal: 1, most: 1, faults: 1},
 	{name: "limit 1: login|set", requests: of(there, set), principal: 1, most: 1, faults: 1},
 	{name: "limit 2: login|set from anonymous", requests: of(there, loginA, set), most: 2},

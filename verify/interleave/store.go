@@ -50,8 +50,9 @@ type answer struct {
 type gated struct{ w *world }
 
 var (
-	_ store.Store  = gated{}
-	_ store.Lister = gated{}
+	_ store.Store         = gated{}
+	_ store.Lister        = gated{}
+	_ store.BatchReplacer = gated{}
 )
 
 // errStore stands for everything that a store can fail with.
@@ -91,6 +92,19 @@ func (s gated) Create(ctx context.Context, rec store.Record) error {
 
 func (s gated) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	return s.stop(ctx, call{op: opReplace, name: rec.Key, record: s.clocked(ctx, rec), version: version}).err
+}
+
+// ReplaceBatch stops before each record: others may come in between.
+func (s gated) ReplaceBatch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	replaced := make([]bool, len(recs))
+	for i := range recs {
+		err := s.Replace(ctx, recs[i], versions[i])
+		replaced[i] = err == nil
+		if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return replaced, nil
 }
 
 func (s gated) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
