@@ -27,11 +27,12 @@ func (s *Store) deadline(expires, now time.Time) int64 {
 func millis(now time.Duration) int64 { return int64(now / time.Millisecond) }
 
 func (sh *shard) expired(slot uint32, now time.Duration) bool {
-	return deadlineOf(*sh.queue.at(sh.entries.at(slot).place)) <= millis(now)
+	return deadlineOf(sh.queue[sh.entries.at(slot).place]) <= millis(now)
 }
 
 func (sh *shard) enqueue(slot uint32, deadline int64) {
-	sh.sift(sh.queue.push(), uint64(deadline)<<slotBits|uint64(slot))
+	sh.queue = append(sh.queue, 0)
+	sh.sift(uint32(len(sh.queue)-1), uint64(deadline)<<slotBits|uint64(slot))
 }
 
 func (sh *shard) requeue(slot uint32, deadline int64) {
@@ -39,8 +40,9 @@ func (sh *shard) requeue(slot uint32, deadline int64) {
 }
 
 func (sh *shard) dequeue(place uint32) {
-	last := sh.queue.pop()
-	if place < sh.queue.n {
+	end := len(sh.queue) - 1
+	last := sh.queue[end]
+	if sh.queue = sh.queue[:end]; int(place) < end {
 		sh.sift(place, last)
 	}
 	sh.stale = sh.stale || place == 0
@@ -48,20 +50,20 @@ func (sh *shard) dequeue(place uint32) {
 
 // sift puts item where it belongs, starting from place, whose former item is overwritten.
 func (sh *shard) sift(place uint32, item uint64) {
-	from := place
+	from, end := place, uint32(len(sh.queue))
 	for place > 0 {
 		parent := (place - 1) / 4
-		above := *sh.queue.at(parent)
+		above := sh.queue[parent]
 		if above <= item {
 			break
 		}
 		sh.put(place, above)
 		place = parent
 	}
-	for child := 4*place + 1; child < sh.queue.n; child = 4*place + 1 {
-		least, below := child, *sh.queue.at(child)
-		for child++; child <= 4*place+4 && child < sh.queue.n; child++ {
-			if other := *sh.queue.at(child); other < below {
+	for child := 4*place + 1; child < end; child = 4*place + 1 {
+		least, below := child, sh.queue[child]
+		for child++; child <= 4*place+4 && child < end; child++ {
+			if other := sh.queue[child]; other < below {
 				least, below = child, other
 			}
 		}
@@ -76,7 +78,7 @@ func (sh *shard) sift(place uint32, item uint64) {
 }
 
 func (sh *shard) put(place uint32, item uint64) {
-	*sh.queue.at(place) = item
+	sh.queue[place] = item
 	sh.entries.at(slotOf(item)).place = place
 }
 
@@ -114,9 +116,9 @@ func (sh *shard) sweep(now time.Duration) bool {
 	}
 	sh.mu.Lock()
 	defer sh.unlock()
-	if sh.queue.n == 0 || deadlineOf(*sh.queue.at(0)) > millis(now) {
+	if len(sh.queue) == 0 || deadlineOf(sh.queue[0]) > millis(now) {
 		return false
 	}
-	sh.remove(slotOf(*sh.queue.at(0)))
+	sh.remove(slotOf(sh.queue[0]))
 	return true
 }

@@ -2,11 +2,18 @@ package memstore
 
 import (
 	"fmt"
+	"hash/maphash"
 	"time"
 )
 
 // Bounds returns the greatest number of records and of their bytes.
 func (s *Store) Bounds() (records, bytes int64) { return s.room.maxRecords, s.room.maxBytes }
+
+// KeyHash returns a number that two keys share if they are in one chain of one shard.
+func (s *Store) KeyHash(key string) uint64 { return maphash.String(s.seed, key) << 25 >> 25 }
+
+// PrincipalHash returns a number that two principals share if their records in one shard are in one chain.
+func (s *Store) PrincipalHash(principal string) uint64 { return uint64(s.shards[0].hash(principal)) }
 
 // Check compares everything that a store knows about its records with the records. Nobody may use the store meanwhile.
 func (s *Store) Check() error {
@@ -16,7 +23,7 @@ func (s *Store) Check() error {
 		if err := sh.check(s, &bytes, &users, &userBytes); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
-		records += int64(sh.keys.n)
+		records += int64(len(sh.queue))
 	}
 	for _, c := range []struct {
 		name      string
@@ -50,18 +57,24 @@ func (sh *shard) check(s *Store, bytes, users, userBytes *int64) error {
 			*users++
 			*userBytes += e.cost()
 		}
-		if own, hash := s.locate(e.key()); own != sh || hash != e.hash || sh.find(hash, e.key()) != slot {
+		if own, hash := s.locate(e.key()); own != sh || sh.find(hash, e.key()) != slot {
 			return fmt.Errorf("slot %d is not found by its key", slot)
 		}
-		if slotOf(*sh.queue.at(e.place)) != slot {
+		if slotOf(sh.queue[e.place]) != slot {
 			return fmt.Errorf("slot %d is not at its place in the queue", slot)
 		}
-		if e.place > 0 && *sh.queue.at((e.place - 1) / 4) > *sh.queue.at(e.place) {
+		if e.place > 0 && sh.queue[(e.place-1)/4] > sh.queue[e.place] {
 			return fmt.Errorf("slot %d is before its parent in the queue", slot)
 		}
 	}
-	if n := uint32(len(live)); n != sh.keys.n || n != sh.queue.n {
-		return fmt.Errorf("%d records, %d in the table, %d in the queue", n, sh.keys.n, sh.queue.n)
+	chained := 0
+	for _, slot := range sh.keys {
+		for ; slot != 0; slot = sh.entries.at(slot).next {
+			chained++
+		}
+	}
+	if n := len(live); n != chained || n != len(sh.queue) {
+		return fmt.Errorf("%d records, %d in the table, %d in the queue", n, chained, len(sh.queue))
 	}
 	free := 0
 	for slot := sh.free; slot != 0; slot = sh.entries.at(slot).next {
@@ -78,8 +91,8 @@ func (sh *shard) check(s *Store, bytes, users, userBytes *int64) error {
 
 func (sh *shard) checkLists(records int) error {
 	due := int64(none)
-	if sh.queue.n > 0 {
-		due = deadlineOf(*sh.queue.at(0))
+	if len(sh.queue) > 0 {
+		due = deadlineOf(sh.queue[0])
 	}
 	if sh.due.Load() != due {
 		return fmt.Errorf("hint of the first deadline is wrong")
@@ -113,26 +126,14 @@ func (sh *shard) checkLists(records int) error {
 }
 
 func (sh *shard) checkPrincipals() error {
-	first, related := uint32(0), 0
-	for i := range sh.principals.buckets.n {
-		for slot := *sh.principals.buckets.at(i); slot != 0; slot = sh.entries.at(slot).left {
-			principal := sh.entries.at(slot).principal()
-			if sh.first(principal) != slot {
-				return fmt.Errorf("slot %d is not found by its principal", slot)
+	related := 0
+	for hash, slot := range sh.principals {
+		for before := uint32(0); slot != 0; before, slot = slot, sh.entries.at(slot).right {
+			if e := sh.entries.at(slot); e.left != before || sh.hash(e.principal()) != hash {
+				return fmt.Errorf("slot %d is in the wrong place of its principal's chain", slot)
 			}
-			first++
 			related++
-			for before, slot := slot, sh.entries.at(slot).right; slot != 0; before, slot = slot, sh.entries.at(
-				slot).right {
-				if e := sh.entries.at(slot); e.left != before || e.principal() != principal {
-					return fmt.Errorf("slot %d is in the wrong place of its principal's list", slot)
-				}
-				related++
-			}
 		}
-	}
-	if first != sh.principals.n {
-		return fmt.Errorf("%d principals, %d counted", first, sh.principals.n)
 	}
 	for slot := uint32(1); slot < sh.entries.n; slot++ {
 		if e := sh.entries.at(slot); e.packed != "" && e.principal() != "" {
@@ -140,7 +141,7 @@ func (sh *shard) checkPrincipals() error {
 		}
 	}
 	if related != 0 {
-		return fmt.Errorf("principals' lists have %d records too many", related)
+		return fmt.Errorf("principals' chains have %d records too many", related)
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ const listPage = 32
 // The texts of a yielded record keep all of it in memory, data included: clone what is kept for long.
 func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
+		if principal == "" {
+			return
+		}
 		l := lister{ctx: ctx, store: s, yield: yield}
 		var slots []uint32
 		for i := range s.shards {
@@ -101,12 +104,14 @@ func (sh *shard) slots() uint32 {
 	return sh.entries.n
 }
 
-// related appends the slots of the principal's records: in one go, because a list may change between two. The lock is
-// held for long only if one principal has hundreds of thousands of sessions, 1/128 of them here.
+// related appends the slots of the principal's records, and of others with the same hash: in one go, because a list may
+// change between two. The lock is held for long only if one principal has hundreds of thousands of sessions, 1/128 of them
+// here.
 func (sh *shard) related(principal string, slots []uint32) []uint32 {
+	hash := sh.hash(principal)
 	sh.mu.Lock()
 	defer sh.unlock()
-	for slot := sh.first(principal); slot != 0; slot = sh.entries.at(slot).right {
+	for slot := sh.principals[hash]; slot != 0; slot = sh.entries.at(slot).right {
 		slots = append(slots, slot)
 	}
 	return slots

@@ -507,3 +507,67 @@ func sumKey(n int) string {
 	sum := sha256.Sum256(fmt.Append(nil, n))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// collision returns two texts that hash to the same number.
+func collision(hash func(string) uint64) (a, b string) {
+	seen := map[uint64]string{}
+	for i := 0; ; i++ {
+		text := fmt.Sprint("text-", i)
+		h := hash(text)
+		if other, found := seen[h]; found {
+			return other, text
+		}
+		seen[h] = text
+	}
+}
+
+func TestKeysOfOneHash(t *testing.T) {
+	t.Parallel()
+	s := memstore.New(nil)
+	a, b := collision(s.KeyHash)
+	for _, order := range [][2]string{{a, b}, {b, a}} {
+		create(t, s, anonymous(a), anonymous(b))
+		for _, key := range order {
+			if err := s.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if key == order[1] {
+				break
+			}
+			if rec, err := s.Load(t.Context(), order[1]); err != nil || rec.Key != order[1] {
+				t.Errorf("got record %q, error %v, want the record that is left", rec.Key, err)
+			}
+		}
+	}
+}
+
+func TestPrincipalsOfOneHash(t *testing.T) {
+	t.Parallel()
+	s := memstore.New(nil)
+	a, b := collision(s.PrincipalHash)
+	for i := range 1000 { // so that both have records in each shard
+		create(t, s, loggedIn(fmt.Sprint("a", i), a), loggedIn(fmt.Sprint("b", i), b))
+	}
+	for i := range 1000 {
+		for rec, err := range s.Principal(t.Context(), a) {
+			if err != nil || rec.Principal != a {
+				t.Fatalf("got a record of somebody else, or error %v", err)
+			}
+			if i%100 != 0 { // listed as a whole now and then
+				break
+			}
+		}
+		if err := s.Delete(t.Context(), fmt.Sprint("a", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(collect(t, s.Principal(t.Context(), b))); n != 1000 {
+		t.Errorf("got %d records of the other principal, want 1000", n)
+	}
+}

@@ -22,11 +22,10 @@ type entry struct {
 	expires int64         // ExpiresAt as it was given; the deadline that counts is in shard.queue
 	used    time.Duration // when the record was last written or loaded, since Store.start
 
-	hash         uint32 // of the key
 	next         uint32 // in the chain of shard.keys, or of free slots
 	place        uint32 // in shard.queue
 	older, newer uint32 // neighbours in shard.lists[class]
-	left, right  uint32 // neighbours among the records of the same principal; see shard.principalChain
+	left, right  uint32 // neighbours in the chain of shard.principals
 
 	kind   store.Kind
 	class  class

@@ -14,13 +14,16 @@ import (
 type shard struct {
 	mu sync.Mutex
 
-	// A record keeps its slot, its index in entries, as long as it exists: that is what listing relies on.
-	entries    pages[entry]
-	free       uint32        // first of the free slots
-	keys       table         // all records
-	principals table         // the first record of each principal
-	queue      pages[uint64] // see expiry.go
-	lists      [classes]list // see evict.go
+	// A record keeps its slot, its index in entries, as long as it exists: that is what listing relies on. The two maps
+	// lead from a hash to the first slot of a chain. They map from hashes and not from texts because that takes a third of the
+	// memory, and because the slots have no pointers for the garbage collector to follow. A Go map of any size grows in steps
+	// of at most 1024 items.
+	entries    pages
+	free       uint32            // first of the free slots
+	keys       map[uint32]uint32 // all records, linked by next
+	principals map[uint32]uint32 // those of principals, linked by left and right
+	queue      []uint64          // see expiry.go
+	lists      [classes]list     // see evict.go
 
 	// Hints tell other goroutines where to look without taking the lock. They are set before it is released.
 	stale  bool                  // the hints have to be set
@@ -38,6 +41,7 @@ const none = math.MaxInt64
 
 func (sh *shard) init(seed maphash.Seed, r *room) {
 	sh.seed, sh.room = seed, r
+	sh.keys, sh.principals = map[uint32]uint32{}, map[uint32]uint32{}
 	sh.setHints()
 }
 
@@ -51,8 +55,8 @@ func (sh *shard) unlock() {
 func (sh *shard) setHints() {
 	sh.stale = false
 	due := int64(none)
-	if sh.queue.n > 0 {
-		due = deadlineOf(*sh.queue.at(0))
+	if len(sh.queue) > 0 {
+		due = deadlineOf(sh.queue[0])
 	}
 	sh.due.Store(due)
 	// Later classes first, removeOne looks in the other direction: it can't miss a session that becomes a tombstone.
@@ -65,30 +69,24 @@ func (sh *shard) setHints() {
 	}
 }
 
-// find returns the slot of the record under key, expired or not; 0: none.
+// hash is that of both maps. The seed is secret and random, so nobody can choose texts that meet in one chain.
+func (sh *shard) hash(text string) uint32 { return uint32(maphash.String(sh.seed, text)) }
+
+// find returns the slot of the record under key, expired or not; 0: none. hash is that of key.
 func (sh *shard) find(hash uint32, key string) uint32 {
-	slot := sh.keys.head(hash)
-	for slot != 0 {
-		e := sh.entries.at(slot)
-		if e.hash == hash && e.key() == key {
-			break
-		}
-		slot = e.next
+	slot := sh.keys[hash]
+	for slot != 0 && sh.entries.at(slot).key() != key {
+		slot = sh.entries.at(slot).next
 	}
 	return slot
 }
 
-func (sh *shard) keyChain(slot uint32) (next *uint32, hash uint32) {
-	e := sh.entries.at(slot)
-	return &e.next, e.hash
-}
-
-// insert stores e, whose hash is set. Its key is not in the shard.
-func (sh *shard) insert(e entry, deadline int64, now time.Duration) {
+// insert stores e. Its key, which has that hash, is not in the shard.
+func (sh *shard) insert(hash uint32, e entry, deadline int64, now time.Duration) {
 	slot := sh.takeSlot()
 	e.used = now
+	e.next, sh.keys[hash] = sh.keys[hash], slot
 	*sh.entries.at(slot) = e
-	sh.keys.insert(slot, sh.keyChain)
 	sh.enqueue(slot, deadline)
 	sh.link(slot)
 	sh.relate(slot)
@@ -111,7 +109,7 @@ func (sh *shard) replace(slot uint32, e entry, deadline int64, now time.Duration
 	old := sh.entries.at(slot)
 	sh.room.note(old.class, -1, -old.cost())
 	sh.room.note(e.class, 1, e.cost())
-	e.hash, e.next, e.place = old.hash, old.next, old.place
+	e.next, e.place = old.next, old.place
 	e.left, e.right = old.left, old.right
 	e.used = now
 	// The principal of a key never changes, so its links can stay. A caller that breaks this rule must not break the
@@ -135,7 +133,7 @@ func (sh *shard) remove(slot uint32) entry {
 	sh.unrelate(slot)
 	sh.unlink(slot)
 	sh.dequeue(e.place)
-	sh.keys.remove(slot, sh.keyChain)
+	sh.unchain(slot)
 	removed := *e
 	*e = entry{next: sh.free}
 	sh.free = slot
@@ -144,47 +142,36 @@ func (sh *shard) remove(slot uint32) entry {
 	return removed
 }
 
-func (sh *shard) hashPrincipal(principal string) uint32 {
-	return uint32(maphash.String(sh.seed, principal))
-}
-
-// first returns the slot of the first record of a principal; 0: none.
-func (sh *shard) first(principal string) uint32 {
-	slot := sh.principals.head(sh.hashPrincipal(principal))
-	for slot != 0 {
-		e := sh.entries.at(slot)
-		if e.principal() == principal {
-			break
-		}
-		slot = e.left
-	}
-	return slot
-}
-
-// principalChain links the first records of principals by their left fields: these have no left neighbour.
-func (sh *shard) principalChain(slot uint32) (next *uint32, hash uint32) {
+// unchain takes the record in slot out of the chain of its key.
+func (sh *shard) unchain(slot uint32) {
 	e := sh.entries.at(slot)
-	return &e.left, sh.hashPrincipal(e.principal())
+	hash := sh.hash(e.key())
+	switch first := sh.keys[hash]; {
+	case first != slot:
+		before := sh.entries.at(first)
+		for before.next != slot {
+			before = sh.entries.at(before.next)
+		}
+		before.next = e.next
+	case e.next != 0:
+		sh.keys[hash] = e.next
+	default:
+		delete(sh.keys, hash)
+	}
 }
 
-// relate puts the record in slot into the index of principals. Only first records are in the table, so that a principal
-// with very many sessions makes no chain longer.
+// relate puts the record in slot first into the chain of its principal.
 func (sh *shard) relate(slot uint32) {
 	e := sh.entries.at(slot)
 	e.left, e.right = 0, 0
 	if e.class != loggedIn {
 		return
 	}
-	first := sh.first(e.principal())
-	if first == 0 {
-		sh.principals.insert(slot, sh.principalChain)
-		return
-	}
-	f := sh.entries.at(first)
-	e.left, e.right, f.right = first, f.right, slot
-	if e.right != 0 {
+	hash := sh.hash(e.principal())
+	if e.right = sh.principals[hash]; e.right != 0 {
 		sh.entries.at(e.right).left = slot
 	}
+	sh.principals[hash] = slot
 }
 
 func (sh *shard) unrelate(slot uint32) {
@@ -192,14 +179,15 @@ func (sh *shard) unrelate(slot uint32) {
 	if e.class != loggedIn {
 		return
 	}
-	if sh.principals.remove(slot, sh.principalChain) {
-		if e.right != 0 {
-			sh.principals.insert(e.right, sh.principalChain)
-		}
-		return
-	}
-	sh.entries.at(e.left).right = e.right
 	if e.right != 0 {
 		sh.entries.at(e.right).left = e.left
+	}
+	switch {
+	case e.left != 0:
+		sh.entries.at(e.left).right = e.right
+	case e.right != 0:
+		sh.principals[sh.hash(e.principal())] = e.right
+	default:
+		delete(sh.principals, sh.hash(e.principal()))
 	}
 }
