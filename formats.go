@@ -60,13 +60,13 @@ type IDFormat interface {
 	Parse(token string) (key string, err error)
 }
 
-// SignedID makes the default [IDFormat]. A token has 16 random bytes (ASVS 5.0, 7.2.3: at least 128 bits) and half of
-// their HMAC-SHA256 (RFC 2104, section 5, allows the truncation), as 43 characters of base64url.
+// SignedID makes the default [IDFormat]. A token has 16 random bytes (ASVS 5.0, 7.2.3: at least 128 bits) and the first
+// half of their HMAC-SHA256 (RFC 2104, section 5, allows the truncation), as 43 characters of base64url.
 //
-// The store's key is the SHA-256 of the random bytes, so nobody can make a cookie from a copy of the store. A token
-// without a valid signature never reaches the store. The first of keys signs, all verify. The name is part of what is
-// signed, so a token that was made for one cookie is refused as another. A key of less than 16 bytes, or a well-known
-// sample, is an error.
+// The store's key is the second half, as 22 characters. It tells nothing about the random bytes or the first half, so
+// nobody can make a cookie from a copy of the store. A token without a valid signature never reaches the store. The
+// first of keys signs, all verify. The name is part of what is signed, so a token that was made for one cookie is
+// refused as another. A key of less than 16 bytes, or a well-known sample, is an error.
 func SignedID(keys []string, name string) (IDFormat, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func SignedID(keys []string, name string) (IDFormat, error) {
 
 const (
 	idBytes     = 16 // 128 bits: ASVS 5.0, 7.2.3
-	idMACBytes  = 16
+	idMACBytes  = 16 // the rest of the MAC is the store's key
 	tokenLength = (idBytes+idMACBytes)*4/3 + 1
 )
 
@@ -91,7 +91,7 @@ func (f *signedID) New() (text, key string) {
 	rand.Read(b[:idBytes])
 	sum := f.macs[0].Sum(b[:idBytes])
 	copy(b[idBytes:], sum[:])
-	return token.Encode(b[:]), token.Hash(b[:idBytes])
+	return token.Encode(b[:]), token.Encode(sum[idMACBytes:])
 }
 
 func (f *signedID) Parse(text string) (string, error) {
@@ -106,7 +106,7 @@ func (f *signedID) Parse(text string) (string, error) {
 	}
 	for _, m := range f.macs {
 		if sum := m.Sum(b[:idBytes]); hmac.Equal(sum[:idMACBytes], b[idBytes:]) {
-			return token.Hash(b[:idBytes]), nil
+			return token.Encode(sum[idMACBytes:]), nil
 		}
 	}
 	return "", ReasonSignature

@@ -39,8 +39,8 @@ def encrypted_cookie(created, seen, expires, principal, label, handle, public, d
 
 
 def signed_id(random):
-    mac = hmac.new(subkey(b"id " + NAME), random, hashlib.sha256).digest()[:16]
-    return base64url(random + mac), base64url(hashlib.sha256(random).digest())
+    mac = hmac.new(subkey(b"id " + NAME), random, hashlib.sha256).digest()
+    return base64url(random + mac[:16]), base64url(mac[16:])
 
 
 print(encrypted_cookie(

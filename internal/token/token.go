@@ -35,9 +35,9 @@ func NewHandle() string {
 	return Encode(b[:])
 }
 
-// Hash returns the SHA-256 of the random bytes of an ID: the store's key for them.
-func Hash(id []byte) string {
-	sum := sha256.Sum256(id)
+// Hash returns the SHA-256 of b.
+func Hash(b []byte) string {
+	sum := sha256.Sum256(b)
 	return Encode(sum[:])
 }
 

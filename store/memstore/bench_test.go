@@ -14,11 +14,11 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// typical returns a record of the sizes that a session.Manager stores: a key of 43 bytes, a handle of 22, 200 of data.
+// typical returns a record of the sizes that a session.Manager stores: a key of 22 bytes, a handle of 22, 200 of data.
 func typical(n int, principal string) store.Record {
 	now := time.Now()
 	return store.Record{
-		Key: sumKey(n), Version: 1, Principal: principal, Handle: sumKey(n)[:22], Data: make([]byte, 200),
+		Key: sumKey(n)[:22], Version: 1, Principal: principal, Handle: sumKey(n)[:22], Data: make([]byte, 200),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(24 * time.Hour),
 	}
 }
@@ -94,7 +94,7 @@ func benchmarkStore(b *testing.B, n int) {
 	})
 	var created atomic.Uint64
 	freshKey := func() string {
-		key := make([]byte, 43)
+		key := make([]byte, 22)
 		binary.BigEndian.PutUint64(key, created.Add(1))
 		return string(key)
 	}

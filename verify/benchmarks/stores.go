@@ -22,7 +22,7 @@ func record(i, size int, principal string) store.Record {
 }
 
 // recordKey is as long as the keys of a session.Manager.
-func recordKey(i int) string { return fmt.Sprintf("%043d", i) }
+func recordKey(i int) string { return fmt.Sprintf("%022d", i) }
 
 // storeSubjects returns Load and Replace of stored sessions, one after the other.
 func storeSubjects(s store.Store, n int) (load, replace measure.Subject, err error) {
