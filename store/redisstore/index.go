@@ -2,36 +2,67 @@ package redisstore
 
 import (
 	"context"
+	"hash/crc32"
+	"math/bits"
+	"strconv"
 	"time"
 )
 
-// noIndexTime stands in records without a principal.
-var noIndexTime = number(0)
+// entry is what keep has made: when an entry expires, in seconds, and the server's time then, in milliseconds.
+type entry struct{ ends, now int64 }
 
-// The index entry of a record is kept for longer than the record has to live, so that it is renewed seldom: by half of
-// that, but at least a minute and at most a day. The margin is also how far the clocks of a cluster's servers may
-// differ, and how soon a lost index heals: the next write to a record beyond its index time makes the entry anew.
 const (
-	leastMargin = time.Minute
-	mostMargin  = 24 * time.Hour
+	// slack is how many seconds longer than its record an entry lasts at least: clocks of an application and of the server,
+	// and of a cluster's servers, may differ so far, and calls may arrive so late, before that costs round trips.
+	slack = 60
+	// An index time moves in steps of 2 to the power of these, in seconds: a minute to a day and a half.
+	leastStep, mostStep = 6, 17
+	// tidyEach is how many calls of keep there are to one that removes expired entries, at most 100 of them.
+	tidyEach = 8
+	// never is a second that does not come before the year 2286.
+	never = "9999999999"
 )
 
-func margin(left int64) int64 {
-	return min(max(left/2, leastMargin.Milliseconds()), mostMargin.Milliseconds())
+// indexTime returns when the index entry of a record should expire that has so many milliseconds left. It moves in steps,
+// so that an entry is prolonged seldom: a step is a half to the whole of what the record has left. Each key has its own
+// times for them, so that not all sessions prolong their entries at once. Shorter steps divide longer ones, so that the
+// index time of a record that is not given more life does not move to later.
+func indexTime(key string, left int64) int64 {
+	step := int64(1) << min(max(bits.Len64(uint64(seconds(left)))-1, leastStep), mostStep)
+	offset := int64(crc32.ChecksumIEEE([]byte(key))) % step
+	ends := seconds(time.Now().UnixMilli()+left) + slack
+	return (ends-offset)/step*step + step + offset
 }
 
-// keep makes or prolongs a record's entry in its principal's index, and returns the index time to be stored with it.
-func (s *Store) keep(ctx context.Context, principal, key string, left int64) (indexed string, err error) {
-	left = max(left, 0)
-	a, err := s.run(ctx, &keepScript, s.indexKey(principal), key, milliseconds(left+margin(left)))
-	if err == nil && len(a.text(0)) != len(noIndexTime) {
-		err = errUnexpected
+// lastSecond returns the last second of the server's clock at which a record may still be given so many milliseconds,
+// if its entry expires at index. It has ten digits.
+func lastSecond(index, left int64) string {
+	return strconv.FormatInt(min(max(index-seconds(left)-1, 1_000_000_000), 9_999_999_999), 10)
+}
+
+// seconds rounds up.
+func seconds(milliseconds int64) int64 { return (max(milliseconds, 0) + 999) / 1000 }
+
+// keep makes or prolongs a record's entry in its principal's index.
+func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e entry, err error) {
+	a, err := s.run(ctx, &keepScript, s.indexKey(principal), key, strconv.FormatInt(indexTime(key, left), 10),
+		strconv.FormatInt(seconds(left)+slack, 10), flag(s.keeps.Add(1)%tidyEach == 0))
+	if err != nil {
+		return e, err
 	}
-	return a.text(0), err
+	var numbers [3]int64 // index time, and the server's time in seconds and microseconds
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(a.text(i), 10, 64); err != nil {
+			return e, errUnexpected
+		}
+	}
+	return entry{ends: numbers[0], now: numbers[1]*1000 + numbers[2]/1000}, nil
 }
 
-// release lets a record's entry end at another time, or now, if it has not been kept again since then. Nothing depends
-// on it: an entry that stays ends at the time that it had.
-func (s *Store) release(ctx context.Context, principal, key, before, after string) {
-	_, _ = s.runOnce(ctx, &releaseScript, s.indexKey(principal), []string{key, before, after})
+// release lets a record's entry expire at another time, or now, if it has not been prolonged meanwhile. Nothing depends on
+// it: an entry that stays expires at the time that it had.
+func (s *Store) release(ctx context.Context, principal, key string, before, after int64) error {
+	_, err := s.runOnce(ctx, &releaseScript, s.indexKey(principal),
+		[]string{key, strconv.FormatInt(before, 10), strconv.FormatInt(after, 10)})
+	return err
 }

@@ -19,6 +19,7 @@ func TestIndexEntryOutlastsTheRecord(t *testing.T) {
 	outlasts := func(when string) {
 		t.Helper()
 		ends := number(t, client, "ZSCORE", indexOf(rec), rec.Key)
+		ends *= 1000
 		if lives := time.Now().UnixMilli() + number(t, client, "PTTL", "hipflask:s:"+rec.Key); ends < lives {
 			t.Errorf("%s: the index entry ends %v before the record", when, time.Duration(lives-ends)*time.Millisecond)
 		}
@@ -78,7 +79,7 @@ func TestIndexIsReleased(t *testing.T) {
 	if got := listed(t, s, rec.Principal); len(got) != 1 {
 		t.Errorf("after a logout: got %d records in the list, want the tombstone", len(got))
 	}
-	if ttl := number(t, client, "PTTL", indexOf(rec)); ttl < 119_000 || ttl > 200_000 {
+	if ttl := number(t, client, "PTTL", indexOf(rec)); ttl < 119_000 || ttl > 250_000 {
 		t.Errorf("after a logout: the index has %d ms left, want a little more than the tombstone's 120000", ttl)
 	}
 	other := record(time.Hour)
@@ -94,19 +95,20 @@ func TestIndexIsReleased(t *testing.T) {
 	}
 }
 
-// Entries whose end has come are removed by the next write to the index, even where nobody released them.
+// Entries whose end has come are removed by later writes to the index, even where nobody released them.
 func TestIndexIsTidied(t *testing.T) {
 	t.Parallel()
 	s, client := open(t, redis().URL, nil), raw(t, redis().Addr)
 	rec := record(time.Hour)
 	for i := range 150 {
-		do(t, client, "ZADD", indexOf(rec), fmt.Sprint(time.Now().UnixMilli()-int64(i)), fmt.Sprint("old-", i))
+		do(t, client, "ZADD", indexOf(rec), fmt.Sprint(time.Now().Unix()-1-int64(i)), fmt.Sprint("old-", i))
 	}
-	for range 2 { // at most 100 at a time
+	const writes = 16 // each eighth tidies, at most 100 at a time
+	for range writes {
 		must(t, s.Create(t.Context(), rec))
 		rec.Key += "x"
 	}
-	if n := number(t, client, "ZCARD", indexOf(rec)); n != 2 {
-		t.Errorf("got %d entries, want the 2 of records", n)
+	if n := number(t, client, "ZCARD", indexOf(rec)); n != writes {
+		t.Errorf("got %d entries, want the %d of records", n, writes)
 	}
 }

@@ -162,9 +162,9 @@ func (s *Store) try(ctx context.Context) error {
 	if _, err := s.Load(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	indexed, err := s.keep(ctx, name, name, 0)
+	e, err := s.keep(ctx, name, name, 0)
 	if err == nil {
-		_, err = s.runOnce(ctx, &releaseScript, s.indexKey(name), []string{name, indexed, noIndexTime})
+		err = s.release(ctx, name, name, e.ends, 0)
 	}
 	if err != nil {
 		return failed("try a write", err)

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -10,120 +11,147 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed
-// place:
+// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed place:
 //
-//	offset  bytes
-//	     0      1  format, 1
-//	     1      8  version
-//	     9      8  until when the index has an entry, in milliseconds of the server's clock; 0: it has none
-//	    17      8  LastSeenAt, in milliseconds since 1970
-//	    25      8  ExpiresAt
-//	    33      8  CreatedAt
-//	    41      1  kind
-//	    42      2  bytes of the principal
-//	    44      2  bytes of the label
-//	    46      2  bytes of Public
-//	    48      1  bytes of MovedTo
-//	    49      1  bytes of the handle
-//	    50         principal, label, MovedTo, handle, Public, data
+//	bytes
+//	    1  format: 2, or 3 of a record with a principal, which has an entry in the index
+//	    8  version
+//	    5  format 3 only: the index time, when the entry expires, in seconds of the server's clock
+//	    7  LastSeenAt, in milliseconds since 1970
+//	    7  ExpiresAt
+//	    7  CreatedAt
+//	    1  kind
+//	       principal, label, MovedTo, handle and Public, each behind its length, a varint of encoding/binary
+//	       data
 //
-// Numbers are big-endian. The scripts know the offsets up to 41, and that of the principal and its length.
+// Numbers are big-endian. MovedTo and the handle are usually the base64url text of random bytes, and stored as those bytes;
+// their length stands there times two, plus one in this case. The scripts know what stands before CreatedAt.
 const (
-	format = 1
+	formatAnonymous = 2
+	formatIndexed   = 3
 
-	offsetIndexed = 9
-	offsetSeen    = 17
-	offsetExpires = 25
-	offsetCreated = 33
-	offsetKind    = 41
-	headerSize    = 50
+	beforeTimes = 9 // in formatAnonymous
+	indexSize   = 5
+	timeSize    = 7
 
 	// withoutData is how many bytes hold every field but Data, at most.
-	withoutData = headerSize + 2*store.MaxKey + store.MaxPrincipal + store.MaxLabel + store.MaxPublic
+	withoutData = 1400
 )
 
-var be = binary.BigEndian
+var (
+	be       = binary.BigEndian
+	base64id = base64.RawURLEncoding.Strict()
+)
 
-// pack returns rec as it is stored, in parts to be joined: what stands before the index time, that (none yet), and what
-// stands behind it. Without a principal there is no index time, and all is in the first part: that spares the server
-// the joining.
-func pack(rec *store.Record) (head, indexed, rest string) {
-	b := make([]byte, headerSize, headerSize+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+
-		len(rec.Public)+len(rec.Data))
-	b[0] = format
-	be.PutUint64(b[1:], rec.Version)
-	putTime(b[offsetSeen:], rec.LastSeenAt)
-	putTime(b[offsetExpires:], rec.ExpiresAt)
-	putTime(b[offsetCreated:], rec.CreatedAt)
-	b[offsetKind] = byte(rec.Kind)
-	be.PutUint16(b[42:], uint16(len(rec.Principal)))
-	be.PutUint16(b[44:], uint16(len(rec.Label)))
-	be.PutUint16(b[46:], uint16(len(rec.Public)))
-	b[48] = byte(len(rec.MovedTo))
-	b[49] = byte(len(rec.Handle))
-	b = append(b, rec.Principal...)
-	b = append(b, rec.Label...)
-	b = append(b, rec.MovedTo...)
-	b = append(b, rec.Handle...)
-	b = append(b, rec.Public...)
-	b = append(b, rec.Data...)
-	text := rueidis.BinaryString(b) // b is not changed any more
-	if rec.Principal == "" {
-		return text, "", ""
+// begin returns what a record begins with: format, version and, if it has an index entry, index time.
+func begin(b []byte, indexed bool, version uint64, index int64) []byte {
+	if !indexed {
+		return be.AppendUint64(append(b, formatAnonymous), version)
 	}
-	return text[:offsetIndexed], text[offsetIndexed:offsetSeen], text[offsetSeen:]
+	return append(be.AppendUint64(append(b, formatIndexed), version), packIndex(index)...)
 }
 
-// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b
-// is no record.
+// pack returns rec as it is stored.
+func pack(rec *store.Record, index int64) string {
+	const fixed = beforeTimes + indexSize + 3*timeSize + 1 + 5*binary.MaxVarintLen16
+	b := make([]byte, 0, fixed+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data))
+	b = begin(b, rec.Principal != "", rec.Version, index)
+	b = appendTime(b, rec.LastSeenAt)
+	b = appendTime(b, rec.ExpiresAt)
+	b = appendTime(b, rec.CreatedAt)
+	b = append(b, byte(rec.Kind))
+	b = appendText(b, rec.Principal)
+	b = appendText(b, rec.Label)
+	b = appendID(b, rec.MovedTo)
+	b = appendID(b, rec.Handle)
+	b = appendText(b, rec.Public)
+	b = append(b, rec.Data...)
+	return rueidis.BinaryString(b) // b is not changed any more
+}
+
+func appendText[T string | []byte](b []byte, text T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+func appendID(b []byte, text string) []byte {
+	var space [store.MaxKey]byte
+	id, err := base64id.AppendDecode(space[:0], []byte(text))
+	if err != nil || base64id.EncodedLen(len(id)) != len(text) { // the decoder skips line breaks
+		return append(binary.AppendUvarint(b, uint64(len(text))<<1), text...)
+	}
+	return append(binary.AppendUvarint(b, uint64(len(id))<<1|1), id...)
+}
+
+// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b is
+// no record.
 func unpack(key string, b []byte) (rec store.Record, ok bool) {
-	if len(b) < headerSize || b[0] != format {
+	at := beforeTimes
+	if len(b) > 0 && b[0] == formatIndexed {
+		at += indexSize
+	}
+	if len(b) < at+3*timeSize+1 || b[0] != formatAnonymous && b[0] != formatIndexed {
 		return rec, false
 	}
-	lengths := [...]int{int(be.Uint16(b[42:])), int(be.Uint16(b[44:])), int(b[48]), int(b[49])}
-	public := headerSize
-	for _, n := range lengths {
-		public += n
-	}
-	data := public + int(be.Uint16(b[46:]))
-	if data > len(b) {
-		return rec, false
-	}
-	texts := string(b[headerSize:public])
-	next := func(n int) (text string) {
-		text, texts = texts[:n], texts[n:]
-		return text
-	}
-	return store.Record{
+	rec = store.Record{
 		Key:        key,
 		Version:    be.Uint64(b[1:]),
-		LastSeenAt: getTime(b[offsetSeen:]),
-		ExpiresAt:  getTime(b[offsetExpires:]),
-		CreatedAt:  getTime(b[offsetCreated:]),
-		Kind:       store.Kind(b[offsetKind]),
-		Principal:  next(lengths[0]),
-		Label:      next(lengths[1]),
-		MovedTo:    next(lengths[2]),
-		Handle:     next(lengths[3]),
-		Public:     b[public:data:data],
-		Data:       b[data:],
-	}, true
+		LastSeenAt: getTime(b[at:]),
+		ExpiresAt:  getTime(b[at+timeSize:]),
+		CreatedAt:  getTime(b[at+2*timeSize:]),
+		Kind:       store.Kind(b[at+3*timeSize]),
+	}
+	b = b[at+3*timeSize+1:]
+	var space [256]byte
+	var ends [4]int
+	texts := space[:0] // of one string
+	for i := range ends {
+		size, n := binary.Uvarint(b)
+		isID := i >= 2
+		encoded := isID && size&1 == 1
+		if isID {
+			size >>= 1
+		}
+		if n <= 0 || size > uint64(len(b)-n) {
+			return store.Record{}, false
+		}
+		if text := b[n : n+int(size)]; encoded {
+			texts = base64id.AppendEncode(texts, text)
+		} else {
+			texts = append(texts, text...)
+		}
+		ends[i], b = len(texts), b[n+int(size):]
+	}
+	public, n := binary.Uvarint(b)
+	if n <= 0 || public > uint64(len(b)-n) {
+		return store.Record{}, false
+	}
+	b = b[n:]
+	text := string(texts)
+	rec.Principal, rec.Label = text[:ends[0]], text[ends[0]:ends[1]]
+	rec.MovedTo, rec.Handle = text[ends[1]:ends[2]], text[ends[2]:]
+	rec.Public, rec.Data = b[:public:public], b[public:]
+	return rec, true
 }
 
-func putTime(b []byte, t time.Time) { be.PutUint64(b, uint64(t.UnixMilli())) }
-
-func getTime(b []byte) time.Time { return time.UnixMilli(int64(be.Uint64(b))) }
-
-// number returns n as the scripts find it in a record.
-func number(n int64) string {
-	var b [8]byte
-	be.PutUint64(b[:], uint64(n))
-	return string(b[:])
+// indexOf returns the index time of a stored record, 0 if it has none.
+func indexOf(b []byte) int64 {
+	if len(b) < beforeTimes+indexSize || b[0] != formatIndexed {
+		return 0
+	}
+	return int64(b[beforeTimes])<<32 | int64(be.Uint32(b[beforeTimes+1:]))
 }
 
-// versioned returns what a record of the version begins with.
-func versioned(version uint64) string { return string(rune(format)) + number(int64(version)) }
+func packIndex(index int64) []byte { return be.AppendUint64(nil, uint64(index))[8-indexSize:] }
+
+func appendTime(b []byte, t time.Time) []byte {
+	ms := uint64(t.UnixMilli())
+	return be.AppendUint32(append(b, byte(ms>>48), byte(ms>>40), byte(ms>>32)), uint32(ms))
+}
+
+func getTime(b []byte) time.Time {
+	ms := uint64(b[0])<<48 | uint64(b[1])<<40 | uint64(b[2])<<32 | uint64(be.Uint32(b[3:]))
+	return time.UnixMilli(int64(ms<<8) >> 8)
+}
 
 // maxLeft is the longest life that is asked of Redis, which adds it to its clock: 30,000 years.
 const maxLeft = int64(1e15)

@@ -8,142 +8,143 @@ import (
 )
 
 // A script runs on the server, on one key, as one step. Its SHA-1 is its name to EVALSHA and protects nothing; it is
-// written down here because crypto/sha1 panics in a program that runs with GODEBUG=fips140=only.
-type script struct{ sha1, lua string }
+// written down here because crypto/sha1 panics in a program that runs with GODEBUG=fips140=only. A script without lua
+// stands for a plain command, which costs the server less.
+type script struct{ sha1, lua, command string }
 
-// What the scripts answer, alone or before what else they tell.
+// What the scripts return, alone or before other values.
 const (
 	answerNotFound = 0
 	answerDone     = 1
 	answerConflict = 2
 	answerExists   = 3
-	answerRenew    = 4 // index time, principal: the index entry would end before the record
+	answerRenew    = 4 // the index entry would expire before the record
 )
 
-// The scripts that write a record see to it that it does not outlive its entry in the index. The record holds until
-// when that is there (the index time, offset 9), and a write that needs more is refused. The caller renews the entry
-// and calls again with the new time. So the index misses no record, in whatever order calls arrive, and however late.
+// A record never outlives its entry in the index. The record contains the second at which the entry expires (the index
+// time), and a write that needs a later one is refused. The caller then prolongs the entry and calls again with the new
+// time. So the index misses no record, in whatever order calls arrive, and however late.
 //
-// Index times are compared as text (8 bytes, big-endian), as versions are: Lua's numbers have 53 bits. Milliseconds
-// fit.
+// The callers' index times move in steps (indexTime), so that most writes find the very bytes that they expect, the
+// version and the index time, and compare nothing else. They also pass the last second at which the index time is enough.
+// It has ten digits, as the server's time has, and is compared as text. No binary text is compared by < or >: Lua does
+// that by the server's locale. Numbers that a script passes on are written as text: converting them costs more.
 
-// create takes: record up to the index time, index time, record behind it; milliseconds left or "0"; "1" if it has a
-// principal.
-var createScript = script{"b6b40eec0e74e48644b4fabca1542253ea17122c", `local key, call = KEYS[1], redis.call
-if call('EXISTS', key) == 1 then return 3 end
-if ARGV[4] == '0' then return 1 end
-if ARGV[5] == '1' then
-  local t = call('TIME')
-  if t[1] * 1000 + t[2] / 1000 + ARGV[4] > struct.unpack('>I8', ARGV[2]) then return {4} end
-end
-call('SET', key, ARGV[1] .. ARGV[2] .. ARGV[3], 'PX', ARGV[4])
-return 1`}
+// create makes a record that must not exist. Its arguments are those of SET: NX makes it fail if the key is taken.
+var createCommand = script{command: "SET"}
 
-// replace takes: format and old version; record up to the index time, index time, record behind it; milliseconds left
-// or "0"; "1" if it has a principal; "1" if it is a tombstone.
+// replace takes: the offset of the last byte of what the record has to begin with; that beginning; the new record;
+// milliseconds left or "0"; with a principal, and of every tombstone, the last second for this index time; "1" for a
+// tombstone, "0" for others; "1" if the index entry has been prolonged to the new index time.
 //
-// A tombstone needs its entry for a short time only: the answer {1, old index time, new one} says what may be released.
-// The record is removed before a tombstone takes its place, since a server that has reached maxmemory lets a script
-// store something only after it has removed something: a logout has to work there.
-var replaceScript = script{"7b3a3786e7b701f0993dda84cff7d382d354c65f", `local key, call = KEYS[1], redis.call
-local head = call('GETRANGE', key, 0, 16)
-if string.sub(head, 1, 9) ~= ARGV[1] then
-  if #head < 17 or string.byte(head) ~= 1 then return 0 end
-  return 2
+// A tombstone needs its entry for a short time only: the script returns what the record began with, and the caller
+// releases the entry. The record is removed before a tombstone takes its place, since a server that has reached maxmemory
+// lets a script store something only after it has removed something: a logout has to work there.
+var replaceScript = script{sha1: "fca330a931ad980b9427a37be1c568e15264167c", lua: `local key, call = KEYS[1], redis.call
+local head, value = call('GETRANGE', key, '0', ARGV[1]), ARGV[3]
+if head ~= ARGV[2] then
+  if string.sub(head, 1, 9) ~= string.sub(ARGV[2], 1, 9) then
+    local format = string.byte(head)
+    if #head < 9 or format ~= 2 and format ~= 3 then return 0 end
+    return 2
+  end
+  local old, new = struct.unpack('>I5', head, 10), struct.unpack('>I5', ARGV[2], 10)
+  if old < new then
+    if ARGV[7] ~= '1' then return 4 end
+  elseif ARGV[6] ~= '1' then
+    value = string.sub(value, 1, 9) .. string.sub(head, 10) .. string.sub(value, 15)
+  end
 end
-if ARGV[5] == '0' then
+if ARGV[4] == '0' then
   call('DEL', key)
   return 1
 end
-local answer, indexed = 1, ARGV[3]
+if ARGV[5] and call('TIME')[1] > ARGV[5] then return 4 end
 if ARGV[6] == '1' then
-  local before = string.sub(head, 10)
-  if before > indexed then indexed = before end
-  local t = call('TIME')
-  local ends = t[1] * 1000 + t[2] / 1000 + ARGV[5]
-  if ends > struct.unpack('>I8', indexed) then return {4} end
-  if ARGV[7] == '1' then
-    local short = struct.pack('>I8', math.floor(ends) + 60000)
-    if short < indexed then
-      answer = {1, indexed, short}
-      indexed = short
-    end
-  end
+  call('DEL', key)
+  call('SET', key, value, 'PX', ARGV[4])
+  return head
 end
-if ARGV[7] == '1' then call('DEL', key) end
-call('SET', key, ARGV[2] .. indexed .. ARGV[4], 'PX', ARGV[5])
-return answer`}
+call('SET', key, value, 'PX', ARGV[4])
+return 1`}
 
-// touch takes: format and version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time. PEXPIRE
-// stands first for a server that has reached maxmemory: it stores nothing.
-var touchScript = script{"0b2e8233631105483ebbcd98bf2311d93df1c0a5", `local key, call = KEYS[1], redis.call
-local head = call('GETRANGE', key, 0, 49)
-if string.sub(head, 1, 9) ~= ARGV[1] then
-  if #head < 50 or string.byte(head) ~= 1 then return 0 end
-  return 2
-end
+// touch takes: version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time; the last second for
+// that; "1" if the index entry has been prolonged to that index time. The answer renew comes with the record, without most
+// of its data. PEXPIRE stands first for a server that has reached maxmemory: it stores nothing.
+var touchScript = script{sha1: "8ba9ee014a4d04684bd76729d264b2347c2184d9", lua: `local key, call = KEYS[1], redis.call
+local head = call('GETRANGE', key, '0', '13')
+local format = string.byte(head)
+if #head < 14 or format ~= 2 and format ~= 3 then return 0 end
+if string.sub(head, 2, 9) ~= ARGV[1] then return 2 end
 if ARGV[3] == '0' then
   call('DEL', key)
   return 1
 end
-local indexed = string.sub(head, 10, 17)
-if indexed ~= '\0\0\0\0\0\0\0\0' then
-  if indexed < ARGV[4] then indexed = ARGV[4] end
-  local t = call('TIME')
-  if t[1] * 1000 + t[2] / 1000 + ARGV[3] > struct.unpack('>I8', indexed) then
-    return {4, call('GETRANGE', key, 50, 49 + struct.unpack('>I2', head, 43))}
+local at, times = '9', ARGV[2]
+if format == 3 then
+  local old, new = struct.unpack('>I5', head, 10), struct.unpack('>I5', ARGV[4])
+  if old < new and ARGV[6] ~= '1' or call('TIME')[1] > ARGV[5] then
+    return {4, call('GETRANGE', key, '0', '1399')}
+  end
+  if old < new then
+    times = ARGV[4] .. times
+  else
+    at = '14'
   end
 end
 call('PEXPIRE', key, ARGV[3])
-call('SETRANGE', key, 9, indexed .. ARGV[2])
+call('SETRANGE', key, at, times)
 return 1`}
 
-// delete takes nothing and answers {1, index time, principal} if the record has an entry. Whatever is there goes, also
-// what is no record (pcall: nor a string).
-var deleteScript = script{"edec532529adca08f627665c692c40ec5bfeff5a",
-	`local head = redis.pcall('GETRANGE', KEYS[1], 0, 49)
-local answer = 1
-if type(head) == 'string' and #head == 50 and string.byte(head) == 1 then
-  local principal = struct.unpack('>I2', head, 43)
-  if principal > 0 then
-    answer = {1, string.sub(head, 10, 17), redis.call('GETRANGE', KEYS[1], 50, 49 + principal)}
-  end
-end
+// delete takes nothing, and returns the record, without most of its data, if it has an index entry. It removes whatever is
+// there, also a value that is no record (pcall: or no string).
+var deleteScript = script{sha1: "866cc04b4cab4c664f810dd56afb342b8e5b8fd1", lua: `local head = redis.pcall('GETRANGE', KEYS[1], '0', '1399')
 redis.call('DEL', KEYS[1])
-return answer`}
+if type(head) == 'string' and string.byte(head) == 3 then return head end
+return 1`}
 
-// confirm answers the value, after a write that changes nothing but goes to the replicas, so that WAIT waits for it. It
+// confirm returns the value, after a write that changes nothing but goes to the replicas, so that WAIT waits for it. It
 // is one that a server at its maxmemory accepts.
-var confirmScript = script{"e402c6e8948d21decbfc31ee85aa30fec368712a", `local left = redis.call('PTTL', KEYS[1])
+var confirmScript = script{sha1: "e402c6e8948d21decbfc31ee85aa30fec368712a",
+	lua: `local left = redis.call('PTTL', KEYS[1])
 if left > 0 then redis.call('PEXPIRE', KEYS[1], left) end
 return redis.call('GET', KEYS[1])`}
 
 // The index of a principal is a sorted set of the keys of its records, by their index times. It expires with the last.
 
-// tidy removes what has ended, a bounded number at a time, and lets the index expire with its last entry.
-const tidy = `
-local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
-if #over > 0 then redis.call('ZREM', KEYS[1], unpack(over)) end
-local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if last[2] then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2]))) end
+// tidy removes entries that have expired, at most 100.
+const tidy = `  local over = call('ZRANGEBYSCORE', key, '-inf', call('TIME')[1], 'LIMIT', 0, 100)
+  if #over > 0 then call('ZREM', key, unpack(over)) end
 `
 
-// keep takes a record's key and for how many milliseconds its entry is needed. It makes the entry, or moves its end to
-// later, and answers the index time. That is another one each time, so that release finds out about it.
-var keepScript = script{"52f1a37e9679df369f48048741b9137a50d9477b", `local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local ends = now + tonumber(ARGV[2])
-local before = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
-if ends <= before then ends = before + 1 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])` + tidy + `return struct.pack('>I8', ends)`}
+// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and "1" if the index is to
+// be tidied. It makes the entry, or prolongs it, and returns its index time and the server's time. The index time is
+// another one each time, so that release finds out about it.
+var keepScript = script{sha1: "cb8d1ee9efcafc5799e879e128e472567272a3aa", lua: `local key, call, ends = KEYS[1], redis.call, ARGV[2]
+local now = call('TIME')
+if now[1] + ARGV[3] > tonumber(ends) then ends = string.format('%.0f', now[1] + ARGV[3]) end
+if call('ZADD', key, 'GT', 'CH', ends, ARGV[1]) == 0 then ends = call('ZINCRBY', key, '1', ARGV[1]) end
+if ARGV[4] == '1' then
+` + tidy + `end
+if call('ZREVRANK', key, ARGV[1]) == 0 then call('EXPIREAT', key, ends) end
+return {1, ends, now[1], now[2]}`}
 
-// release takes a record's key, the index time that it had, and a sooner one, or zero for none. It does nothing if the
-// entry has been kept again meanwhile.
-var releaseScript = script{"98fff7cb75aa25c6dc1e4817033ed6dadddc79a3", `local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if before and tonumber(before) == struct.unpack('>I8', ARGV[2]) then
-  redis.call('ZADD', KEYS[1], string.format('%.0f', struct.unpack('>I8', ARGV[3])), ARGV[1])` + tidy + `end
+// release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves alone
+// an entry that has been prolonged meanwhile.
+var releaseScript = script{sha1: "4d2b04e7b551a5789fdbda7cea6021ec7b784883", lua: `local key, call = KEYS[1], redis.call
+for i = 1, #ARGV, 3 do
+  if call('ZSCORE', key, ARGV[i]) == ARGV[i + 1] then
+    if ARGV[i + 2] == '0' then
+      call('ZREM', key, ARGV[i])
+    else
+      call('ZADD', key, ARGV[i + 2], ARGV[i])
+    end
+  end
+end
+do
+` + tidy + `end
+local last = call('ZREVRANGE', key, '0', '0', 'WITHSCORES')
+if last[2] then call('EXPIREAT', key, last[2]) end
 return 1`}
 
 // run runs a script on a key, and waits for replicas if the Store does.
@@ -165,10 +166,16 @@ func (s *Store) runOnce(ctx context.Context, sc *script, key string, args []stri
 }
 
 func (sc *script) evalsha(b rueidis.Builder, key string, args []string) rueidis.Completed {
+	if sc.command != "" {
+		return sc.eval(b, key, args)
+	}
 	return b.Evalsha().Sha1(sc.sha1).Numkeys(1).Key(key).Arg(args...).Build()
 }
 
 func (sc *script) eval(b rueidis.Builder, key string, args []string) rueidis.Completed {
+	if sc.command != "" {
+		return b.Arbitrary(sc.command).Keys(key).Args(args...).Build()
+	}
 	return b.Eval().Script(sc.lua).Numkeys(1).Key(key).Arg(args...).Build()
 }
 

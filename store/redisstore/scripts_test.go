@@ -3,6 +3,9 @@ package redisstore
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +19,7 @@ import (
 func TestScriptsHaveTheirNames(t *testing.T) {
 	t.Parallel()
 	for name, sc := range map[string]script{
-		"create": createScript, "replace": replaceScript, "touch": touchScript, "delete": deleteScript,
+		"replace": replaceScript, "touch": touchScript, "delete": deleteScript,
 		"confirm": confirmScript, "keep": keepScript, "release": releaseScript,
 	} {
 		sum := sha1.Sum([]byte(sc.lua))
@@ -44,36 +47,59 @@ func TestLateCalls(t *testing.T) {
 		}
 		return int64(n)
 	}
-	keep := func(key string, left time.Duration) string {
-		indexed, err := s.keep(ctx, "ada", key, left.Milliseconds())
+	keep := func(key string, left time.Duration) int64 {
+		e, err := s.keep(ctx, "ada", key, left.Milliseconds())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return indexed
+		return e.ends
 	}
 	rec := store.Record{Key: "late", Version: 1, Principal: "ada", ExpiresAt: time.Now().Add(time.Hour)}
+	hour := time.Hour.Milliseconds()
 
-	head, _, rest := pack(&rec)
-	past := number(time.Now().Add(-time.Second).UnixMilli() + time.Hour.Milliseconds())
-	a, err := s.run(ctx, &createScript, s.recordKey(rec.Key), head, past, rest, "3600000", "1")
-	if err != nil || a.code != answerRenew {
-		t.Errorf("a create whose index entry ends before the record: got answer %d, %v, want %d", a.code,
-			err, answerRenew)
+	// A create, a replace and a touch that arrive so late that the index entry would expire before the record.
+	late := time.Now().Add(-time.Second).UnixMilli()
+	a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), pack(&rec, 1), "NX", "PXAT", milliseconds(late))
+	if err != nil || a.code != answerDone {
+		t.Errorf("a late create: got answer %d, %v", a.code, err)
 	}
+	if _, err := s.Load(ctx, rec.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("after a late create: got %v, want %v", err, store.ErrNotFound)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.Create(ctx, rec))
+	index := indexTime(rec.Key, hour)
+	past := lastSecond(time.Now().Unix()-1, 0)
+	head := string(begin(nil, true, 1, index))
+	a, err = s.run(ctx, &replaceScript, s.recordKey(rec.Key), "13", head, pack(&rec, index), milliseconds(hour), past, "0", "0")
+	if err != nil || a.code != answerRenew {
+		t.Errorf("a late replace: got answer %d, %v, want %d", a.code, err, answerRenew)
+	}
+	a, err = s.run(ctx, &touchScript, s.recordKey(rec.Key), head[1:9], strings.Repeat("t", 14), milliseconds(hour),
+		string(packIndex(index)), past, "1")
+	if err != nil || a.code != answerRenew {
+		t.Errorf("a late touch: got answer %d, %v, want %d", a.code, err, answerRenew)
+	}
+	must(s.Delete(ctx, rec.Key))
 
-	// A release that comes after the entry was kept again, for another record under the same key or a longer life.
+	// A release that comes after the entry was prolonged, for another record under the same key or a longer life.
 	first := keep("late", time.Hour)
 	second := keep("late", time.Minute)
 	if first == second {
-		t.Error("an entry that is kept again for less has the same index time: a late release would not find out")
+		t.Error("an entry that is prolonged for less has the same index time: a late release would not find out")
 	}
-	s.release(ctx, "ada", "late", first, noIndexTime)
+	must(s.release(ctx, "ada", "late", first, 0))
 	if score("late") == 0 {
-		t.Error("a late release took away an entry that had been kept again")
+		t.Error("a late release removed an entry that had been prolonged")
 	}
-	s.release(ctx, "ada", "late", second, noIndexTime)
+	must(s.release(ctx, "ada", "late", second, 0))
 	if score("late") != 0 {
-		t.Error("a release did not take the entry away")
+		t.Error("a release did not remove the entry")
 	}
 
 	// A tombstone that is given more life than its shortened entry.
@@ -88,9 +114,9 @@ func TestLateCalls(t *testing.T) {
 	if err := s.Touch(ctx, rec.Key, 2, time.Now(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if ends := score(rec.Key); ends < time.Now().Add(time.Hour).UnixMilli() {
+	if ends := score(rec.Key); ends < time.Now().Add(time.Hour).Unix() {
 		t.Errorf("the entry of a tombstone with a longer life ends in %v, want an hour at least",
-			time.Until(time.UnixMilli(ends)))
+			time.Until(time.Unix(ends, 0)))
 	}
 }
 
@@ -101,12 +127,12 @@ func TestWindow(t *testing.T) {
 		t.Error("the window does not tell keys that it has seen from others")
 	}
 	for i := range 3 * windowSize {
-		w.add(number(int64(i)))
+		w.add(strconv.Itoa(i))
 	}
 	if len(w.at) != windowSize || len(w.ring) != windowSize {
 		t.Errorf("got %d and %d keys in the window, want %d", len(w.at), len(w.ring), windowSize)
 	}
-	if w.add(number(2*windowSize)) || !w.add("a") {
+	if w.add(strconv.Itoa(2*windowSize)) || !w.add("a") {
 		t.Error("the window does not hold the last keys, and only those")
 	}
 }

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -61,45 +62,67 @@ func (s *Store) loadConfirmed(ctx context.Context, key string) (store.Record, er
 	return rec, nil
 }
 
-// Create implements [store.Store] with one script, after another one for the index if the record has a principal.
+// Create implements [store.Store] with one SET, after a script for the index if the record has a principal.
 func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
-	head, indexed, rest := pack(&rec)
-	user := rec.Principal != ""
 	return s.write(ctx, "create", func() (answer, error) {
 		left := left(rec.ExpiresAt)
-		if user && left > 0 {
-			var err error
-			if indexed, err = s.keep(ctx, rec.Principal, rec.Key, left); err != nil {
+		if left <= 0 {
+			_, err := s.get(ctx, s.recordKey(rec.Key)).AsBytes()
+			if absent(err) {
+				return answer{code: answerDone}, nil
+			}
+			return answer{code: answerExists}, err
+		}
+		index, option, expiry := int64(0), "PX", left
+		if rec.Principal != "" {
+			e, err := s.keep(ctx, rec.Principal, rec.Key, left)
+			if err != nil {
 				return answer{}, err
 			}
+			// An absolute time: however late the command arrives, the record does not outlive its entry.
+			index, option, expiry = e.ends, "PXAT", e.now+left
 		}
-		return s.run(ctx, &createScript, s.recordKey(rec.Key), head, indexed, rest, milliseconds(left), flag(user))
+		a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), pack(&rec, index), "NX", option, milliseconds(expiry))
+		if rueidis.IsRedisNil(err) {
+			return answer{code: answerExists}, nil
+		}
+		return a, err
 	})
 }
 
 // Replace implements [store.Store] with one script. Now and then, when the record would outlive its index entry, two
-// more round trips renew that; a tombstone takes one more, to release it.
+// more round trips prolong that; a tombstone takes one more, to release it.
 func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
-	head, indexed, rest := pack(&rec)
 	user, tombstone := rec.Principal != "", rec.Kind != store.Live
+	var kept entry
 	return s.write(ctx, "replace", func() (answer, error) {
 		left := left(rec.ExpiresAt)
-		a, err := s.run(ctx, &replaceScript, s.recordKey(rec.Key), versioned(version), head, indexed, rest,
-			milliseconds(left), flag(user), flag(tombstone))
+		var index int64
+		if user {
+			index = max(indexTime(rec.Key, left), kept.ends)
+		}
+		head := rueidis.BinaryString(begin(nil, user, version, index))
+		args := []string{strconv.Itoa(len(head) - 1), head, pack(&rec, index), milliseconds(left)}
+		switch {
+		case user:
+			args = append(args, lastSecond(index, left), flag(tombstone), flag(kept.ends > 0))
+		case tombstone:
+			args = append(args, never, flag(true))
+		}
+		a, err := s.run(ctx, &replaceScript, s.recordKey(rec.Key), args...)
 		if err != nil {
 			return a, err
 		}
-		switch {
-		case a.code == answerRenew:
-			indexed, err = s.keep(ctx, rec.Principal, rec.Key, left)
-		case a.code == answerDone && len(a.more) == 2:
-			s.release(ctx, rec.Principal, rec.Key, a.text(0), a.text(1))
+		if a.code == answerRenew {
+			kept, err = s.keep(ctx, rec.Principal, rec.Key, left)
+		} else if before := indexOf([]byte(a.text(0))); user && before > index {
+			_ = s.release(ctx, rec.Principal, rec.Key, before, index)
 		}
 		return a, err
 	})
@@ -110,13 +133,17 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 	if err := check(key); err != nil {
 		return err
 	}
-	indexed := noIndexTime
-	times := number(seen.UnixMilli()) + number(expires.UnixMilli())
+	head, times := begin(nil, false, version, 0), appendTime(appendTime(nil, seen), expires)
+	var kept entry
 	return s.write(ctx, "touch", func() (answer, error) {
 		left := left(expires)
-		a, err := s.run(ctx, &touchScript, s.recordKey(key), versioned(version), times, milliseconds(left), indexed)
+		index := max(indexTime(key, left), kept.ends)
+		a, err := s.run(ctx, &touchScript, s.recordKey(key), string(head[1:]), string(times), milliseconds(left),
+			string(packIndex(index)), lastSecond(index, left), flag(kept.ends > 0))
 		if err == nil && a.code == answerRenew {
-			indexed, err = s.keep(ctx, a.text(0), key, left)
+			if rec, ok := unpack(key, []byte(a.text(0))); ok {
+				kept, err = s.keep(ctx, rec.Principal, key, left)
+			}
 		}
 		return a, err
 	})
@@ -129,8 +156,10 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	}
 	return s.write(ctx, "delete", func() (answer, error) {
 		a, err := s.run(ctx, &deleteScript, s.recordKey(key))
-		if err == nil && len(a.more) == 2 {
-			s.release(ctx, a.text(1), key, a.text(0), noIndexTime)
+		if value := []byte(a.text(0)); err == nil {
+			if rec, ok := unpack(key, value); ok {
+				_ = s.release(ctx, rec.Principal, key, indexOf(value), 0)
+			}
 		}
 		return a, err
 	})
