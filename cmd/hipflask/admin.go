@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/admin"
+	"github.com/hipflask/session/store/memstore"
 	"github.com/spf13/cobra"
 )
 
@@ -44,8 +44,12 @@ func (a *app) serveAdmin(ctx context.Context, addr string, page http.Handler) er
 		return err
 	}
 	at := l.Addr().(*net.TCPAddr)
-	gate := newGate(at.Port)
-	url := fmt.Sprintf("http://%s/?token=%s", l.Addr(), gate.token)
+	token := session.NewSecretKey()
+	guarded, err := gate(token, at.Port, page)
+	if err != nil {
+		return err
+	}
+	url := fmt.Sprintf("http://%s/?token=%s", l.Addr(), token)
 	if a.json {
 		if err := a.object(struct {
 			URL string `json:"url"`
@@ -59,50 +63,37 @@ func (a *app) serveAdmin(ctx context.Context, addr string, page http.Handler) er
 		fmt.Fprintln(a.errs, "hipflask: other machines can reach this page; without TLS in front of "+
 			"it the token travels in the clear")
 	}
-	return serveUntil(ctx, l, gate.guard(page))
+	return serveUntil(ctx, l, guarded)
 }
 
-// gate lets in who knows the token: once by the address, then by a cookie.
-type gate struct {
-	token  string
-	cookie string
-	used   atomic.Bool // the token was exchanged for the cookie
-}
-
-// newGate makes a token of 256 bits. Cookies don't tell ports apart, so the cookie's name does.
-func newGate(port int) *gate {
-	return &gate{token: session.NewSecretKey(), cookie: "hipflask-admin-" + strconv.Itoa(port)}
-}
-
-// pass is what the cookie holds: who sees it can't make the address of it.
-func (g *gate) pass() string {
-	return fmt.Sprintf("%x", sha256.Sum256([]byte("cookie "+g.token)))
-}
-
-func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-func (g *gate) guard(page http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// gate lets in who knows the token: once by the address, then by a session of its own. Cookies don't tell ports apart,
+// so the cookie's name does.
+func gate(token string, port int, page http.Handler) (http.Handler, error) {
+	sessions, err := session.New(session.Config{
+		SecretKey: session.NewSecretKey(), Store: memstore.New(nil), InsecureHTTP: true, IdleTimeout: -1, Lifetime: -1,
+		Cookie: session.Cookie{Name: "hipflask-admin-" + strconv.Itoa(port)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var used atomic.Bool
+	return sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "same-origin")
-		allowed := false
-		if c, err := r.Cookie(g.cookie); err == nil {
-			allowed = equal(c.Value, g.pass())
-		}
-		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet && equal(token, g.token) &&
-			(allowed || g.used.CompareAndSwap(false, true)) {
-			http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.pass(), Path: "/", HttpOnly: true,
-				SameSite: http.SameSiteLaxMode})
+		s := session.From(r)
+		allowed := s.Principal() != ""
+		right := subtle.ConstantTimeCompare([]byte(r.URL.Query().Get("token")), []byte(token)) == 1
+		switch {
+		case right && r.Method == http.MethodGet && (allowed || used.CompareAndSwap(false, true)):
+			s.Login("hipflask admin")
 			http.Redirect(w, r, "/", http.StatusSeeOther) // the token leaves the address bar
-			return
-		}
-		if !allowed {
+		case allowed:
+			page.ServeHTTP(w, r)
+		default:
 			http.Error(w, "Open the address that hipflask admin printed. Its token works once, in one "+
 				"browser; start the command again for another.", http.StatusForbidden)
-			return
 		}
-		page.ServeHTTP(w, r)
-	})
+	})), nil
 }
 
 func listen(addr string) (net.Listener, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sort"
 	"strings"
 	"time"
@@ -172,19 +173,15 @@ func pick(text, name string) (string, string, error) {
 		return "", "", usage("the cookie is read from standard input, and that is empty")
 	}
 	if !strings.Contains(text, "=") {
-		return name, unquote(text), nil
+		return name, strings.Trim(text, `"`), nil
 	}
 	var names []string
 	found := map[string]string{}
-	for pair := range strings.SplitSeq(text, ";") {
-		n, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if !ok {
-			continue
+	for _, c := range (&http.Request{Header: http.Header{"Cookie": {text}}}).Cookies() {
+		if _, twice := found[c.Name]; !twice {
+			names = append(names, c.Name)
 		}
-		if _, twice := found[n]; !twice {
-			names = append(names, n)
-		}
-		found[n] = unquote(value)
+		found[c.Name] = c.Value
 	}
 	if name != "" {
 		if value, ok := found[name]; ok {
@@ -206,14 +203,6 @@ func pick(text, name string) (string, string, error) {
 		return "", "", usage("which cookie? --name one of: %s", plain(strings.Join(names, ", ")))
 	}
 	return likely[0], found[likely[0]], nil
-}
-
-func unquote(value string) string {
-	value = strings.TrimSpace(value)
-	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-		return value[1 : n-1]
-	}
-	return value
 }
 
 func (a *app) sign(f *cookieFlags) *cobra.Command {

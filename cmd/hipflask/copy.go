@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"golang.org/x/sync/errgroup"
 )
 
 // outcome is what became of one session.
@@ -65,38 +67,17 @@ func (m *migration) note(o outcome, err error) (stop bool) {
 }
 
 // each calls fn for all records of a list with several workers, and returns the first error of the list or of fn.
-func (m *migration) each(ctx context.Context, l lists, fn func(context.Context, store.Record) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	records := make(chan store.Record)
-	var workers sync.WaitGroup
-	for range max(1, m.workers) {
-		workers.Go(func() {
-			for r := range records {
-				if err := fn(ctx, r); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
+func (m *migration) each(parent context.Context, l lists, fn func(context.Context, store.Record) error) error {
+	workers, ctx := errgroup.WithContext(parent)
+	workers.SetLimit(max(1, m.workers))
 	var err error
 	for r, e := range l.All(ctx) {
-		if err = e; err != nil {
+		if err = e; err != nil || ctx.Err() != nil {
 			break
 		}
-		select {
-		case records <- r:
-			continue
-		case <-ctx.Done():
-		}
-		break
+		workers.Go(func() error { return fn(ctx, r) })
 	}
-	close(records)
-	workers.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
+	return cmp.Or(workers.Wait(), err, parent.Err())
 }
 
 // copy copies all sessions.

@@ -3,7 +3,6 @@ module github.com/hipflask/session/cmd/hipflask
 go 1.26.0
 
 require (
-	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hipflask/session v0.1.0
 	github.com/hipflask/session/examples/login v0.1.0
 	github.com/hipflask/session/flask/flaskmemcached v0.1.0
@@ -13,14 +12,19 @@ require (
 	github.com/hipflask/session/store/redisstore v0.1.0
 	github.com/hipflask/session/store/sqlitestore v0.1.0
 	github.com/hipflask/session/storeurl v0.1.0
-	github.com/jackc/pgx/v5 v5.12.0
 	github.com/mattn/go-runewidth v0.0.31
 	github.com/redis/rueidis v1.0.79
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/spf13/cobra v1.10.2
+	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
+)
+
+require (
+	github.com/go-sql-driver/mysql v1.10.1 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
 )
 
 require (
@@ -46,7 +50,6 @@ require (
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	golang.org/x/net v0.61.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 	modernc.org/libc v1.79.0 // indirect

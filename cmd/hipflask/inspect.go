@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/mysqlstore"
+	"github.com/hipflask/session/store/pgstore"
 	"github.com/hipflask/session/store/redisstore"
 )
 
@@ -18,9 +20,9 @@ func inspect(ctx context.Context, s store.Store, url string) []finding {
 	case "file", "sqlite":
 		return inspectFile(path(url))
 	case "postgres", "postgresql":
-		return inspectPostgres(ctx, url)
+		return inspectSQL(ctx, pgstore.OpenDB, url, postgresSettings)
 	case "mysql", "mariadb":
-		return inspectMySQL(ctx, url)
+		return inspectSQL(ctx, mysqlstore.OpenDB, "mysql"+strings.TrimPrefix(url, scheme), mysqlSettings)
 	case "memcached":
 		return inspectMemcached(ctx, url)
 	}
@@ -61,19 +63,10 @@ func clock(server time.Time, asked, answered time.Time) finding {
 }
 
 // older tells whether a version such as "6.0.16" is below another one.
-func older(version, than string) bool {
-	a, b := strings.Split(version, "."), strings.Split(than, ".")
-	for i := range b {
-		if i >= len(a) {
-			return true
-		}
-		x, _ := strconv.Atoi(strings.TrimFunc(a[i], func(r rune) bool { return r < '0' || r > '9' }))
-		y, _ := strconv.Atoi(b[i])
-		if x != y {
-			return x < y
-		}
-	}
-	return false
+func older(version string, major, minor int) bool {
+	var x, y int
+	fmt.Sscanf(version, "%d.%d", &x, &y)
+	return x < major || x == major && y < minor
 }
 
 // path is the file or folder of a URL.

@@ -61,7 +61,7 @@ func redisInfo(ctx context.Context, node rueidis.Client) (settings, error) {
 func judgeRedis(info settings) (found []finding) {
 	if v := info["valkey_version"]; v != "" {
 		found = append(found, finding{fine, "version", "Valkey " + v, ""})
-	} else if v := info["redis_version"]; older(v, "6.2") {
+	} else if v := info["redis_version"]; older(v, 6, 2) {
 		found = append(found, finding{problem, "version", "Redis " + v + " is older than 6.2",
 			"Use Redis from 6.2, or Valkey."})
 	} else {

@@ -62,50 +62,169 @@ func (j *judge) judge(ctx context.Context) (*verdict, error) {
 	if j.format == "" {
 		j.format = guess(j.value)
 	}
-	j.anyName = j.name == ""
+	anyName := j.name == ""
 	j.name = nameOr(j.name, j.format)
+	names := []string{j.name, "__Host-session", "session", "__Secure-session", "bearer token"}
 	v := &verdict{Format: j.format, Cookie: j.name, now: j.now}
-	if len(j.secrets) == 0 && j.format != formatFlask {
-		return nil, usage("with which key? SECRET_KEY in the environment, or --secret-file")
+	switch j.format {
+	default:
+		return nil, unknownFormat(j.format)
+	case formatID, formatEncrypted:
+		if len(j.secrets) == 0 {
+			return nil, usage("with which key? SECRET_KEY in the environment, or --secret-file")
+		}
+	case formatFlask:
+		names = names[:1] // its signature says nothing of a name
+		payload, at, readable := peek(j.value)
+		switch {
+		case readable && len(j.secrets) == 0:
+			v.Data, v.Unverified = payload, true
+			v.Explanation = fmt.Sprintf("it says that it was signed %s; without a key nobody knows whether "+
+				"that is true",
+				ago(at, j.now))
+			return v, nil
+		case readable:
+			v.Data = payload
+		case len(j.secrets) == 0:
+			return j.unfit(v, session.ReasonMalformed), nil
+		}
 	}
+	reason := session.ReasonSignature
+	for _, name := range names {
+		for _, s := range j.secrets {
+			r, err := j.open(s.key, name)
+			found, isReason := err.(session.Reason)
+			if err != nil && !isReason {
+				return nil, fmt.Errorf("%s is not usable: %w", s.name, err)
+			}
+			switch found {
+			case session.ReasonMalformed:
+				reason = found
+				continue
+			case session.ReasonSignature:
+				continue
+			}
+			v.Key = s.name
+			if name != j.name && !anyName {
+				return v.refuse(session.ReasonSignature,
+					"it was %s with %s, but for a cookie named %q, and it came as %q",
+					j.made(), s.name, name, j.name), nil
+			}
+			v.Cookie = name
+			if found != "" {
+				return v.refuse(found, "it was %s with %s, but what is in it can't be read: another version made it, "+
+					"or another program", j.made(), s.name), nil
+			}
+			return j.fit(ctx, v, r)
+		}
+	}
+	return j.unfit(v, reason), nil
+}
+
+// made says what a key does to a cookie.
+func (j *judge) made() string {
+	if j.format == formatEncrypted {
+		return "encrypted"
+	}
+	return "signed"
+}
+
+// open reads the cookie by one key, as a cookie of a name. Of an ID it returns the key of the record alone. An error is
+// a session.Reason, unless the key can't be used.
+func (j *judge) open(key, name string) (r store.Record, err error) {
 	switch j.format {
 	case formatID:
-		return j.id(ctx, v)
+		f, err := session.SignedID([]string{key}, name)
+		if err == nil {
+			r.Key, err = f.Parse(j.value)
+		}
+		return r, err
 	case formatEncrypted:
-		return j.encrypted(v)
+		c, err := session.EncryptedCookie([]string{key}, name)
+		if err == nil {
+			r, err = c.Decode(j.value)
+		}
+		return r, err
+	}
+	signer, err := flask.NewSigner(flaskSalt, []string{key}, flask.DeriveHMAC, nil, 0)
+	if err == nil {
+		r.Data, r.LastSeenAt, err = signer.Unsign(j.value)
+	}
+	if err != nil {
+		return r, err
+	}
+	if _, err := flask.TaggedJSON.Split(r.Data); err != nil {
+		return r, session.ReasonUndecodable
+	}
+	return r, nil
+}
+
+// unfit refuses a cookie that no key fits.
+func (j *judge) unfit(v *verdict, reason session.Reason) *verdict {
+	malformed := reason == session.ReasonMalformed
+	switch {
+	case malformed && j.format == formatFlask:
+		return v.refuse(reason, "it is not of the form that Flask writes: cut off, or something else")
+	case malformed && j.format == formatEncrypted:
+		return v.refuse(reason, "it is no encrypted cookie: cut off, or something else")
+	case malformed && len(j.value) != idLength:
+		return v.refuse(reason, "it has %d characters and a session ID has %d: it was cut off, or is something else",
+			len(j.value), idLength)
+	case malformed:
+		return v.refuse(reason, "it has characters that no session ID has: something else, or changed on its way")
+	case j.format == formatFlask:
+		return v.refuse(reason, "its signature fits none of the keys given (%s): it was signed with "+
+			"another key or salt, or forged or changed", j.keyNames())
+	case j.format == formatID:
+		return v.refuse(reason, "its signature fits none of the keys given (%s): it was signed with another key, "+
+			"or for a cookie of another name than %q, or forged or changed", j.keyNames(), j.name)
+	}
+	// An encrypted cookie names its key in the clear, so a wrong key and a changed text are told apart.
+	id := keyID(j.value)
+	for _, s := range j.secrets {
+		if c, err := session.EncryptedCookie([]string{s.key}, j.name); err == nil {
+			if sample, err := c.Encode(store.Record{}); err == nil && keyID(sample) == id {
+				v.Key = s.name
+				return v.refuse(reason, "it names %s as its key, but doesn't decrypt: it was tampered "+
+					"with or cut off, or made for a cookie of another name than %q", s.name, j.name)
+			}
+		}
+	}
+	return v.refuse(reason, "it was encrypted with a key (ID %s) that is none of those given (%s)", id, j.keyNames())
+}
+
+// fit judges the times of a cookie that a key fits, and the session of an ID.
+func (j *judge) fit(ctx context.Context, v *verdict, r store.Record) (*verdict, error) {
+	v.Valid, v.Explanation = true, j.made()+" with "+v.Key
+	switch j.format {
+	case formatID:
+		v.Explanation = "a session ID, " + v.Explanation
+		if j.store != nil {
+			return j.stored(ctx, v, r.Key)
+		}
+		v.Explanation += "; whether its session is still there, --store tells"
+	case formatEncrypted:
+		v.Session, v.Data = describe(session.InfoOf(r)), r.Data
+		if !j.now.Before(r.ExpiresAt) {
+			return v.refuse(session.ReasonIdle, "%s, but it expired %s", v.Explanation, ago(r.ExpiresAt, j.now)), nil
+		}
 	case formatFlask:
-		return j.flask(v)
-	}
-	return nil, unknownFormat(j.format)
-}
-
-// otherNames are names under which the cookie might have been made.
-func (j *judge) otherNames() (names []string) {
-	for _, n := range []string{"__Host-session", "session", "__Secure-session", "bearer token"} {
-		if n != j.name {
-			names = append(names, n)
+		at, lifetime := r.LastSeenAt, j.lifetime
+		if lifetime <= 0 {
+			lifetime = flaskLifetime
 		}
-	}
-	return names
-}
-
-// anyOf calls try with each key under the cookie's name, then under other names, and returns the first that fits.
-func (j *judge) anyOf(try func(key, name string) (fits bool, err error)) (s *secret, name string, err error) {
-	for _, name := range append([]string{j.name}, j.otherNames()...) {
-		for i := range j.secrets {
-			fits, err := try(j.secrets[i].key, name)
-			if err != nil {
-				return nil, "", fmt.Errorf("%s is not usable: %w", j.secrets[i].name, err)
-			}
-			if fits && j.anyName {
-				j.name = name
-			}
-			if fits {
-				return &j.secrets[i], name, nil
-			}
+		switch age := j.now.Sub(at).Truncate(time.Second); {
+		case age < 0:
+			return v.refuse(session.ReasonFuture, "it was %s, at a time that is %s ahead of this clock: "+
+				"the clocks of two hosts differ", v.Explanation, span(-age)), nil
+		case age > lifetime:
+			return v.refuse(session.ReasonLifetime, "it was %s, but %s, and its lifetime is %s", v.Explanation,
+				ago(at, j.now), span(lifetime)), nil
 		}
+		v.Explanation += " " + ago(at, j.now)
+		v.Session = &described{LastSeenAt: at.UTC(), ExpiresAt: at.Add(lifetime).UTC()}
 	}
-	return nil, "", nil
+	return v, nil
 }
 
 func (j *judge) keyNames() string {
@@ -116,61 +235,13 @@ func (j *judge) keyNames() string {
 	return strings.Join(names, ", ")
 }
 
-// id judges a signed session ID.
-func (j *judge) id(ctx context.Context, v *verdict) (*verdict, error) {
-	malformed := false
-	by, name, err := j.anyOf(func(key, name string) (bool, error) {
-		f, err := session.SignedID([]string{key}, name)
-		if err != nil {
-			return false, err
-		}
-		_, err = f.Parse(j.value)
-		malformed = err == session.ReasonMalformed
-		return err == nil, nil
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case malformed && len(j.value) != idLength:
-		return v.refuse(session.ReasonMalformed, "it has %d characters and a session ID has %d: it was "+
-			"cut off, or is something else", len(j.value), idLength), nil
-	case malformed:
-		return v.refuse(session.ReasonMalformed,
-			"it has characters that no session ID has: something else, or changed on its way"), nil
-	case by == nil:
-		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it was signed "+
-			"with another key, or for a cookie of another name than %q, or forged or changed", j.keyNames(),
-			j.name), nil
-	case name != j.name:
-		v.Key = by.name
-		return v.refuse(session.ReasonSignature, "it was signed with %s, but for a cookie named %q, and it came as %q",
-			by.name, name, j.name), nil
-	}
-	v.Key, v.Cookie, v.Valid = by.name, name, true
-	v.Explanation = "a session ID, signed with " + by.name
-	if j.store != nil {
-		return j.stored(ctx, v, by.key)
-	}
-	v.Explanation += "; whether its session is still there, --store tells"
-	return v, nil
-}
-
 // stored looks for the session of a rightly signed ID.
-func (j *judge) stored(ctx context.Context, v *verdict, secretKey string) (*verdict, error) {
-	f, err := session.SignedID([]string{secretKey}, j.name)
-	if err != nil {
-		return nil, err
-	}
-	key, err := f.Parse(j.value)
-	if err != nil {
-		return nil, err
-	}
+func (j *judge) stored(ctx context.Context, v *verdict, key string) (*verdict, error) {
 	r, err := j.store.Load(ctx, key)
 	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
-		d := describe(session.InfoOf(expired.Record))
-		v.Session = &d
+		v.Session = describe(session.InfoOf(expired.Record))
 		return v.refuse(session.ReasonIdle, "signed with %s, but the session expired %s",
-			v.Key, ago(d.ExpiresAt, j.now)), nil
+			v.Key, ago(v.Session.ExpiresAt, j.now)), nil
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return v.refuse(session.ReasonUnknown, "signed with %s, but the store has no such session: it "+
@@ -179,8 +250,7 @@ func (j *judge) stored(ctx context.Context, v *verdict, secretKey string) (*verd
 	if err != nil {
 		return nil, err
 	}
-	d := describe(session.InfoOf(r))
-	v.Session = &d
+	v.Session = describe(session.InfoOf(r))
 	since := ago(r.LastSeenAt, j.now)
 	switch r.Kind {
 	case store.Ended:
@@ -199,72 +269,6 @@ func (j *judge) stored(ctx context.Context, v *verdict, secretKey string) (*verd
 	return v, nil
 }
 
-// encrypted judges a session.EncryptedCookie.
-func (j *judge) encrypted(v *verdict) (*verdict, error) {
-	var r store.Record
-	var undecodable, malformed bool
-	by, name, err := j.anyOf(func(key, name string) (bool, error) {
-		c, err := session.EncryptedCookie([]string{key}, name)
-		if err != nil {
-			return false, err
-		}
-		found, err := c.Decode(j.value)
-		malformed = err == session.ReasonMalformed
-		undecodable = err == session.ReasonUndecodable
-		if err == nil {
-			r = found
-		}
-		return err == nil || undecodable, nil
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case malformed:
-		return v.refuse(session.ReasonMalformed, "it is no encrypted cookie: cut off, or something else"), nil
-	case by == nil:
-		return j.undecryptable(v)
-	}
-	v.Key, v.Cookie = by.name, j.name
-	switch {
-	case name != j.name:
-		return v.refuse(session.ReasonSignature,
-			"it was encrypted with %s, but for a cookie named %q, and it came as %q", by.name, name, j.name), nil
-	case undecodable:
-		return v.refuse(session.ReasonUndecodable,
-			"it was encrypted with %s, but what is in it can't be read: another version made it", by.name), nil
-	}
-	d := describe(session.InfoOf(r))
-	v.Session, v.Data = &d, r.Data
-	if !j.now.Before(r.ExpiresAt) {
-		return v.refuse(session.ReasonIdle, "encrypted with %s, but it expired %s",
-			by.name, ago(r.ExpiresAt, j.now)), nil
-	}
-	v.Valid, v.Explanation = true, "encrypted with "+by.name
-	return v, nil
-}
-
-// undecryptable tells a cookie of another key from one that was changed: its key's ID is in the clear.
-func (j *judge) undecryptable(v *verdict) (*verdict, error) {
-	id := keyID(j.value)
-	for _, s := range j.secrets {
-		c, err := session.EncryptedCookie([]string{s.key}, j.name)
-		if err != nil {
-			return nil, err
-		}
-		sample, err := c.Encode(store.Record{})
-		if err != nil {
-			return nil, err
-		}
-		if keyID(sample) == id {
-			v.Key = s.name
-			return v.refuse(session.ReasonSignature, "it names %s as its key, but doesn't decrypt: it "+
-				"was tampered with or cut off, or made for a cookie of another name than %q", s.name, j.name), nil
-		}
-	}
-	return v.refuse(session.ReasonSignature, "it was encrypted with a key (ID %s) that is none of those given (%s)", id,
-		j.keyNames()), nil
-}
-
 // keyID is the ID of the key in an encrypted cookie: the four bytes after the version.
 func keyID(value string) string {
 	head, _ := base64.RawURLEncoding.DecodeString(value[:min(8, len(value))])
@@ -278,63 +282,3 @@ const (
 	flaskSalt     = "cookie-session"
 	flaskLifetime = 31 * 24 * time.Hour // PERMANENT_SESSION_LIFETIME
 )
-
-// flask judges Flask's own cookie.
-func (j *judge) flask(v *verdict) (*verdict, error) {
-	lifetime := j.lifetime
-	if lifetime <= 0 {
-		lifetime = flaskLifetime
-	}
-	payload, at, readable := peek(j.value)
-	if readable {
-		v.Data = payload
-	}
-	if len(j.secrets) == 0 {
-		if !readable {
-			return v.refuse(session.ReasonMalformed, "it is not of the form that Flask writes"), nil
-		}
-		v.Unverified = true
-		v.Explanation = fmt.Sprintf("it says that it was signed %s; without a key nobody knows whether that is true",
-			ago(at, j.now))
-		return v, nil
-	}
-	var reason error
-	for _, s := range j.secrets {
-		signer, err := flask.NewSigner(flaskSalt, []string{s.key}, flask.DeriveHMAC, nil, 0)
-		if err != nil {
-			return nil, err
-		}
-		if _, _, reason = signer.Unsign(j.value); reason != session.ReasonSignature {
-			v.Key = s.name
-			break
-		}
-	}
-	switch {
-	case reason == session.ReasonMalformed:
-		v.Key = ""
-		return v.refuse(session.ReasonMalformed, "it is not of the form that Flask writes: cut off, or something else"),
-			nil
-	case reason == session.ReasonSignature:
-		return v.refuse(session.ReasonSignature, "its signature fits none of the keys given (%s): it "+
-			"was signed with another key or salt, or forged or changed", j.keyNames()), nil
-	case reason != nil || !readable:
-		return v.refuse(session.ReasonUndecodable, "it was signed with %s, but what is in it can't be read", v.Key), nil
-	}
-	age := j.now.Sub(at).Truncate(time.Second)
-	switch {
-	case age < 0:
-		return v.refuse(session.ReasonFuture, "it was signed with %s, at a time that is %s ahead of "+
-			"this clock: the clocks of two hosts differ", v.Key, span(-age)), nil
-	case age > lifetime:
-		return v.refuse(session.ReasonLifetime, "it was signed with %s, but %s, and its lifetime is %s",
-			v.Key, ago(at, j.now), span(lifetime)), nil
-	}
-	if _, err := flask.TaggedJSON.Split(payload); err != nil {
-		return v.refuse(session.ReasonUndecodable,
-			"it was signed with %s, but its values are no JSON that Flask writes", v.Key), nil
-	}
-	v.Valid = true
-	v.Explanation = fmt.Sprintf("signed with %s %s", v.Key, ago(at, j.now))
-	v.Session = &described{LastSeenAt: at.UTC(), ExpiresAt: at.Add(lifetime).UTC()}
-	return v, nil
-}

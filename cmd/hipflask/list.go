@@ -29,9 +29,9 @@ type described struct {
 // bound is module dbsc's attribute, which this program doesn't import.
 const bound session.PublicAttribute[bool] = "github.com/hipflask/session/dbsc"
 
-func describe(i session.Info) described {
+func describe(i session.Info) *described {
 	is, _ := bound.Of(i)
-	return described{i.Handle, i.Principal, i.Label, i.CreatedAt.UTC(), i.LastSeenAt.UTC(), i.ExpiresAt.UTC(), is}
+	return &described{i.Handle, i.Principal, i.Label, i.CreatedAt.UTC(), i.LastSeenAt.UTC(), i.ExpiresAt.UTC(), is}
 }
 
 func (a *app) ls() *cobra.Command {
@@ -135,7 +135,7 @@ func (a *app) showOne(ctx context.Context, p *place, handle string, data bool) e
 	i, now := session.InfoOf(r), time.Now()
 	if a.json {
 		return a.object(struct {
-			described
+			*described
 			Bytes int `json:"bytes"`
 			Data  any `json:"data,omitempty"`
 		}{describe(i), len(r.Data), shown(r.Data, data)})

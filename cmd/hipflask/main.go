@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"syscall"
 
 	"golang.org/x/term"
@@ -67,7 +66,7 @@ func usage(format string, args ...any) error {
 // run is the whole program. Results go to out; everything else goes to errs with the program's name in front.
 func run(ctx context.Context, args []string, a *app) int {
 	root, started := a.root()
-	root.SetArgs(shieldHandles(args))
+	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -89,30 +88,4 @@ func run(ctx context.Context, args []string, a *app) int {
 		fmt.Fprintf(a.errs, "hipflask: see %q\n", "hipflask help")
 	}
 	return code
-}
-
-// dashed is a handle that looks like a flag: one of 64 does.
-var dashed = regexp.MustCompile(`^-[A-Za-z0-9_-]{15}$`)
-
-// shieldHandles moves such handles behind "--".
-func shieldHandles(args []string) []string {
-	if len(args) == 0 || args[0] != "show" && args[0] != "revoke" {
-		return args
-	}
-	var rest, handles []string
-	for i, arg := range args {
-		if arg == "--" {
-			handles = append(handles, args[i+1:]...)
-			break
-		}
-		if dashed.MatchString(arg) && (i == 0 || args[i-1] != "--store" && args[i-1] != "--principal") {
-			handles = append(handles, arg)
-		} else {
-			rest = append(rest, arg)
-		}
-	}
-	if handles == nil {
-		return args
-	}
-	return append(append(rest, "--"), handles...)
 }

@@ -28,11 +28,16 @@ func Encode(b []byte) string {
 	return string(Base64.AppendEncode(space[:0], b))
 }
 
-// NewHandle returns a random public name for a session, 96 bits.
+// NewHandle returns a random public name for a session, 96 bits. It doesn't begin with a dash, so that a command line
+// takes it for no flag.
 func NewHandle() string {
-	var b [12]byte
-	rand.Read(b[:])
-	return Encode(b[:])
+	for {
+		var b [12]byte
+		rand.Read(b[:])
+		if handle := Encode(b[:]); handle[0] != '-' {
+			return handle
+		}
+	}
 }
 
 // Hash returns the SHA-256 of b.
