@@ -78,6 +78,9 @@ func (s *Session) Elevate(auth Auth) {
 	case !auth.Until.After(auth.Time) || !auth.Until.After(now):
 		err = errors.New("Auth.Until has passed, or is not after Auth.Time: it must be in the future")
 	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	_ = s.confirm(s.context()) // if the store can't be reached, the save says so
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

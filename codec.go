@@ -27,11 +27,11 @@ func (k *cookieKeeper) NewID() *token.ID { return &token.ID{Handle: token.NewHan
 
 func (k *cookieKeeper) Check(value string) (key string, refused protocol.Reason) {
 	var v protocol.View
-	refused, _ = k.Load(context.Background(), value, &v)
+	refused, _ = k.Load(context.Background(), value, false, &v)
 	return value, refused
 }
 
-func (k *cookieKeeper) Load(_ context.Context, value string, v *protocol.View) (protocol.Reason, error) {
+func (k *cookieKeeper) Load(_ context.Context, value string, _ bool, v *protocol.View) (protocol.Reason, error) {
 	*v = protocol.View{At: time.Now()}
 	if len(value) > maxCookie {
 		return protocol.Reason(ReasonMalformed), nil

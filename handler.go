@@ -112,7 +112,16 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 // has to be inside [Manager.Handler], else it panics.
 func (m *Manager) Preload(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := m.exchange(r).open(); err != nil {
+		s, err := m.exchange(r).open(false)
+		if err == nil {
+			s.mu.Lock()
+			stale := s.view.Stale // From came first
+			s.mu.Unlock()
+			if stale {
+				err = s.Reload(r.Context())
+			}
+		}
+		if err != nil && err != ErrEnded { // an ended session reads empty
 			m.Error(w, r, err)
 			return
 		}
@@ -232,7 +241,7 @@ func (m *Manager) Open(r *http.Request) (*Session, error) { return open(r.Contex
 func open(ctx context.Context, key any) (*Session, error) {
 	switch v := ctx.Value(key).(type) {
 	case *exchange:
-		return v.open()
+		return v.open(true)
 	case *Session:
 		return v, nil
 	}
@@ -276,7 +285,7 @@ func (m *Manager) exchange(r *http.Request) *exchange {
 }
 
 func (x *exchange) from() *Session {
-	s, err := x.open()
+	s, err := x.open(true)
 	if err != nil {
 		return x.failed(err)
 	}
@@ -290,7 +299,7 @@ func (x *exchange) look() *Session {
 		x.peeked.Store(true)
 	}
 	x.mu.Unlock()
-	s, err := x.fetch()
+	s, err := x.fetch(true)
 	if err != nil {
 		return x.failed(err)
 	}
@@ -324,8 +333,8 @@ func (x *exchange) current() *Session {
 var errNotLoaded = errors.New("session: the session was not loaded, because of a panic")
 
 // open loads the session. The request counts as activity from now on.
-func (x *exchange) open() (*Session, error) {
-	s, err := x.fetch()
+func (x *exchange) open(stale bool) (*Session, error) {
+	s, err := x.fetch(stale)
 	if err == nil && x.peeked.Load() && x.peeked.CompareAndSwap(true, false) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -334,8 +343,8 @@ func (x *exchange) open() (*Session, error) {
 	return s, err
 }
 
-// fetch loads the session, once.
-func (x *exchange) fetch() (*Session, error) {
+// fetch loads the session, once. stale: it may come from a cache.
+func (x *exchange) fetch(stale bool) (*Session, error) {
 	if s := x.session.Load(); s != nil && x.err == nil {
 		return s, nil
 	}
@@ -351,7 +360,7 @@ func (x *exchange) fetch() (*Session, error) {
 	x.err = errNotLoaded // stands if the store or Adopt panics
 	s := x.m.newSession()
 	s.ctx, s.req, s.isActive, s.peeked = x.Context, x.req, true, x.peeked.Load()
-	if x.err = x.load(s); x.err != nil {
+	if x.err = x.load(s, stale); x.err != nil {
 		if x.Err() == nil { // that the client has hung up is no outage
 			x.m.failed(s.ctx, "", x.err)
 		}
@@ -362,8 +371,8 @@ func (x *exchange) fetch() (*Session, error) {
 	return s, nil
 }
 
-func (x *exchange) load(s *Session) error {
-	token, reason, err := x.find(s.ctx, &s.view)
+func (x *exchange) load(s *Session, stale bool) error {
+	token, reason, err := x.find(s.ctx, stale, &s.view)
 	switch {
 	case err != nil && x.Err() != nil:
 		return fmt.Errorf("session: load: %w", context.Cause(x))
@@ -402,11 +411,11 @@ func (x *exchange) load(s *Session) error {
 // find loads the one live session among the request's cookies of our name into best, or else one that was replaced or
 // has ended. A cookie that we didn't sign costs no access to the store. It must not hide one that we did sign: whoever
 // can set cookies for a neighbouring host can add cookies.
-func (x *exchange) find(ctx context.Context, best *protocol.View) (token string, reason Reason, err error) {
+func (x *exchange) find(ctx context.Context, stale bool, best *protocol.View) (token string, reason Reason, err error) {
 	var space [2]string // an honest request has no more
 	texts := x.m.credentials(x.req, space[:0])
 	if len(texts) == 1 {
-		reason, err = x.m.load(ctx, texts[0], best)
+		reason, err = x.m.load(ctx, texts[0], stale, best)
 		return texts[0], reason, err
 	}
 	var refused, bestReason Reason
@@ -429,7 +438,7 @@ func (x *exchange) find(ctx context.Context, best *protocol.View) (token string,
 			break
 		}
 		var v protocol.View
-		reason, err := x.m.load(ctx, text, &v)
+		reason, err := x.m.load(ctx, text, stale, &v)
 		if err != nil {
 			return "", "", err
 		}

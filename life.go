@@ -262,7 +262,7 @@ func (s *Session) SetLabel(label string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.currentLabel() != label && s.writable() {
+	if (s.currentLabel() != label || s.view.Stale) && s.writable() {
 		label = strings.Clone(label) // as in Login
 		s.changes.Seq++
 		s.label = &label
@@ -292,9 +292,11 @@ func (s *Session) SetPersistent(persistent bool) {
 		s.refuse(err)
 		return
 	}
-	if s.isPersistent() != persistent && s.writable() {
+	if differs := s.isPersistent() != persistent; (differs || s.view.Stale) && s.writable() {
 		s.changes.Put(s.view.Document, document.Permanent, data, true)
-		s.renew()
+		if differs {
+			s.renew()
+		}
 	}
 }
 

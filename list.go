@@ -134,6 +134,12 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 //
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
+	s.io.Lock()
+	err := s.confirm(ctx)
+	s.io.Unlock()
+	if err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	if s.view.State == protocol.Spent && s.move != protocol.Login {
 		defer s.mu.Unlock()

@@ -17,15 +17,15 @@ var (
 )
 
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
-// record can't be decoded.
-func (m *Manager) load(ctx context.Context, token string, v *protocol.View) (Reason, error) {
+// record can't be decoded. stale: it may come from a cache.
+func (m *Manager) load(ctx context.Context, token string, stale bool, v *protocol.View) (Reason, error) {
 	var reason protocol.Reason
 	var err error
 	if m.config.Trace == nil {
-		reason, err = m.keeper.Load(ctx, token, v)
+		reason, err = m.keeper.Load(ctx, token, stale, v)
 	} else {
 		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) {
-			return m.keeper.Load(ctx, token, v)
+			return m.keeper.Load(ctx, token, stale, v)
 		})
 	}
 	m.noteMissing(ctx, token, reason, v)
@@ -65,7 +65,7 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	if token == "" {
 		return s, nil
 	}
-	if _, err := m.load(ctx, token, &s.view); err != nil {
+	if _, err := m.load(ctx, token, false, &s.view); err != nil {
 		return nil, err
 	}
 	if s.view.State != protocol.Live {
@@ -91,6 +91,31 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 func (s *Session) Reload(ctx context.Context) error {
 	s.io.Lock()
 	defer s.io.Unlock()
+	return s.reload(ctx)
+}
+
+// confirm loads the session again if it came from a cache, for what can't bear that. The caller holds io.
+func (s *Session) confirm(ctx context.Context) error {
+	s.mu.Lock()
+	stale, handle := s.view.Stale && !s.unsure, s.view.Record.Handle
+	s.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	err := s.reload(ctx)
+	switch {
+	case err == ErrEnded:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.event(EventDropped, ErrEnded)
+	case err != nil:
+		s.m.failed(s.context(), handle, err)
+	}
+	return err
+}
+
+// reload implements Reload. The caller holds io.
+func (s *Session) reload(ctx context.Context) error {
 	s.mu.Lock()
 	before, unsure := s.view, s.unsure
 	s.mu.Unlock()

@@ -56,7 +56,15 @@ type policyStore struct {
 }
 
 func (s policyStore) Load(ctx context.Context, key string) (store.Record, error) {
-	r, err := s.Store.Load(ctx, key)
+	return s.loaded(s.Store.Load(ctx, key))
+}
+
+// LoadStale implements [store.StaleLoader].
+func (s policyStore) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	return s.loaded(loadStale(ctx, s.Store, key))
+}
+
+func (s policyStore) loaded(r store.Record, err error) (store.Record, error) {
 	if err != nil || r.Kind != store.Live {
 		return r, err
 	}

@@ -70,7 +70,24 @@ type realmStore struct {
 }
 
 func (s realmStore) Load(ctx context.Context, key string) (store.Record, error) {
-	r, err := s.Store.Load(ctx, key)
+	return s.loaded(s.Store.Load(ctx, key))
+}
+
+// LoadStale implements [store.StaleLoader].
+func (s realmStore) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	return s.loaded(loadStale(ctx, s.Store, key))
+}
+
+// loadStale is LoadStale of s, if that can do it.
+func loadStale(ctx context.Context, s store.Store, key string) (store.Record, error) {
+	l, ok := store.As[store.StaleLoader](s)
+	if !ok {
+		return store.Record{}, errors.ErrUnsupported
+	}
+	return l.LoadStale(ctx, key)
+}
+
+func (s realmStore) loaded(r store.Record, err error) (store.Record, error) {
 	if expired := (*store.ExpiredError)(nil); errors.As(err, &expired) {
 		r := expired.Record
 		if !s.realm.cut(&r) {

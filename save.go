@@ -416,6 +416,9 @@ func (s *Session) take(ctx context.Context, key string) (data []byte, ok bool, e
 	}
 	s.io.Lock()
 	defer s.io.Unlock()
+	if err := s.confirm(ctx); err != nil {
+		return nil, false, err
+	}
 	s.mu.Lock()
 	if s.view.State == protocol.Failed || s.unsure {
 		defer s.mu.Unlock()

@@ -21,7 +21,8 @@ import (
 //
 // A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. It is never
 // reused for another request. After the handler has returned it stays usable, through [Session.Save] and
-// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O.
+// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O, and [Session.Elevate] after a read from a
+// cache.
 //
 // Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
 // encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request
@@ -151,7 +152,7 @@ func (s *Session) Delete(key string) {
 func (s *Session) remove(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.changes.Get(s.view.Document, name); !ok {
+	if _, ok := s.changes.Get(s.view.Document, name); !ok && !s.view.Stale {
 		return
 	}
 	if err != nil {
@@ -166,7 +167,7 @@ func (s *Session) remove(name string, err error) {
 func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (len(s.view.Document) > 0 || !s.changes.Empty()) && s.writable() {
+	if (len(s.view.Document) > 0 || !s.changes.Empty() || s.view.Stale) && s.writable() {
 		s.changes.Clear(s.m.loginKeys...)
 	}
 }

@@ -29,8 +29,8 @@
 //     session.event.reason. "evicted" is among the kinds. Kinds to be alerted to are there, as 0, before they happen.
 //   - session.store.swept: counts the expired records that [session.Manager] has removed from a store without expiry.
 //
-// The operations are load, create, replace, touch, delete, list and sweep. The outcomes are ok, not_found, exists,
-// conflict, and of those that failed timeout, canceled and error.
+// The operations are load, load_stale (which the store's cache may answer), create, replace, touch, delete, list and
+// sweep. The outcomes are ok, not_found, exists, conflict, and of those that failed timeout, canceled and error.
 //
 // # Traces
 //

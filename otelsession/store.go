@@ -18,6 +18,7 @@ type operation int
 
 const (
 	load operation = iota
+	loadStale
 	create
 	replace
 	touch
@@ -27,7 +28,7 @@ const (
 	operations
 )
 
-var operationNames = [operations]string{"load", "create", "replace", "touch", "delete", "list", "sweep"}
+var operationNames = [operations]string{"load", "load_stale", "create", "replace", "touch", "delete", "list", "sweep"}
 
 // outcome says how an operation ended. The first four are answers of a healthy store.
 type outcome int
@@ -148,6 +149,20 @@ func (s measured) Load(ctx context.Context, key string) (store.Record, error) {
 	begun := time.Now()
 	r, err := s.Store.Load(ctx, key)
 	s.meter.record(ctx, load, time.Since(begun), err)
+	return r, err
+}
+
+// LoadStale implements [store.StaleLoader], if the store that is measured does.
+func (s measured) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	l, ok := store.As[store.StaleLoader](s.Store)
+	if !ok {
+		return store.Record{}, errors.ErrUnsupported
+	}
+	begun := time.Now()
+	r, err := l.LoadStale(ctx, key)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		s.meter.record(ctx, loadStale, time.Since(begun), err)
+	}
 	return r, err
 }
 

@@ -161,7 +161,8 @@ func WantFlashes(t testing.TB, s *session.Session, messages ...string) {
 }
 
 // FailStore is a [store.Store] that can be made to fail, for tests of what an application does in an outage. It passes
-// every call on to Store, also those of [store.Lister], [store.Sweeper] and [store.Evicter] if Store has them: see
+// every call on to Store, also those of [store.Lister], [store.Sweeper], [store.Evicter] and
+// [store.StaleLoader] if Store has them: see
 // [store.As]. Set Store before use; the zero value doesn't work. It is safe for concurrent use.
 //
 // Of Fail, FailWrites and LoseWrites the last call counts.
@@ -225,6 +226,18 @@ func (f *FailStore) Load(ctx context.Context, key string) (store.Record, error) 
 		return store.Record{}, err
 	}
 	return f.Store.Load(ctx, key)
+}
+
+// LoadStale implements [store.StaleLoader]. It returns [errors.ErrUnsupported] if Store is no StaleLoader.
+func (f *FailStore) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	if err := f.err(); err != nil {
+		return store.Record{}, err
+	}
+	l, ok := store.As[store.StaleLoader](f.Store)
+	if !ok {
+		return store.Record{}, errors.ErrUnsupported
+	}
+	return l.LoadStale(ctx, key)
 }
 
 // Create implements [store.Store].

@@ -1,8 +1,8 @@
 package store
 
 // As returns s as a T, or else the first of the stores that s wraps that is a T. It is how everything here finds what a
-// store can do besides Store: whether it is a [Lister], a [Sweeper], an [Evicter] or a [BatchReplacer], or has a method
-// of its own. T is one of these interfaces, or the type of a store.
+// store can do besides Store: whether it is a [Lister], a [Sweeper], an [Evicter], a [BatchReplacer] or a
+// [StaleLoader], or has a method of its own. T is one of these interfaces, or the type of a store.
 //
 // A store that wraps another one has a method
 //

@@ -186,3 +186,16 @@ type Evicter interface {
 	// It returns a function that undoes this.
 	OnEvict(fn func(Record)) (cancel func())
 }
+
+// StaleLoader is a store that can answer a read from a cache. A session.Manager uses it where a request looks at its
+// session for the first time, and Load for everything else: for what can't bear an old record, such as Preload, Take,
+// Elevate, Reload and guard.Fresh, and for whatever a write looks at that met another one.
+//
+// A wrapper that passes calls on implements it as well, or As reaches the wrapped store past it.
+type StaleLoader interface {
+	// LoadStale is Load, but the record may be one that was there at some moment before the call. How long before is
+	// bounded, whatever fails meanwhile: by what the store's documentation says, at most by a minute. It is never from
+	// before a write of the same Store that was answered before the call.
+	// errors.ErrUnsupported: the store, or the one that it wraps, has no cache; use Load.
+	LoadStale(ctx context.Context, key string) (Record, error)
+}

@@ -19,7 +19,7 @@ func New(s store.Store, observe func(method string, took time.Duration, err erro
 	return &Store{s, observe}
 }
 
-// Unwrap returns the wrapped store. Through it [store.As] finds the Lister, the Sweeper and the Evicter.
+// Unwrap returns the wrapped store. Through it [store.As] finds its Lister, Sweeper, Evicter and StaleLoader.
 func (s *Store) Unwrap() store.Store { return s.Store }
 
 func (s *Store) done(method string, begun time.Time, err *error) {

@@ -20,7 +20,7 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 		return false, (&saving{}).bound(err)
 	}
 	defer k.turns.leave(v.Record.Key, 0)
-	forget, _, err = k.end(bounded, v.Record, v.At, v.Record.Principal, 0, anyRecord)
+	forget, _, err = k.end(bounded, v.Record, v.stored(), v.Record.Principal, 0, anyRecord)
 	return forget, err
 }
 

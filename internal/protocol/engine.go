@@ -37,11 +37,15 @@ type Options struct {
 type Engine struct {
 	Options
 	store store.Store
+	stale store.StaleLoader // nil: every load is one of store
 	turns *turns
 }
 
 // New returns an Engine.
-func New(o Options) *Engine { return &Engine{o, o.Store, newTurns()} }
+func New(o Options) *Engine {
+	stale, _ := store.As[store.StaleLoader](o.Store)
+	return &Engine{o, o.Store, stale, newTurns()}
+}
 
 var _ Keeper = (*Engine)(nil)
 
@@ -64,17 +68,17 @@ func (k *Engine) NeedsCookie(c *Change) bool {
 func (k *Engine) Check(token string) (key string, refused Reason) { return k.Key(token) }
 
 // Load implements Keeper.
-func (k *Engine) Load(ctx context.Context, token string, v *View) (Reason, error) {
+func (k *Engine) Load(ctx context.Context, token string, stale bool, v *View) (Reason, error) {
 	key, refused := k.Key(token)
 	if refused != "" {
 		return refused, nil
 	}
-	return k.find(ctx, key, v)
+	return k.find(ctx, key, stale, v)
 }
 
 // Reload implements Keeper.
 func (k *Engine) Reload(ctx context.Context, v, now *View) error {
-	_, err := k.find(ctx, v.Record.Key, now)
+	_, err := k.find(ctx, v.Record.Key, false, now)
 	return err
 }
 
@@ -90,12 +94,16 @@ func (k *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
-// find loads the session under key, by way of the tombstones that Renew left.
-func (k *Engine) find(parent context.Context, key string, v *View) (Reason, error) {
+// find loads the session under key, by way of the tombstones that Renew left. Only a live session may be stale: whatever
+// else is found is looked up again.
+func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (Reason, error) {
 	*v = View{At: time.Now()}
 	ctx := &timeout{}
 	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
 	defer ctx.cancel()
+	if stale && k.stale != nil && k.findStale(ctx, key, v) {
+		return "", nil
+	}
 	for range maxHops + 1 {
 		v.Loads++
 		r, err := k.store.Load(ctx, key)
@@ -128,6 +136,21 @@ func (k *Engine) find(parent context.Context, key string, v *View) (Reason, erro
 		}
 	}
 	return "", Unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
+}
+
+// findStale loads the session under key if it is live, or was a moment ago.
+func (k *Engine) findStale(ctx context.Context, key string, v *View) bool {
+	r, err := k.stale.LoadStale(ctx, key)
+	if err != nil || r.Kind != store.Live {
+		return false
+	}
+	d, err := document.Split(k.Records.Serializer, r.Data, r.Public)
+	if err != nil || k.Records.Overdue(&r, d, v.At) != "" {
+		return false
+	}
+	ahead := correct(&r, v.At)
+	*v = View{State: Live, Loads: 1, Stale: true, Ahead: ahead, Record: r, Document: d, At: v.At}
+	return true
 }
 
 // notFound says why nothing was found.

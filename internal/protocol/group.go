@@ -23,7 +23,8 @@ func (s *saving) served(w *waiter) error {
 	if w.panicked != nil {
 		panic(w.panicked)
 	}
-	s.base, s.document, s.at, s.stored = w.view.Record, w.view.Document, w.view.At, w.fate == Stored
+	s.base, s.document, s.at, s.stale = w.view.Record, w.view.Document, w.view.At, false
+	s.stored = w.fate == Stored
 	return w.err
 }
 

@@ -26,8 +26,9 @@ type Keeper interface {
 	// told without I/O.
 	Check(token string) (key string, refused Reason)
 
-	// Load reads the session that a client names by token into v. A session that is not live has a reason.
-	Load(ctx context.Context, token string, v *View) (Reason, error)
+	// Load reads the session that a client names by token into v. A session that is not live has a reason. stale: a live one
+	// may be as it was a moment before (View.Stale).
+	Load(ctx context.Context, token string, stale bool, v *View) (Reason, error)
 
 	// Reload reads the session of v again, into now.
 	Reload(ctx context.Context, v, now *View) error
@@ -60,11 +61,23 @@ type View struct {
 	// found by a tombstone of Renew: the client has, or will get, the new ID from another response
 	Moved    bool
 	Loads    uint8             // calls of the store that the load took
+	Stale    bool              // Record was there at most maxStale before At, and may have changed or ended since
 	Ahead    bool              // Record came with times in the future, and has been corrected: see Records.correct
 	Record   store.Record      // of state Live; of others what is known, for events
 	Document document.Document // of Record, or none after a Login over another principal
-	At       time.Time         // when Record was last known to be stored
+	At       time.Time         // when Record was last known to be stored, unless it is Stale
 	Token    string            // what Record was decoded from, if the session is kept in the cookie
+}
+
+// maxStale is what store.StaleLoader allows.
+const maxStale = time.Minute
+
+// stored returns when the record was last known to be stored.
+func (v *View) stored() time.Time {
+	if v.Stale {
+		return v.At.Add(-maxStale)
+	}
+	return v.At
 }
 
 // Move says what a change does to the session's ID.

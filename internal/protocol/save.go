@@ -29,6 +29,7 @@ type saving struct {
 	group     []*waiter     // saves of other requests that wait for that turn: this one does them as well
 	now       time.Time     // when this attempt began
 	unsure    bool          // a write failed without an answer: it may have been applied, or be in flight
+	stale     bool          // base may have changed or ended since it was loaded
 	moved     bool          // followed a tombstone of Renew
 	ahead     bool          // base came with times in the future: the corrected ones have to be stored
 	crossed   bool          // followed one of a move that retired the ID
@@ -45,8 +46,8 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 	bounded.forSave(ctx, now.Add(k.StoreTimeout))
 	defer bounded.cancel()
 	s := saving{
-		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.At, who: c.Base.Record.Principal,
-		move: c.Move, now: now, moved: c.Base.Moved, ahead: c.Base.Ahead,
+		k: k, c: c, base: c.Base.Record, document: c.Base.Document, at: c.Base.stored(), who: c.Base.Record.Principal,
+		move: c.Move, now: now, stale: c.Base.Stale, moved: c.Base.Moved, ahead: c.Base.Ahead,
 	}
 	err := s.run(bounded)
 	c.Figures.Attempts = min(s.attempts, maxAttempts) // the one beyond was not made
@@ -128,11 +129,15 @@ func (s *saving) result() View {
 		c.Fate = Crossed
 	case s.created:
 		c.Fate, c.Token = Created, c.Next.Token
-		s.moved = false
+		s.moved, s.stale = false, false
 	case s.stored:
 		c.Fate = Stored
 	}
-	return View{State: Live, Moved: s.moved, Record: s.base, Document: s.document, At: s.at}
+	v := View{State: Live, Moved: s.moved, Stale: s.stale, Record: s.base, Document: s.document, At: s.at}
+	if s.stale {
+		v.At = c.Base.At
+	}
+	return v
 }
 
 func (s *saving) note(n Note) { s.c.Notes = append(s.c.Notes, n) }
@@ -233,6 +238,13 @@ func (s *saving) put(ctx context.Context, r *store.Record) error {
 func (s *saving) change(ctx context.Context) error {
 	for {
 		r, d, changed, err := s.build(s.base, s.document)
+		if s.stale && (err != nil || !changed) {
+			// What makes no difference to an old record may make one to the record of now.
+			if _, _, err := s.look(ctx, s.base.Key, 0); err != nil || s.dropped {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -272,7 +284,7 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 		err := s.k.store.Replace(ctx, r, s.base.Version)
 		switch {
 		case err == nil:
-			s.at = at
+			s.at, s.stale = at, false
 			return true, nil
 		case errors.Is(err, store.ErrNotFound):
 			return false, s.gone()
@@ -311,6 +323,7 @@ func (s *saving) look(ctx context.Context, key string, version uint64) (again, d
 			s.at = s.now
 			return false, true, nil
 		case !absent && r.Kind == store.Live && r.Version == s.base.Version && key == s.base.Key:
+			s.at, s.stale = s.now, false
 			return true, false, nil // one version can be applied only once
 		case s.unsure && s.once(): // rule: Once
 			return false, false, Uncertain("save", errLost)
@@ -357,7 +370,7 @@ func (s *saving) follow(ctx context.Context, r store.Record) bool {
 		s.leaveAttributes()
 	}
 	s.who = r.Principal
-	s.base, s.document, s.at = r, d, s.now
+	s.base, s.document, s.at, s.stale = r, d, s.now, false
 	return true
 }
 
@@ -379,7 +392,7 @@ func (s *saving) touch(ctx context.Context) {
 	err := s.k.store.Touch(ctx, s.base.Key, s.base.Version, t, expires)
 	switch {
 	case err == nil:
-		s.base.LastSeenAt, s.base.ExpiresAt = t, expires
+		s.base.LastSeenAt, s.base.ExpiresAt, s.at, s.stale = t, expires, s.now, false
 	case !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound):
 		// the response doesn't depend on it
 		s.note(Note{Kind: TouchFailed, Handle: s.base.Handle, Err: Unavailable("touch", err)})

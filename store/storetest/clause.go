@@ -45,7 +45,8 @@ var clauses = slices.Concat(
 	declarationClauses, createClauses, replaceClauses, batchClauses, touchClauses, deleteClauses,
 	fieldClauses, textClauses, publicClauses, dataClauses, keyClauses,
 	expiryClauses, raceClauses, contextClauses, errorClauses,
-	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, closeClauses, wrapperClauses, promiseClauses,
+	listClauses, indexClauses, loopClauses, sweepClauses, evictClauses, staleClauses, closeClauses, wrapperClauses,
+	promiseClauses,
 )
 
 // reporter is where the findings of a clause go: a subtest, or a list when the suite itself is under test.

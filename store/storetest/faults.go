@@ -70,9 +70,9 @@ var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if 
 // Faulty is a store that fails as the contract of package store allows: writes are applied at most once, but the answer
 // may be an error although they were, or will be. A session.Manager keeps its promises on it.
 //
-// It forwards [store.Lister], [store.Sweeper], [store.Evicter] and [store.BatchReplacer]. If the store behind it is no
-// Lister, its listings end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is never anything to
-// remove or to tell.
+// It forwards [store.Lister], [store.Sweeper], [store.Evicter], [store.BatchReplacer] and [store.StaleLoader]. If the store
+// behind it is no Lister, its listings end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is
+// never anything to remove or to tell.
 //
 // The faults depend on the seed and on the order of calls: see [WithSource] for calls whose order is not known. In a
 // bubble of [testing/synctest] delays cost no time.
@@ -287,6 +287,22 @@ func (f *Faulty) disturbed(ctx context.Context, d fate) error {
 func (f *Faulty) Load(ctx context.Context, key string) (rec store.Record, err error) {
 	err = f.read(ctx, f.draw(ctx), func() error {
 		rec, err = f.store.Load(ctx, key)
+		return err
+	})
+	if err != nil {
+		return store.Record{}, err
+	}
+	return rec, nil
+}
+
+// LoadStale is [store.StaleLoader]'s. Without one behind it returns [errors.ErrUnsupported].
+func (f *Faulty) LoadStale(ctx context.Context, key string) (rec store.Record, err error) {
+	l, ok := store.As[store.StaleLoader](f.store)
+	if !ok {
+		return rec, errors.ErrUnsupported
+	}
+	err = f.read(ctx, f.draw(ctx), func() error {
+		rec, err = l.LoadStale(ctx, key)
 		return err
 	})
 	if err != nil {

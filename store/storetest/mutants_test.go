@@ -24,7 +24,7 @@ type mutant struct {
 
 var mutants = slices.Concat(createMutants, replaceMutants, batchMutants, touchMutants, recordMutants, publicMutants,
 	expiryMutants, raceMutants,
-	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, closeMutants,
+	contextMutants, listMutants, indexMutants, loopMutants, sweepMutants, evictMutants, staleMutants, closeMutants,
 	wrapperMutants, promiseMutants)
 
 // mutated is a tiny store with some of its methods replaced.

@@ -90,6 +90,15 @@ func (w prefixing) Load(ctx context.Context, key string) (store.Record, error) {
 	return w.out(rec), err
 }
 
+func (w prefixing) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	l, ok := store.As[store.StaleLoader](w.s)
+	if !ok {
+		return store.Record{}, errors.ErrUnsupported
+	}
+	rec, err := l.LoadStale(ctx, w.prefix+key)
+	return w.out(rec), err
+}
+
 func (w prefixing) Create(ctx context.Context, rec store.Record) error {
 	return w.s.Create(ctx, w.in(rec))
 }

@@ -24,9 +24,9 @@ import (
 //
 // The subtests whose names begin with Wrapper check what the wrapper passes on:
 //
-//   - [store.As] finds through it a Lister, a Sweeper and an Evicter where the wrapped store has them.
+//   - [store.As] finds through it a Lister, a Sweeper, an Evicter and a StaleLoader where the wrapped store has them.
 //   - If it has Unwrap, every method passes keys and records unchanged, in both directions. A wrapper that changes them
-//     must not have Unwrap, and implements Lister, Sweeper and Evicter itself.
+//     must not have Unwrap, and implements Lister, Sweeper, Evicter and StaleLoader itself.
 //   - A write reaches the wrapped store once.
 //   - [errors.Is] and [errors.As] still recognise its errors, an [store.ExpiredError] with its record.
 //   - The context that it passes on has the caller's values, and ends when the caller's does.
@@ -87,6 +87,7 @@ func calls() []call {
 	rec := newRecord()
 	return []call{
 		{method: "Load", key: rec.Key},
+		{method: "LoadStale", key: rec.Key},
 		{method: "Create", rec: rec},
 		{method: "Replace", rec: changed(rec), version: rec.Version},
 		{method: "Touch", key: rec.Key, version: store.NewVersion(), seen: rec.LastSeenAt, expires: rec.ExpiresAt},
@@ -133,10 +134,16 @@ func (c call) on(ctx context.Context, s store.Store) (r result, ok bool) {
 	}
 	l, lists := store.As[store.Lister](s)
 	sw, sweeps := store.As[store.Sweeper](s)
+	stale, caches := store.As[store.StaleLoader](s)
 	switch {
 	case c.method == "Load":
 		var rec store.Record
 		if rec, r.err = s.Load(ctx, c.key); r.err == nil {
+			r.recs = []store.Record{rec}
+		}
+	case c.method == "LoadStale" && caches:
+		var rec store.Record
+		if rec, r.err = stale.LoadStale(ctx, c.key); r.err == nil {
 			r.recs = []store.Record{rec}
 		}
 	case c.method == "Create":
@@ -180,8 +187,16 @@ func (s *spy) take(ctx context.Context, c call) result {
 	return s.answer
 }
 
-func (s *spy) Load(ctx context.Context, key string) (rec store.Record, err error) {
-	r := s.take(ctx, call{method: "Load", key: key})
+func (s *spy) Load(ctx context.Context, key string) (store.Record, error) {
+	return s.load(ctx, "Load", key)
+}
+
+func (s *spy) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	return s.load(ctx, "LoadStale", key)
+}
+
+func (s *spy) load(ctx context.Context, method, key string) (rec store.Record, err error) {
+	r := s.take(ctx, call{method: method, key: key})
 	if r.err == nil && len(r.recs) > 0 {
 		rec = cloned(r.recs[0])
 	}
@@ -259,6 +274,9 @@ func wrapperKeepsCapabilities(p *probe, _, _ store.Store) {
 	if _, ok := store.As[store.Sweeper](w); !ok {
 		lost("store.Sweeper")
 	}
+	if _, ok := store.As[store.StaleLoader](w); !ok {
+		lost("store.StaleLoader")
+	}
 	if e, ok := store.As[store.Evicter](w); !ok {
 		lost("store.Evicter")
 	} else {
@@ -267,11 +285,11 @@ func wrapperKeepsCapabilities(p *probe, _, _ store.Store) {
 
 	bare := p.cfg.wrap(struct{ store.Store }{s})
 	for _, c := range calls() {
-		if c.method != "Principal" && c.method != "All" {
+		if c.method != "Principal" && c.method != "All" && c.method != "LoadStale" {
 			continue
 		}
 		if r, ok := c.on(p.ctx, bare); ok && !errors.Is(r.err, errors.ErrUnsupported) {
-			p.Errorf("%s of a %T around a store that is no Lister: got %v, want errors.ErrUnsupported",
+			p.Errorf("%s of a %T around a store that has no such method: got %v, want errors.ErrUnsupported",
 				c.method, w, quoted(r.err))
 		}
 	}
@@ -304,7 +322,7 @@ func wrapperPassesCalls(p *probe, _, _ store.Store) {
 		w, s, transparent := p.wrapped()
 		s.answer = result{recs: recordsOf("principal", 1), n: 3}
 		switch c.method {
-		case "Load":
+		case "Load", "LoadStale":
 			s.answer.recs[0].Key = c.key
 		case "Principal", "All":
 			s.answer.recs = recordsOf("principal", 3)
@@ -341,7 +359,7 @@ func (p *probe) passesResult(c call, r, want result) {
 		for i := range want.recs {
 			want.recs[i] = withoutData(want.recs[i])
 		}
-	case "Load":
+	case "Load", "LoadStale":
 	default:
 		return
 	}
