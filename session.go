@@ -21,8 +21,8 @@ import (
 //
 // A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. It is never
 // reused for another request. After the handler has returned it stays usable, through [Session.Save] and
-// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O, and [Session.Elevate] after a read from a
-// cache.
+// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O, and [Session.Elevate] after a read
+// from a cache.
 //
 // Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
 // encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request

@@ -153,8 +153,8 @@ type BatchReplacer interface {
 	// ReplaceBatch does for every i what Replace(ctx, recs[i], versions[i]) does. Each is an atomic step of its own, in
 	// any order. No two records have the same key, and there are as many versions as records.
 	// replaced[i] is true only if that record was replaced; why another one was not, Replace would say.
-	// With an error, each of the records may or may not have been replaced, now or later; with errors.ErrUnsupported, of
-	// a wrapper around a store that can't, none was.
+	// With an error, each of the records may or may not have been replaced, now or later; with errors.ErrUnsupported,
+	// of a wrapper around a store that can't, none was.
 	ReplaceBatch(ctx context.Context, recs []Record, versions []uint64) (replaced []bool, err error)
 }
 

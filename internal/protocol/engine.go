@@ -94,8 +94,8 @@ func (k *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
-// find loads the session under key, by way of the tombstones that Renew left. Only a live session may be stale: whatever
-// else is found is looked up again.
+// find loads the session under key, by way of the tombstones that Renew left. Only a live session may be stale:
+// whatever else is found is looked up again.
 func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (Reason, error) {
 	*v = View{At: time.Now()}
 	ctx := &timeout{}

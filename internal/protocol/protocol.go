@@ -26,8 +26,8 @@ type Keeper interface {
 	// told without I/O.
 	Check(token string) (key string, refused Reason)
 
-	// Load reads the session that a client names by token into v. A session that is not live has a reason. stale: a live one
-	// may be as it was a moment before (View.Stale).
+	// Load reads the session that a client names by token into v. A session that is not live has a reason. stale: a
+	// live one may be as it was a moment before (View.Stale).
 	Load(ctx context.Context, token string, stale bool, v *View) (Reason, error)
 
 	// Reload reads the session of v again, into now.

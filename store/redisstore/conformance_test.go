@@ -83,12 +83,13 @@ func TestConformance(t *testing.T) {
 
 func TestConformanceOnCluster(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, opener(clusterURL, nil), storetest.OwnExpiry(), storetest.SingleOpen())
+	storetest.Run(t, opener(clusterURL, &redisstore.Options{MaxStale: aMinute}), storetest.OwnExpiry(),
+		storetest.SingleOpen())
 }
 
 func TestConformanceUnderSentinel(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, opener(sentinelURL, &redisstore.Options{Replicas: 2}), storetest.OwnExpiry(),
+	storetest.Run(t, opener(sentinelURL, &redisstore.Options{Replicas: 2, MaxStale: aMinute}), storetest.OwnExpiry(),
 		storetest.SingleOpen())
 }
 

@@ -50,6 +50,10 @@ func Clean(err error) error {
 	if errors.Is(err, rueidis.ErrClosing) {
 		return errors.New("the client is closed, or can't connect")
 	}
+	if errors.Is(err, rueidis.ErrNoCache) {
+		return errors.New("the server has no CLIENT TRACKING, or the user lacks the permission for it: " +
+			"leave MaxStale zero, or see docs/redis.md")
+	}
 	if code := codeOf(err); code != "" {
 		hint := hints[code]
 		if hint == "" {

@@ -71,6 +71,7 @@ func clientDefaults() rueidis.ClientOption {
 // Special characters in user names and passwords are percent-encoded. Parameters:
 //
 //	prefix=PREFIX, replicas=N      Options.Prefix and Options.Replicas, where opts leave them zero
+//	max_stale=2s                   Options.MaxStale, where opts leave it zero
 //	db=DATABASE                    the same as in the path
 //	ca=FILE                        certificates in PEM, one of which signed the server's; default: the system's
 //	cert=FILE, key=FILE            the client's own certificate and key in PEM
@@ -96,14 +97,16 @@ func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 	if opts != nil {
 		settings = *opts
 	}
-	client, err := dial(ctx, url, &settings)
+	option, err := settings.parse(url)
 	if err != nil {
 		return nil, err
 	}
-	s, err := New(client, &settings)
-	if err != nil {
-		client.Close()
-		return nil, err
+	s := newStore(&settings)
+	if s.cache != nil {
+		option.DisableCache, option.OnInvalidations = false, s.cache.invalidated
+	}
+	if s.client, err = newClient(ctx, option); err != nil {
+		return nil, failed("connect", err)
 	}
 	s.owned = true
 	return s, nil
@@ -111,25 +114,30 @@ func connect(ctx context.Context, url string, opts *Options) (*Store, error) {
 
 // Dial connects as [Open] does and returns the client, which the caller closes: for packages that store something
 // beside sessions. It tries nothing, so that it needs no permission. The client sends no command again, and the
-// parameters prefix and replicas are unknown.
-func Dial(ctx context.Context, url string) (rueidis.Client, error) { return dial(ctx, url, nil) }
-
-// dial sets in opts, unless they are nil, what the URL says about the store.
-func dial(ctx context.Context, url string, opts *Options) (rueidis.Client, error) {
-	option, err := parseURL(url, opts)
+// parameters prefix, replicas and max_stale are unknown.
+func Dial(ctx context.Context, url string) (rueidis.Client, error) {
+	option, err := (*Options)(nil).parse(url)
 	if err != nil {
-		return nil, fmt.Errorf("redisstore: URL: %w", err)
-	}
-	if opts != nil {
-		if err := opts.check(); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	client, err := newClient(ctx, option)
 	if err != nil {
 		return nil, failed("connect", err)
 	}
 	return client, nil
+}
+
+// parse returns the settings of the client that a URL names. Unless o is nil, it sets there what the URL says about the
+// store.
+func (o *Options) parse(url string) (rueidis.ClientOption, error) {
+	option, err := parseURL(url, o)
+	if err != nil {
+		return option, fmt.Errorf("redisstore: URL: %w", err)
+	}
+	if o != nil {
+		err = o.check()
+	}
+	return option, err
 }
 
 // newClient returns when ctx ends; the attempt that it leaves behind ends with dialTimeout.
@@ -161,6 +169,11 @@ func (s *Store) try(ctx context.Context) error {
 	name := "try-" + rand.Text()
 	if _, err := s.Load(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
+	}
+	if s.cache != nil {
+		if _, err := s.loadTracked(ctx, name); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 	}
 	e, err := s.keep(ctx, name, name, 0)
 	if err == nil {

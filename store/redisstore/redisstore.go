@@ -46,6 +46,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -65,12 +66,23 @@ type Options struct {
 	// sent together. Default: 0, the master's answer is enough.
 	Replicas int
 
+	// MaxStale makes plain reads of sessions up to 15 times as cheap, and lets them be as old as this: the Store keeps
+	// what it has read in memory, at most 64 MiB, until the server says that it has changed, but never for longer. So a
+	// logout by another process is usually seen within some milliseconds, and within MaxStale whatever happens to the
+	// network and the servers. What depends on the newest state, and what this Store has written itself, is read as
+	// without MaxStale: see [store.StaleLoader]. At most a minute. It needs a server that the client can track changes
+	// on (CLIENT TRACKING), and the connection of [Open]. Default: 0, every read asks the server.
+	MaxStale time.Duration
+
 	_ struct{} // no unkeyed literals: fields may be added
 }
 
 func (o *Options) check() error {
 	if o.Replicas < 0 {
 		return fmt.Errorf("redisstore: Replicas is %d: it can't be negative", o.Replicas)
+	}
+	if o.MaxStale < 0 || o.MaxStale > longestMaxStale {
+		return fmt.Errorf("redisstore: MaxStale is %v: it can be 0 to %v", o.MaxStale, longestMaxStale)
 	}
 	return nil
 }
@@ -84,6 +96,7 @@ type Store struct {
 	prefix   string
 	replicas int
 
+	cache   *cache        // nil without Options.MaxStale
 	lanes   lanes         // what waits for replicas
 	doubts  *doubts       // nil without replicas to wait for
 	silent  atomic.Bool   // the last call got no answer
@@ -92,8 +105,9 @@ type Store struct {
 }
 
 var (
-	_ store.Store  = (*Store)(nil)
-	_ store.Lister = (*Store)(nil)
+	_ store.Store       = (*Store)(nil)
+	_ store.Lister      = (*Store)(nil)
+	_ store.StaleLoader = (*Store)(nil)
 )
 
 const defaultPrefix = "hipflask:"
@@ -117,14 +131,27 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, prefix: opts.Prefix, replicas: opts.Replicas}
+	if opts.MaxStale > 0 {
+		return nil, errors.New("redisstore: MaxStale needs a Store of Open, whose client tells it what has changed")
+	}
+	s := newStore(opts)
+	s.client = client
+	return s, nil
+}
+
+// newStore returns a Store that has no client yet.
+func newStore(opts *Options) *Store {
+	s := &Store{prefix: opts.Prefix, replicas: opts.Replicas}
 	if s.prefix == "" {
 		s.prefix = defaultPrefix
 	}
 	if s.replicas > 0 {
 		s.doubts = new(doubts)
 	}
-	return s, nil
+	if opts.MaxStale > 0 {
+		s.cache = newCache(opts.MaxStale, s.recordKey(""))
+	}
+	return s
 }
 
 // Close closes the connections of a Store that Open made, and does nothing to others. It waits for what calls that were

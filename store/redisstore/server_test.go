@@ -78,6 +78,7 @@ const rules = "~hipflask:* +hello +ping +evalsha +eval " +
 const (
 	forAll      = "+scan"
 	forReplicas = "+wait +pttl"
+	forMaxStale = "+client|tracking +client|caching"
 	forSentinel = "+role"
 	forCluster  = "+cluster|slots +cluster|shards +cluster|info"
 )
@@ -87,7 +88,7 @@ func TestDocumentedRules(t *testing.T) {
 	page, err := os.ReadFile("../../docs/redis.md")
 	must(t, err)
 	words := strings.Join(strings.Fields(string(page)), " ")
-	for _, some := range []string{rules, forAll, forReplicas, forSentinel, forCluster} {
+	for _, some := range []string{rules, forAll, forReplicas, forMaxStale, forSentinel, forCluster} {
 		if !strings.Contains(words, some) {
 			t.Errorf("docs/redis.md lacks rules that are tested here: %s", some)
 		}
@@ -143,6 +144,20 @@ func TestPermissions(t *testing.T) {
 	must(t, err)
 	if _, err := all(t, s); err != nil {
 		t.Errorf("All with +scan: %v", err)
+	}
+	stale := &redisstore.Options{MaxStale: time.Second}
+	withMaxStale := func(extra ...string) error {
+		do(t, client, append(append([]string{"ACL", "SETUSER", "stale", "reset", "on", ">secret"}, whole...),
+			extra...)...)
+		s, err := redisstore.Open(t.Context(), "redis://stale:secret@"+server.Addr, stale)
+		if err == nil {
+			s.Close()
+		}
+		return err
+	}
+	must(t, withMaxStale(strings.Fields(forMaxStale)...))
+	for i, rule := range strings.Fields(forMaxStale) {
+		refused(t, withMaxStale(strings.Fields(forMaxStale)[1-i]), "MaxStale without "+rule, "docs/redis.md")
 	}
 	optional := []string{"+hello", "+ping", "+get"} // for versions of Redis that ask for them; for a disk that is full
 	for i, rule := range whole {

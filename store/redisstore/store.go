@@ -67,6 +67,7 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
+	defer s.changed(rec.Key)
 	return s.write(ctx, "create", func() (answer, error) {
 		left := left(rec.ExpiresAt)
 		if left <= 0 {
@@ -99,6 +100,7 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
+	defer s.changed(rec.Key)
 	user, tombstone := rec.Principal != "", rec.Kind != store.Live
 	var kept entry
 	return s.write(ctx, "replace", func() (answer, error) {
@@ -133,6 +135,7 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 	if err := check(key); err != nil {
 		return err
 	}
+	defer s.changed(key)
 	head, times := begin(nil, false, version, 0), appendTime(appendTime(nil, seen), expires)
 	var kept entry
 	return s.write(ctx, "touch", func() (answer, error) {
@@ -154,6 +157,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(key); err != nil {
 		return err
 	}
+	defer s.changed(key)
 	return s.write(ctx, "delete", func() (answer, error) {
 		a, err := s.run(ctx, &deleteScript, s.recordKey(key))
 		if value := []byte(a.text(0)); err == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -210,16 +211,23 @@ func (l *location) store(opts *Options) error {
 	if prefix := l.take("prefix"); opts.Prefix == "" {
 		opts.Prefix = prefix
 	}
-	replicas := l.take("replicas")
-	if replicas == "" {
-		return nil
+	if replicas := l.take("replicas"); replicas != "" {
+		n, err := strconv.Atoi(replicas)
+		if err != nil {
+			return errors.New("parameter replicas: it is no number")
+		}
+		if opts.Replicas == 0 {
+			opts.Replicas = n
+		}
 	}
-	n, err := strconv.Atoi(replicas)
-	if err != nil {
-		return errors.New("parameter replicas: it is no number")
-	}
-	if opts.Replicas == 0 {
-		opts.Replicas = n
+	if text := l.take("max_stale"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return errors.New("parameter max_stale: it is no duration such as 2s")
+		}
+		if opts.MaxStale == 0 {
+			opts.MaxStale = d
+		}
 	}
 	return nil
 }

@@ -70,8 +70,8 @@ var errNoLister = fmt.Errorf("storetest: the store behind lists no sessions (if 
 // Faulty is a store that fails as the contract of package store allows: writes are applied at most once, but the answer
 // may be an error although they were, or will be. A session.Manager keeps its promises on it.
 //
-// It forwards [store.Lister], [store.Sweeper], [store.Evicter], [store.BatchReplacer] and [store.StaleLoader]. If the store
-// behind it is no Lister, its listings end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is
+// It forwards [store.Lister], [store.Sweeper], [store.Evicter], [store.BatchReplacer] and [store.StaleLoader]. If the
+// store behind it is no Lister, its listings end with [errors.ErrUnsupported]; if it is no Sweeper or Evicter, there is
 // never anything to remove or to tell.
 //
 // The faults depend on the seed and on the order of calls: see [WithSource] for calls whose order is not known. In a
