@@ -2,7 +2,7 @@
 // package comment what it shows. As run from the repository's root:
 //
 //	the protocol
-//	    go run ./verify/model -new      every interleaving in a model of the protocol; "go test" explores its beginning
+//	    go run ./verify/model -new      every interleaving in a model of the protocol; go test explores its beginning
 //	    go test -v ./verify/interleave  every interleaving of a few requests on the real code
 //	    go test ./verify/history        random programs of requests and faults, checked for linearizability
 //	    go test -v ./verify/outage      the stores' servers killed, paused, cut off and failed over

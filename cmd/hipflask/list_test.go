@@ -97,9 +97,11 @@ func TestBareURLs(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
 		"redis://user:pass@word@host:1/2?prefix=a:&replicas=1&sentinel_password=x": "redis://host:1/2?prefix=a:",
-		"flask-session+redis://:secret@host?key_prefix=shop:":                      "flask-session+redis://host?key_prefix=shop:",
-		"file:/var/lib/shop?sync=true":                                             "file:/var/lib/shop",
-		"postgres://u:p@h/d?sslpassword=x&table=t&prefix=q":                        "postgres://h/d?table=t&prefix=q",
+
+		"flask-session+redis://:secret@host?key_prefix=shop:": "flask-session+redis://host?key_prefix=shop:",
+
+		"file:/var/lib/shop?sync=true":                      "file:/var/lib/shop",
+		"postgres://u:p@h/d?sslpassword=x&table=t&prefix=q": "postgres://h/d?table=t&prefix=q",
 	} {
 		if got := bare(url); got != want {
 			t.Errorf("got %q, want %q", got, want)

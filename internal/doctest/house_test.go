@@ -69,7 +69,8 @@ func TestHouse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := c.goList("-f", `{{$p := .ImportPath}}{{$p}} {{"\n"}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, "work")
+	const lines = `{{$p := .ImportPath}}{{$p}} {{"\n"}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`
+	out, err := c.goList("-f", lines, "work")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,8 +105,8 @@ func (sh *shard) slots() uint32 {
 }
 
 // related appends the slots of the principal's records, and of others with the same hash: in one go, because a list may
-// change between two. The lock is held for long only if one principal has hundreds of thousands of sessions, 1/128 of them
-// here.
+// change between two. The lock is held for long only if one principal has hundreds of thousands of sessions, 1/128 of
+// them here.
 func (sh *shard) related(principal string, slots []uint32) []uint32 {
 	hash := sh.hash(principal)
 	sh.mu.Lock()

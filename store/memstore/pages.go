@@ -4,8 +4,8 @@ package memstore
 // runtime puts before an object with pointers.
 const pageLen = 51
 
-// pages is a growing array of entries. Unlike a slice it never copies its items to grow: with many records that copy would
-// be the longest time that a shard's lock is held.
+// pages is a growing array of entries. Unlike a slice it never copies its items to grow: with many records that copy
+// would be the longest time that a shard's lock is held.
 type pages struct {
 	pages []*[pageLen]entry
 	n     uint32

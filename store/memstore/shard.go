@@ -15,9 +15,9 @@ type shard struct {
 	mu sync.Mutex
 
 	// A record keeps its slot, its index in entries, as long as it exists: that is what listing relies on. The two maps
-	// lead from a hash to the first slot of a chain. They map from hashes and not from texts because that takes a third of the
-	// memory, and because the slots have no pointers for the garbage collector to follow. A Go map of any size grows in steps
-	// of at most 1024 items.
+	// lead from a hash to the first slot of a chain. They map from hashes and not from texts because that takes a third
+	// of the memory, and because the slots have no pointers for the garbage collector to follow. A Go map of any size
+	// grows in steps of at most 1024 items.
 	entries    pages
 	free       uint32            // first of the free slots
 	keys       map[uint32]uint32 // all records, linked by next

@@ -51,7 +51,8 @@ func TestPlans(t *testing.T) {
 	}
 	rec := create(t, s, newRecord("ann"))
 	run(t, fmt.Sprintf(`INSERT INTO %[1]s SELECT ('key' || n)::bytea, 1, CASE n %% 3 WHEN 0 THEN ''
-		ELSE 'p' || n / 5 END::bytea, '', 0, 0, 0, n + (extract(epoch from now()) * 1000)::bigint - 1000, 0, '', '', '', ''
+		ELSE 'p' || n / 5 END::bytea, '', 0, 0, 0,
+		n + (extract(epoch from now()) * 1000)::bigint - 1000, 0, '', '', '', ''
 		FROM generate_series(1, 20000) n`,
 		opts.Table), "ANALYZE "+opts.Table)
 	tr.take()
