@@ -12,8 +12,9 @@ import (
 type entry struct{ ends, now int64 }
 
 const (
-	// slack is how many seconds longer than its record an entry lasts at least: clocks of an application and of the server,
-	// and of a cluster's servers, may differ so far, and calls may arrive so late, before that costs round trips.
+	// slack is how many seconds longer than its record an entry lasts at least: clocks of an application and of the
+	// server, and of a cluster's servers, may differ so far, and calls may arrive so late, before that costs round
+	// trips.
 	slack = 60
 	// An index time moves in steps of 2 to the power of these, in seconds: a minute to a day and a half.
 	leastStep, mostStep = 6, 17
@@ -23,10 +24,10 @@ const (
 	never = "9999999999"
 )
 
-// indexTime returns when the index entry of a record should expire that has so many milliseconds left. It moves in steps,
-// so that an entry is prolonged seldom: a step is a half to the whole of what the record has left. Each key has its own
-// times for them, so that not all sessions prolong their entries at once. Shorter steps divide longer ones, so that the
-// index time of a record that is not given more life does not move to later.
+// indexTime returns when the index entry of a record should expire that has so many milliseconds left. It moves in
+// steps, so that an entry is prolonged seldom: a step is a half to the whole of what the record has left. Each key has
+// its own times for them, so that not all sessions prolong their entries at once. Shorter steps divide longer ones, so
+// that the index time of a record that is not given more life does not move to later.
 func indexTime(key string, left int64) int64 {
 	step := int64(1) << min(max(bits.Len64(uint64(seconds(left)))-1, leastStep), mostStep)
 	offset := int64(crc32.ChecksumIEEE([]byte(key))) % step
@@ -59,8 +60,8 @@ func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e 
 	return entry{ends: numbers[0], now: numbers[1]*1000 + numbers[2]/1000}, nil
 }
 
-// release lets a record's entry expire at another time, or now, if it has not been prolonged meanwhile. Nothing depends on
-// it: an entry that stays expires at the time that it had.
+// release lets a record's entry expire at another time, or now, if it has not been prolonged meanwhile. Nothing depends
+// on it: an entry that stays expires at the time that it had.
 func (s *Store) release(ctx context.Context, principal, key string, before, after int64) error {
 	_, err := s.runOnce(ctx, &releaseScript, s.indexKey(principal),
 		[]string{key, strconv.FormatInt(before, 10), strconv.FormatInt(after, 10)})

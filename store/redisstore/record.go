@@ -11,7 +11,8 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed place:
+// A record is one string, so that Redis keeps it in one piece of memory and a script finds the version at a fixed
+// place:
 //
 //	bytes
 //	    1  format: 2, or 3 of a record with a principal, which has an entry in the index
@@ -24,8 +25,8 @@ import (
 //	       principal, label, MovedTo, handle and Public, each behind its length, a varint of encoding/binary
 //	       data
 //
-// Numbers are big-endian. MovedTo and the handle are usually the base64url text of random bytes, and stored as those bytes;
-// their length stands there times two, plus one in this case. The scripts know what stands before CreatedAt.
+// Numbers are big-endian. MovedTo and the handle are usually the base64url text of random bytes, and stored as those
+// bytes; their length stands there times two, plus one in this case. The scripts know what stands before CreatedAt.
 const (
 	formatAnonymous = 2
 	formatIndexed   = 3
@@ -54,7 +55,8 @@ func begin(b []byte, indexed bool, version uint64, index int64) []byte {
 // pack returns rec as it is stored.
 func pack(rec *store.Record, index int64) string {
 	const fixed = beforeTimes + indexSize + 3*timeSize + 1 + 5*binary.MaxVarintLen16
-	b := make([]byte, 0, fixed+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+len(rec.Data))
+	b := make([]byte, 0, fixed+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+
+		len(rec.Data))
 	b = begin(b, rec.Principal != "", rec.Version, index)
 	b = appendTime(b, rec.LastSeenAt)
 	b = appendTime(b, rec.ExpiresAt)
@@ -82,8 +84,8 @@ func appendID(b []byte, text string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(id))<<1|1), id...)
 }
 
-// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b is
-// no record.
+// unpack returns the record in b, which was stored under key. Its Public and Data are parts of b. It returns false if b
+// is no record.
 func unpack(key string, b []byte) (rec store.Record, ok bool) {
 	at := beforeTimes
 	if len(b) > 0 && b[0] == formatIndexed {

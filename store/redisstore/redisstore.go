@@ -12,9 +12,10 @@
 //
 // # What is stored
 //
-// A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GETEX, created by one SET and
-// changed by one script, which compares the version: one round trip each. The principal's index is a sorted set, prefix +
-// "p:" + principal, of keys and how long they may be needed. A login and a logout take one more round trip for it.
+// A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GETEX, created by one SET
+// and changed by one script, which compares the version: one round trip each. The principal's index is a sorted set,
+// prefix + "p:" + principal, of keys and how long they may be needed. A login and a logout take one more round trip for
+// it.
 //
 // Names, principals, labels and data are stored as they are. Whoever can read the server can read them, but can't make
 // a cookie from it: keys are hashes of session IDs.
@@ -32,10 +33,11 @@
 //
 // # The index
 //
-// An entry is made before its record and lasts until after the record's end, by the clock of the server: a write that would
-// give the record more life than its entry is applied only after the entry was prolonged. So the list of a principal misses
-// no session, in whatever order calls arrive. What somebody else removes from it is made again when the session is next
-// prolonged: after at most the idle timeout and a minute, or a day and a half if that is longer, while it is in use.
+// An entry is made before its record and lasts until after the record's end, by the clock of the server: a write that
+// would give the record more life than its entry is applied only after the entry was prolonged. So the list of a
+// principal misses no session, in whatever order calls arrive. What somebody else removes from it is made again when
+// the session is next prolonged: after at most the idle timeout and a minute, or a day and a half if that is longer,
+// while it is in use.
 //
 // The clocks of the application and of the server may differ. If they differ by more than a minute, each change of a
 // user's session costs two more round trips.

@@ -26,9 +26,10 @@ const (
 // time. So the index misses no record, in whatever order calls arrive, and however late.
 //
 // The callers' index times move in steps (indexTime), so that most writes find the very bytes that they expect, the
-// version and the index time, and compare nothing else. They also pass the last second at which the index time is enough.
-// It has ten digits, as the server's time has, and is compared as text. No binary text is compared by < or >: Lua does
-// that by the server's locale. Numbers that a script passes on are written as text: converting them costs more.
+// version and the index time, and compare nothing else. They also pass the last second at which the index time is
+// enough. It has ten digits, as the server's time has, and is compared as text. No binary text is compared by < or >:
+// Lua does that by the server's locale. Numbers that a script passes on are written as text: converting them costs
+// more.
 
 // create makes a record that must not exist. Its arguments are those of SET: NX makes it fail if the key is taken.
 var createCommand = script{command: "SET"}
@@ -38,8 +39,8 @@ var createCommand = script{command: "SET"}
 // tombstone, "0" for others; "1" if the index entry has been prolonged to the new index time.
 //
 // A tombstone needs its entry for a short time only: the script returns what the record began with, and the caller
-// releases the entry. The record is removed before a tombstone takes its place, since a server that has reached maxmemory
-// lets a script store something only after it has removed something: a logout has to work there.
+// releases the entry. The record is removed before a tombstone takes its place, since a server that has reached
+// maxmemory lets a script store something only after it has removed something: a logout has to work there.
 var replaceScript = script{sha1: "fca330a931ad980b9427a37be1c568e15264167c", lua: `local key, call = KEYS[1], redis.call
 local head, value = call('GETRANGE', key, '0', ARGV[1]), ARGV[3]
 if head ~= ARGV[2] then
@@ -69,8 +70,8 @@ call('SET', key, value, 'PX', ARGV[4])
 return 1`}
 
 // touch takes: version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time; the last second for
-// that; "1" if the index entry has been prolonged to that index time. The answer renew comes with the record, without most
-// of its data. PEXPIRE stands first for a server that has reached maxmemory: it stores nothing.
+// that; "1" if the index entry has been prolonged to that index time. The answer renew comes with the record, without
+// most of its data. PEXPIRE stands first for a server that has reached maxmemory: it stores nothing.
 var touchScript = script{sha1: "8ba9ee014a4d04684bd76729d264b2347c2184d9", lua: `local key, call = KEYS[1], redis.call
 local head = call('GETRANGE', key, '0', '13')
 local format = string.byte(head)
@@ -96,9 +97,10 @@ call('PEXPIRE', key, ARGV[3])
 call('SETRANGE', key, at, times)
 return 1`}
 
-// delete takes nothing, and returns the record, without most of its data, if it has an index entry. It removes whatever is
-// there, also a value that is no record (pcall: or no string).
-var deleteScript = script{sha1: "866cc04b4cab4c664f810dd56afb342b8e5b8fd1", lua: `local head = redis.pcall('GETRANGE', KEYS[1], '0', '1399')
+// delete takes nothing, and returns the record, without most of its data, if it has an index entry. It removes whatever
+// is there, also a value that is no record (pcall: or no string).
+var deleteScript = script{sha1: "866cc04b4cab4c664f810dd56afb342b8e5b8fd1",
+	lua: `local head = redis.pcall('GETRANGE', KEYS[1], '0', '1399')
 redis.call('DEL', KEYS[1])
 if type(head) == 'string' and string.byte(head) == 3 then return head end
 return 1`}
@@ -117,10 +119,11 @@ const tidy = `  local over = call('ZRANGEBYSCORE', key, '-inf', call('TIME')[1],
   if #over > 0 then call('ZREM', key, unpack(over)) end
 `
 
-// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and "1" if the index is to
-// be tidied. It makes the entry, or prolongs it, and returns its index time and the server's time. The index time is
+// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and "1" if the index is
+// to be tidied. It makes the entry, or prolongs it, and returns its index time and the server's time. The index time is
 // another one each time, so that release finds out about it.
-var keepScript = script{sha1: "cb8d1ee9efcafc5799e879e128e472567272a3aa", lua: `local key, call, ends = KEYS[1], redis.call, ARGV[2]
+var keepScript = script{sha1: "cb8d1ee9efcafc5799e879e128e472567272a3aa",
+	lua: `local key, call, ends = KEYS[1], redis.call, ARGV[2]
 local now = call('TIME')
 if now[1] + ARGV[3] > tonumber(ends) then ends = string.format('%.0f', now[1] + ARGV[3]) end
 if call('ZADD', key, 'GT', 'CH', ends, ARGV[1]) == 0 then ends = call('ZINCRBY', key, '1', ARGV[1]) end
@@ -129,8 +132,8 @@ if ARGV[4] == '1' then
 if call('ZREVRANK', key, ARGV[1]) == 0 then call('EXPIREAT', key, ends) end
 return {1, ends, now[1], now[2]}`}
 
-// release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves alone
-// an entry that has been prolonged meanwhile.
+// release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves
+// alone an entry that has been prolonged meanwhile.
 var releaseScript = script{sha1: "4d2b04e7b551a5789fdbda7cea6021ec7b784883", lua: `local key, call = KEYS[1], redis.call
 for i = 1, #ARGV, 3 do
   if call('ZSCORE', key, ARGV[i]) == ARGV[i + 1] then

@@ -76,7 +76,8 @@ func TestLateCalls(t *testing.T) {
 	index := indexTime(rec.Key, hour)
 	past := lastSecond(time.Now().Unix()-1, 0)
 	head := string(begin(nil, true, 1, index))
-	a, err = s.run(ctx, &replaceScript, s.recordKey(rec.Key), "13", head, pack(&rec, index), milliseconds(hour), past, "0", "0")
+	a, err = s.run(ctx, &replaceScript, s.recordKey(rec.Key), "13", head, pack(&rec, index), milliseconds(hour),
+		past, "0", "0")
 	if err != nil || a.code != answerRenew {
 		t.Errorf("a late replace: got answer %d, %v, want %d", a.code, err, answerRenew)
 	}

@@ -86,7 +86,8 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 			// An absolute time: however late the command arrives, the record does not outlive its entry.
 			index, option, expiry = e.ends, "PXAT", e.now+left
 		}
-		a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), pack(&rec, index), "NX", option, milliseconds(expiry))
+		a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), pack(&rec, index),
+			"NX", option, milliseconds(expiry))
 		if rueidis.IsRedisNil(err) {
 			return answer{code: answerExists}, nil
 		}
