@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,6 @@ import (
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/storeurl"
-	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // This file measures many clients that change one session at the same time. Each process has a server with a Manager of
@@ -39,19 +39,14 @@ type contest struct {
 
 // outcome is what it answers.
 type outcome struct {
-	Clients     []int       // changes that each client was answered as done
-	Unavailable int         // answers 503 that say that nothing was changed
-	Uncertain   int         // other answers 503
-	Buckets     map[int]int // how many answers took how long: see bucket
+	Clients     []int // changes that each client was answered as done
+	Unavailable int   // answers 503 that say that nothing was changed
+	Uncertain   int   // other answers 503
+	Latencies   []time.Duration
 	Took        time.Duration
 }
 
 const counted = session.Key[int]("counted")
-
-// bucket is the number of a duration's bucket. A bucket is 5 % wide.
-func bucket(d time.Duration) int { return int(math.Log(float64(max(d, 1))) / math.Log(1.05)) }
-
-func bucketEnd(i int) time.Duration { return time.Duration(math.Pow(1.05, float64(i+1))) }
 
 // contend is such a process: it reads a contest, says that it is ready, waits for a line, and prints the outcome.
 func contend() error {
@@ -109,7 +104,7 @@ func (c contest) run(m *session.Manager) (o outcome, err error) {
 	}))}
 	go server.Serve(l)
 	defer server.Close()
-	o = outcome{Clients: make([]int, c.Clients), Buckets: map[int]int{}}
+	o = outcome{Clients: make([]int, c.Clients)}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	began := time.Now()
@@ -130,7 +125,7 @@ func (c contest) run(m *session.Manager) (o outcome, err error) {
 
 // client sends one request after the other.
 func (c contest) client(url string, began time.Time) (outcome, error) {
-	o := outcome{Clients: []int{0}, Buckets: map[int]int{}}
+	o := outcome{Clients: []int{0}}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	for time.Since(began) < c.For {
@@ -148,7 +143,7 @@ func (c contest) client(url string, began time.Time) (outcome, error) {
 		if err := cmp.Or(err, res.Body.Close()); err != nil {
 			return o, err
 		}
-		o.Buckets[bucket(time.Since(sent))]++
+		o.Latencies = append(o.Latencies, time.Since(sent))
 		switch {
 		case res.StatusCode == http.StatusNoContent:
 			o.Clients[0]++
@@ -182,7 +177,7 @@ func (b *bench) contestants(url string, processes, clients int, length time.Dura
 	if err := first.Save(ctx); err != nil {
 		return outcome{}, err
 	}
-	sum := outcome{Buckets: map[int]int{}}
+	var sum outcome
 	if strings.HasPrefix(url, "memory:") { // it has one process, this one, whose store is s
 		sum, err = contest{Cookie: cookieName + "=" + first.Token(), Clients: clients, For: length}.run(m)
 	} else {
@@ -278,9 +273,7 @@ func (o *outcome) add(one outcome) {
 func (o *outcome) count(one outcome) {
 	o.Unavailable += one.Unavailable
 	o.Uncertain += one.Uncertain
-	for b, n := range one.Buckets {
-		o.Buckets[b] += n
-	}
+	o.Latencies = append(o.Latencies, one.Latencies...)
 }
 
 func (o *outcome) done() (n int) {
@@ -294,23 +287,15 @@ func (o *outcome) rate() float64 { return float64(o.done()) / o.Took.Seconds() }
 
 func (o *outcome) failed() int { return o.Unavailable + o.Uncertain }
 
-// percentile returns how long all but one in outOf answers took at most.
+// percentile returns how long this share of the responses took at most.
 func (o *outcome) percentile(share float64) time.Duration {
-	left := int(math.Ceil(share * float64(o.done()+o.failed())))
-	for i := 0; ; i++ {
-		if left -= o.Buckets[i]; left <= 0 {
-			return bucketEnd(i)
-		}
-	}
+	slices.Sort(o.Latencies)
+	return o.Latencies[int(math.Ceil(share*float64(len(o.Latencies))))-1]
 }
 
 // fairness returns how many changes the slowest client made, as a share of the fastest one's.
 func (o *outcome) fairness() float64 {
-	least, most := math.MaxInt, 0
-	for _, n := range o.Clients {
-		least, most = min(least, n), max(most, n)
-	}
-	return float64(least) / float64(max(most, 1))
+	return float64(slices.Min(o.Clients)) / float64(max(slices.Max(o.Clients), 1))
 }
 
 // hotStore is a store that processes contend for a session of.
@@ -344,14 +329,15 @@ func (b *bench) contention() error {
 	}
 	t := table{head: []string{"store", "processes", "clients", "changes/s", "one writer", "503", "p50",
 		"p99", "slowest client"}}
-	var lines []chart.Series
+	var lines []series
 	for _, s := range b.hotStores(&tb) {
 		alone, err := b.contestants(s.url, 1, 1, short)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		floor := alone.rate()
-		line := chart.Series{Name: s.name, Points: []chart.Point{{X: 1, Y: floor}}}
+		line := series{name: s.name}
+		line.add(1, floor)
 		for _, processes := range []int{1, 2, 4} {
 			if s.name == "memory" && processes > 1 {
 				continue
@@ -371,7 +357,7 @@ func (b *bench) contention() error {
 					fmt.Sprintf("%.2f", o.fairness()))
 				fmt.Fprintln(os.Stderr, strings.Join(t.lines[len(t.lines)-1], " | ")) // it takes long
 				if processes == 4 || s.name == "memory" {
-					line.Points = append(line.Points, chart.Point{X: float64(n), Y: o.rate()})
+					line.add(n, o.rate())
 				}
 			}
 		}
@@ -379,10 +365,10 @@ func (b *bench) contention() error {
 			lines = append(lines, line)
 		}
 	}
-	err := b.draw("contention.svg", chart.Chart{
-		Title: "Changes of one session, by clients in four processes (memory: one)",
-		X:     "clients", Y: "changes a second",
-		Format: func(v float64) string { return thousands(int(v)) }, Series: lines,
+	err := b.draw("contention.svg", chart{
+		title: "Changes of one session, by clients in four processes (memory: one)",
+		x:     "clients", y: "changes a second",
+		format: func(v float64) string { return thousands(int(v)) }, series: lines,
 	})
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ type bench struct {
 	out      io.Writer
 	command  string      // as it was called
 	docs     []*document // none: nothing is to be written
+	pictures string      // folder; "": none is drawn
 	rows     []row       // of the table of targets, as far as measured
 	limits   []limit     // the same
 }
@@ -85,6 +86,7 @@ func run(args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(b.dir)
 	if *write {
+		b.pictures = "docs/performance"
 		for _, path := range []string{"docs/performance.md", "docs/scale.md"} {
 			doc, err := openDocument(path)
 			if err != nil {

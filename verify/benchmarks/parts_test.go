@@ -19,7 +19,8 @@ func TestParts(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			var out bytes.Buffer
 			b := &bench{plan: measure.Plan{Rounds: 1, Slice: time.Millisecond}, sessions: 10, quick: true,
-				dir: t.TempDir(), out: &out}
+				dir:      t.TempDir(),
+				pictures: t.TempDir(), out: &out}
 			if err := p.run(b); err != nil {
 				t.Fatal(err)
 			}

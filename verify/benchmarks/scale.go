@@ -3,11 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // sizes returns the numbers of sessions at which a part that grows is measured.
@@ -35,18 +31,6 @@ func grade(v, target, best float64) string {
 		return "met"
 	}
 	return "missed"
-}
-
-// draw writes a picture beside the document.
-func (b *bench) draw(name string, c chart.Chart) error {
-	if len(b.docs) == 0 {
-		return nil
-	}
-	dir := filepath.Join(filepath.Dir(b.docs[0].path), "performance")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, name), c.SVG(), 0o644)
 }
 
 // nanoseconds writes a time of an axis.

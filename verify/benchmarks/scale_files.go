@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store/filestore"
-	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // scaleFiles fills up a file store, and measures at each size what requests and a sweep take.
@@ -27,8 +26,8 @@ func (b *bench) scaleFiles() error {
 	ctx := context.Background()
 	t := table{head: []string{"files", "open the store", "create", "load", "change",
 		"list a user", "sweep, for each expired", "bytes on disk"}}
-	lines := []chart.Series{{Name: "create"}, {Name: "load"}, {Name: "change"}, {Name: "list a user's three"},
-		{Name: "sweep one of 200"}}
+	lines := []series{{name: "create"}, {name: "load"}, {name: "change"}, {name: "list a user's three"},
+		{name: "sweep one of 200"}}
 	have := 0
 	for _, n := range sizes {
 		create, err := timed(n-have, func(i int) error {
@@ -45,14 +44,14 @@ func (b *bench) scaleFiles() error {
 		values := []float64{create, r.load, r.change, r.list, r.sweep}
 		line := []string{thousands(n), nanoseconds(r.open)}
 		for i, v := range values {
-			lines[i].Points = append(lines[i].Points, chart.Point{X: float64(n), Y: v})
+			lines[i].add(n, v)
 			line = append(line, nanoseconds(v))
 		}
 		t.add(append(line, fmt.Sprintf("%.0f", r.bytes))...)
 	}
-	if err := b.draw("files.svg", chart.Chart{
-		Title: "The file store as it grows", X: "sessions in files", Y: "time of one operation", Format: nanoseconds,
-		Series: lines,
+	if err := b.draw("files.svg", chart{
+		title: "The file store as it grows", x: "sessions in files", y: "time of one operation", format: nanoseconds,
+		series: lines,
 	}); err != nil {
 		return err
 	}

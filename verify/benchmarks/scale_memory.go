@@ -11,7 +11,6 @@ import (
 	"github.com/alexedwards/scs/v2/memstore"
 
 	hipflask "github.com/hipflask/session/store/memstore"
-	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // inMemory is a memory store to be filled up. A fifth of its sessions expire at the same time.
@@ -80,18 +79,18 @@ func (b *bench) scaleMemory() error {
 	sizes := b.sizes(5_000_000)[1:] // a thousand are lost in the noise
 	t := table{head: []string{"memory store", "sessions", "bytes per session", "one load", "longest load in a sweep",
 		"without a store", "sweep, for each expired"}}
-	stalls := chart.Chart{
-		Title: "Longest wait of a request while a fifth of the sessions expire", X: "sessions in memory",
-		Y: "the longest of all loads during the sweep", Format: nanoseconds,
+	stalls := chart{
+		title: "Longest wait of a request while a fifth of the sessions expire", x: "sessions in memory",
+		y: "the longest of all loads during the sweep", format: nanoseconds,
 	}
 	sweeps := 5
 	if b.plan.Rounds == 1 {
 		sweeps = 1
 	}
-	var noise chart.Series
+	var noise series
 	var last []memoryResult
 	for _, open := range memoryStores {
-		line := chart.Series{}
+		line := series{}
 		for _, n := range sizes {
 			r, name, err := growMemory(open, n, sweeps)
 			if err != nil {
@@ -103,19 +102,19 @@ func (b *bench) scaleMemory() error {
 			}
 			t.add(name, thousands(n), fmt.Sprintf("%.0f", r.bytes), nanoseconds(r.load), duration(r.stall),
 				duration(r.noise), sweep)
-			line.Name = name
-			line.Points = append(line.Points, chart.Point{X: float64(n), Y: float64(r.stall)})
+			line.name = name
+			line.add(n, float64(r.stall))
 			if n == sizes[len(sizes)-1] {
 				last = append(last, r)
 			}
 			if name == "Hipflask" {
-				noise.Points = append(noise.Points, chart.Point{X: float64(n), Y: float64(r.noise)})
+				noise.add(n, float64(r.noise))
 			}
 		}
-		stalls.Series = append(stalls.Series, line)
+		stalls.series = append(stalls.series, line)
 	}
-	noise.Name, noise.Faint = "no store at all", true
-	stalls.Series = append(stalls.Series, noise)
+	noise.name = "no store at all"
+	stalls.series = append(stalls.series, noise)
 	most := thousands(sizes[len(sizes)-1])
 	b.limits = append(b.limits,
 		limit{"memory store, bytes per session at " + most, fmt.Sprintf("%.0f", last[1].bytes), "400",

@@ -14,7 +14,6 @@ import (
 
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store/redisstore"
-	"github.com/hipflask/session/verify/benchmarks/chart"
 )
 
 // scaleRedis fills up a Redis server, and measures at each size what requests take, with 64 of them in flight, and what
@@ -38,7 +37,7 @@ func (b *bench) scaleRedis() error {
 		return err
 	}
 	t := table{head: []string{"sessions in Redis", "create", "load", "change", "list a user", "bytes per session"}}
-	lines := []chart.Series{{Name: "create"}, {Name: "load"}, {Name: "change"}, {Name: "list a user's three"}}
+	lines := []series{{name: "create"}, {name: "load"}, {name: "change"}, {name: "list a user's three"}}
 	have := 0
 	for _, n := range b.sizes(1_000_000) {
 		values, err := redisAt(ctx, s, have, n)
@@ -52,14 +51,14 @@ func (b *bench) scaleRedis() error {
 		}
 		line := []string{thousands(n)}
 		for i, v := range values {
-			lines[i].Points = append(lines[i].Points, chart.Point{X: float64(n), Y: v})
+			lines[i].add(n, v)
 			line = append(line, nanoseconds(v))
 		}
 		t.add(append(line, fmt.Sprintf("%.0f", (used-empty)/float64(n)))...)
 	}
-	if err := b.draw("redis.svg", chart.Chart{
-		Title: "Redis as it grows, 64 requests in flight", X: "sessions in Redis", Y: "time of one operation",
-		Format: nanoseconds, Series: lines,
+	if err := b.draw("redis.svg", chart{
+		title: "Redis as it grows, 64 requests in flight", x: "sessions in Redis", y: "time of one operation",
+		format: nanoseconds, series: lines,
 	}); err != nil {
 		return err
 	}
