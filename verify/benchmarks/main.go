@@ -26,8 +26,8 @@ type bench struct {
 	command  string      // as it was called
 	docs     []*document // none: nothing is to be written
 	pictures string      // folder; "": none is drawn
-	rows     []row       // of the table of targets, as far as measured
-	limits   []limit     // the same
+	rows     table       // of targets, as far as measured
+	limits   table       // those that are no ratios
 }
 
 // part is a piece of the run that can be asked for by name.

@@ -28,7 +28,7 @@ func TestParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Log(out.String())
-			if !strings.Contains(out.String(), "\n|--") {
+			if !strings.Contains(out.String(), "\n| --") {
 				t.Error("it printed no table")
 			}
 			for _, hole := range []string{"NaN", "Inf", "%!", "| 0 ns"} {
@@ -75,22 +75,25 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		row  row
-		want string
+		measured, target, best float64
+		want                   string
 	}{
-		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.3}}, "best"},
-		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.5}}, "met"},
-		{row{target: target{target: 0.5, best: 0.3}, ratio: measure.Ratio{Median: 0.51}}, "missed"},
-		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3},
-			allocated: 3.2}, "best"},
-		{row{target: target{target: 0.5, best: 0.3, allocs: 3}, ratio: measure.Ratio{Median: 0.3}, allocated: 4},
-			"missed: at most 3 allocations"},
-		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.9}}, "best"},
-		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.85}}, "met"},
-		{row{target: target{target: 0.8, best: 0.9}, more: true, ratio: measure.Ratio{Median: 0.7}}, "missed"},
+		{0.3, 0.5, 0.3, "best"}, {0.5, 0.5, 0.3, "met"}, {0.51, 0.5, 0.3, "missed"},
+		{0.9, 0.8, 0.9, "best"}, {0.85, 0.8, 0.9, "met"}, {0.7, 0.8, 0.9, "missed"},
 	} {
-		if got := c.row.verdict(); got != c.want {
-			t.Errorf("%+v: got %s, want %s", c.row, got, c.want)
+		if got := verdict(c.measured, c.target, c.best); got != c.want {
+			t.Errorf("%+v: got %s, want %s", c, got, c.want)
 		}
+	}
+	var b bench
+	for _, allocs := range []float64{3.2, 4} {
+		b.row(target{target: 0.5, best: 0.3, allocs: 3}, measure.Samples{Time: []float64{1}, Allocs: allocs},
+			measure.Samples{Time: []float64{5}})
+	}
+	want := `|  |  | 0.50 | 0.30 | 1/5 | 1/5 to 1/5 | 1 ns | 3 | best                          |
+|  |  | 0.50 | 0.30 | 1/5 | 1/5 to 1/5 | 1 ns | 4 | missed: at most 3 allocations |
+`
+	if got := b.rows.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

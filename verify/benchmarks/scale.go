@@ -20,32 +20,6 @@ func (b *bench) sizes(largest int) (sizes []int) {
 	return append(sizes, largest)
 }
 
-// limit is a row of the table of targets that is no ratio.
-type limit struct{ path, peer, target, best, measured, verdict string }
-
-func grade(v, target, best float64) string {
-	switch {
-	case v <= best:
-		return "best"
-	case v <= target:
-		return "met"
-	}
-	return "missed"
-}
-
-// nanoseconds writes a time of an axis.
-func nanoseconds(v float64) string {
-	for _, unit := range []struct {
-		size float64
-		name string
-	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
-		if v >= unit.size {
-			return fmt.Sprintf("%.3g %s", v/unit.size, unit.name)
-		}
-	}
-	return fmt.Sprintf("%.3g ns", v)
-}
-
 // thousands writes a number with commas.
 func thousands(n int) string {
 	if n < 1000 {

@@ -116,12 +116,9 @@ func (b *bench) scaleMemory() error {
 	noise.name = "no store at all"
 	stalls.series = append(stalls.series, noise)
 	most := thousands(sizes[len(sizes)-1])
-	b.limits = append(b.limits,
-		limit{"memory store, bytes per session at " + most, fmt.Sprintf("%.0f", last[1].bytes), "400",
-			"300", fmt.Sprintf("%.0f", last[0].bytes), grade(last[0].bytes, 400, 300)},
-		limit{"memory store, longest stall at " + most, duration(last[1].stall),
-			"1 ms", "0.3 ms", duration(last[0].stall), grade(float64(last[0].stall), 1e6, 3e5)},
-	)
+	b.limit("memory store, bytes per session at "+most, fmt.Sprintf("%.0f", last[1].bytes),
+		func(v float64) string { return fmt.Sprintf("%.0f", v) }, 400, 300, last[0].bytes)
+	b.limit("memory store, longest stall at "+most, duration(last[1].stall), nanoseconds, 1e6, 3e5, float64(last[0].stall))
 	if err := b.draw("memory.svg", stalls); err != nil {
 		return err
 	}

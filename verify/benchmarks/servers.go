@@ -134,11 +134,7 @@ func (b *bench) compare(t *table, who traffic, group []server) error {
 		us, measured := byName[c.us]
 		them, beside := byName[c.them]
 		if measured && beside {
-			b.rows = append(b.rows, row{
-				target: target{us.name + ": " + who.name, them.name, c.bounds[0], c.bounds[1], 0}, more: true,
-				ratio: measure.Quotient(us.rate, them.rate),
-				value: fmt.Sprintf("%.0f per s", measure.Spread(us.rate).Median),
-			})
+			b.rate(target{us.name + ": " + who.name, them.name, c.bounds[0], c.bounds[1], 0}, us.rate, them.rate)
 		}
 	}
 	return nil

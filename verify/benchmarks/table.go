@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/hipflask/session/verify/benchmarks/measure"
@@ -20,62 +22,60 @@ type target struct {
 	allocs        int // 0: any number
 }
 
-// row is a target with what was measured.
-type row struct {
-	target
-	ratio     measure.Ratio
-	more      bool // the higher, the better
-	value     string
-	allocated float64
-}
-
+// row adds a row to the table of targets: the time of one subject as a share of another one's.
 func (b *bench) row(t target, us, them measure.Samples) {
-	b.rows = append(b.rows, row{target: t, ratio: us.Over(them), value: duration(us.Median()), allocated: us.Allocs})
+	result := verdict(us.Over(them).Median, t.target, t.best)
+	if t.allocs > 0 && math.Round(us.Allocs) > float64(t.allocs) {
+		result = fmt.Sprintf("missed: at most %d allocations", t.allocs)
+	}
+	b.add(t, us.Over(them), duration(us.Median()), fmt.Sprintf("%.0f", us.Allocs), result)
 }
 
-func (r row) verdict() string {
-	reached := func(bound float64) bool {
-		if r.more {
-			return r.ratio.Median >= bound
-		}
-		return r.ratio.Median <= bound
+// rate adds a row for requests per second.
+func (b *bench) rate(t target, us, them []float64) {
+	r := measure.Quotient(us, them)
+	b.add(t, r, fmt.Sprintf("%.0f per s", measure.Spread(us).Median), "", verdict(r.Median, t.target, t.best))
+}
+
+func (b *bench) add(t target, r measure.Ratio, value, allocs, verdict string) {
+	b.rows.add(t.path, t.against, ratio(t.target), ratio(t.best), ratio(r.Median), bounds(r), value, allocs, verdict)
+}
+
+// limit adds a row that is no ratio.
+func (b *bench) limit(path, peer string, format func(float64) string, target, best, measured float64) {
+	b.limits.add(path, peer, format(target), format(best), format(measured), verdict(measured, target, best))
+}
+
+// verdict judges a measured value. The higher it is the better if best is more than target.
+func verdict(v, target, best float64) string {
+	if best > target {
+		v, target, best = -v, -target, -best
 	}
 	switch {
-	case r.allocs > 0 && math.Round(r.allocated) > float64(r.allocs):
-		return fmt.Sprintf("missed: at most %d allocations", r.allocs)
-	case reached(r.best):
+	case v <= best:
 		return "best"
-	case reached(r.target.target):
+	case v <= target:
 		return "met"
 	}
 	return "missed"
 }
 
-// targets prints the table of targets.
+// targets prints the tables of targets.
 func (b *bench) targets() error {
-	if len(b.limits) > 0 {
-		t := table{head: []string{"", "scs", "target", "best", "measured", ""}}
-		for _, l := range b.limits {
-			t.add(l.path, l.peer, l.target, l.best, l.measured, l.verdict)
+	b.limits.head = []string{"", "scs", "target", "best", "measured", ""}
+	b.rows.head = []string{"path", "held against", "target", "best", "measured", "range", "per request", "allocations", ""}
+	for _, t := range []struct {
+		section, title string
+		table
+	}{{"limits", "Limits", b.limits}, {"targets", "Targets", b.rows}} {
+		if t.lines == nil {
+			continue
 		}
-		if err := b.publish("limits", "Limits", t); err != nil {
+		if err := b.publish(t.section, t.title, t.table); err != nil {
 			return err
 		}
 	}
-	if len(b.rows) == 0 {
-		return nil
-	}
-	t := table{head: []string{"path", "held against", "target", "best", "measured", "range", "per request",
-		"allocations", ""}}
-	for _, r := range b.rows {
-		allocated := ""
-		if !r.more {
-			allocated = fmt.Sprintf("%.0f", r.allocated)
-		}
-		t.add(r.path, r.against, ratio(r.target.target), ratio(r.best), ratio(r.ratio.Median),
-			bounds(r.ratio), r.value, allocated, r.verdict())
-	}
-	return b.publish("targets", "Targets", t)
+	return nil
 }
 
 // ratio writes small ratios as fractions.
@@ -89,14 +89,19 @@ func ratio(v float64) string {
 // bounds writes the bounds of a ratio.
 func bounds(r measure.Ratio) string { return ratio(r.Low) + " to " + ratio(r.High) }
 
-func duration(d time.Duration) string {
-	switch {
-	case d < time.Microsecond:
-		return fmt.Sprintf("%d ns", d.Nanoseconds())
-	case d < time.Millisecond:
-		return fmt.Sprintf("%.1f µs", float64(d.Nanoseconds())/1e3)
+func duration(d time.Duration) string { return nanoseconds(float64(d)) }
+
+// nanoseconds writes a time.
+func nanoseconds(v float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
+		if v >= unit.size {
+			return fmt.Sprintf("%.3g %s", v/unit.size, unit.name)
+		}
 	}
-	return fmt.Sprintf("%.1f ms", float64(d.Nanoseconds())/1e6)
+	return fmt.Sprintf("%.3g ns", v)
 }
 
 // table is a table of Markdown.
@@ -109,27 +114,13 @@ func (t *table) add(line ...string) { t.lines = append(t.lines, line) }
 
 // String aligns the columns, for those who read it as text.
 func (t *table) String() string {
-	width := make([]int, len(t.head))
-	for _, line := range append([][]string{t.head}, t.lines...) {
-		for i, cell := range line {
-			width[i] = max(width[i], len([]rune(cell)), 3)
-		}
-	}
 	var text strings.Builder
-	write := func(line []string) {
-		for i, cell := range line {
-			fmt.Fprintf(&text, "| %s%s ", cell, strings.Repeat(" ", width[i]-len([]rune(cell))))
-		}
-		text.WriteString("|\n")
+	w := tabwriter.NewWriter(&text, 0, 0, 1, ' ', 0)
+	rule := slices.Repeat([]string{"---"}, len(t.head))
+	for _, line := range slices.Concat([][]string{t.head, rule}, t.lines) {
+		fmt.Fprintf(w, "| %s\t|\n", strings.Join(line, "\t| "))
 	}
-	write(t.head)
-	for _, w := range width {
-		text.WriteString("|" + strings.Repeat("-", w+2))
-	}
-	text.WriteString("|\n")
-	for _, line := range t.lines {
-		write(line)
-	}
+	w.Flush() // to memory: it can't fail
 	return text.String()
 }
 
