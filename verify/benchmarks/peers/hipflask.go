@@ -11,6 +11,7 @@ import (
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
 	"github.com/hipflask/session/sessiontest"
+	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/filestore"
 	"github.com/hipflask/session/store/memstore"
 )
@@ -61,7 +62,10 @@ func openHipflask(config session.Config, close func() error) (App, error) {
 	config.IdleTimeout, config.Lifetime = idleTimeout, lifetime
 	if config.Store != nil {
 		h.outage = &sessiontest.FailStore{Store: config.Store}
-		config.Store = h.outage
+		config.Store = struct { // without LoadStale, which would first look whether the store has it
+			store.Store
+			store.Lister
+		}{h.outage, h.outage}
 	}
 	var err error
 	h.manager, err = session.New(config)
