@@ -118,7 +118,8 @@ func (b *bench) scaleMemory() error {
 	most := thousands(sizes[len(sizes)-1])
 	b.limit("memory store, bytes per session at "+most, fmt.Sprintf("%.0f", last[1].bytes),
 		func(v float64) string { return fmt.Sprintf("%.0f", v) }, 400, 300, last[0].bytes)
-	b.limit("memory store, longest stall at "+most, duration(last[1].stall), nanoseconds, 1e6, 3e5, float64(last[0].stall))
+	b.limit("memory store, longest stall at "+most, duration(last[1].stall), nanoseconds,
+		1e6, 3e5, float64(last[0].stall))
 	if err := b.draw("memory.svg", stalls); err != nil {
 		return err
 	}

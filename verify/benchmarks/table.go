@@ -63,7 +63,8 @@ func verdict(v, target, best float64) string {
 // targets prints the tables of targets.
 func (b *bench) targets() error {
 	b.limits.head = []string{"", "scs", "target", "best", "measured", ""}
-	b.rows.head = []string{"path", "held against", "target", "best", "measured", "range", "per request", "allocations", ""}
+	b.rows.head = []string{"path", "held against", "target", "best", "measured", "range", "per request",
+		"allocations", ""}
 	for _, t := range []struct {
 		section, title string
 		table
