@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,261 +15,101 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hipflask/session"
 	"github.com/hipflask/session/internal/servertest"
-	"github.com/hipflask/session/storeurl"
 )
 
-// This file measures many clients that change one session at the same time. Each process has a server with a Manager of
-// its own, and its share of the clients, which send one request after the other over connections of their own.
+// This file measures many clients that change one session at the same time: each asks the README's program for its home
+// page, which counts the visit, again and again over connections of its own. The program runs in several processes.
 
-// contended is the environment variable that makes this program one of those processes.
-const contended = "HIPFLASK_CONTENDED"
-
-// contest is what such a process is told.
-type contest struct {
-	URL, Key, Cookie string
-	Clients          int
-	For              time.Duration
-}
-
-// outcome is what it answers.
+// outcome is what the clients got.
 type outcome struct {
-	Clients     []int // changes that each client was answered as done
-	Unavailable int   // answers 503 that say that nothing was changed
-	Uncertain   int   // other answers 503
+	Clients     []int // visits that each client was told of
+	Unavailable int   // responses 503
 	Latencies   []time.Duration
 	Took        time.Duration
 }
 
-const counted = session.Key[int]("counted")
-
-// contend is such a process: it reads a contest, says that it is ready, waits for a line, and prints the outcome.
-func contend() error {
-	in := bufio.NewReader(os.Stdin)
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		return err
+// contend starts processes on a store and lets clients contend for one new session. It fails if the session does not have
+// what was answered.
+func (b *bench) contend(url string, processes, clients int, length time.Duration) (o outcome, err error) {
+	var running []*process
+	defer func() {
+		for _, p := range running {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	for range processes {
+		p, err := start(func(addr string) *exec.Cmd {
+			return exec.Command(filepath.Join(b.dir, "readme"), "-store", url, "-addr", addr)
+		})
+		if err != nil {
+			return o, err
+		}
+		running = append(running, p)
 	}
-	var c contest
-	if err := json.Unmarshal(line, &c); err != nil {
-		return err
-	}
-	m, s, err := contestant(c.URL, c.Key)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	defer m.Close()
-	fmt.Println("ready")
-	if _, err := in.ReadBytes('\n'); err != nil {
-		return err
-	}
-	o, err := c.run(m)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(o)
-}
-
-func contestant(url, key string) (*session.Manager, storeurl.Store, error) {
-	s, err := storeurl.Open(context.Background(), url)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := session.New(session.Config{SecretKey: key, Store: s, SweepInterval: -1})
-	return m, s, err
-}
-
-func (c contest) run(m *session.Manager) (o outcome, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	user := server{process: running[0]}
+	cookie, err := user.process.logIn("ann") // and a first visit
 	if err != nil {
 		return o, err
 	}
-	server := &http.Server{Handler: m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := session.From(r)
-		counted.Update(s, func(n int) int { return n + 1 })
-		if err := s.Save(r.Context()); err != nil {
-			if errors.Is(err, session.ErrUncertain) {
-				w.Header().Set("Uncertain", "1")
-			}
-			m.Error(w, r, err)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	}))}
-	go server.Serve(l)
-	defer server.Close()
-	o = outcome{Clients: make([]int, c.Clients)}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	began := time.Now()
-	for i := range c.Clients {
+	for i := range clients {
 		all.Go(func() {
-			one, failed := c.client("http://"+l.Addr().String()+"/", began)
+			one, failed := client(running[i%processes].url, cookie, began.Add(length))
 			mu.Lock()
 			defer mu.Unlock()
-			o.Clients[i] = one.Clients[0]
-			o.count(one)
 			err = cmp.Or(err, failed)
+			o.Clients = append(o.Clients, one.Clients...)
+			o.Unavailable += one.Unavailable
+			o.Latencies = append(o.Latencies, one.Latencies...)
 		})
 	}
 	all.Wait()
 	o.Took = time.Since(began)
+	if err != nil {
+		return o, err
+	}
+	page, _, err := user.get(cookie)
+	// Of those that got a 503 some may count: the store's response was lost.
+	if n := count(page) - 2; err == nil && (n < o.done() || n > o.done()+o.Unavailable) {
+		err = fmt.Errorf("%d visits got a response and %d a 503, the session has %d", o.done(), o.Unavailable, n)
+	}
 	return o, err
 }
 
 // client sends one request after the other.
-func (c contest) client(url string, began time.Time) (outcome, error) {
+func client(url, cookie string, until time.Time) (outcome, error) {
 	o := outcome{Clients: []int{0}}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	for time.Since(began) < c.For {
-		r, err := http.NewRequest("POST", url, nil)
+	for time.Now().Before(until) {
+		r, err := http.NewRequest("GET", url, nil)
 		if err != nil {
 			return o, err
 		}
-		r.Header.Set("Cookie", c.Cookie)
+		r.Header.Set("Cookie", cookie)
 		sent := time.Now()
 		res, err := transport.RoundTrip(r)
 		if err != nil {
 			return o, err
 		}
-		_, err = io.Copy(io.Discard, res.Body)
+		page, err := io.ReadAll(res.Body)
 		if err := cmp.Or(err, res.Body.Close()); err != nil {
 			return o, err
 		}
 		o.Latencies = append(o.Latencies, time.Since(sent))
 		switch {
-		case res.StatusCode == http.StatusNoContent:
-			o.Clients[0]++
-		case res.StatusCode != http.StatusServiceUnavailable:
-			return o, fmt.Errorf("a response has the status %s", res.Status)
-		case res.Header.Get("Uncertain") != "":
-			o.Uncertain++
-		default:
+		case res.StatusCode == http.StatusServiceUnavailable:
 			o.Unavailable++
+		case count(string(page)) == 0:
+			return o, fmt.Errorf("got the status %s and %q", res.Status, page)
+		default:
+			o.Clients[0]++
 		}
 	}
 	return o, nil
-}
-
-// contestants starts processes that contend for one new session of a store, and adds up what they answer. It fails if
-// the session does not have what was answered.
-func (b *bench) contestants(url string, processes, clients int, length time.Duration) (outcome, error) {
-	key := session.NewSecretKey()
-	m, s, err := contestant(url, key)
-	if err != nil {
-		return outcome{}, err
-	}
-	defer s.Close()
-	defer m.Close()
-	ctx := context.Background()
-	first, err := m.Load(ctx, "")
-	if err != nil {
-		return outcome{}, err
-	}
-	first.Set("cart", strings.Repeat("x", 160))
-	if err := first.Save(ctx); err != nil {
-		return outcome{}, err
-	}
-	var sum outcome
-	if strings.HasPrefix(url, "memory:") { // it has one process, this one, whose store is s
-		sum, err = contest{Cookie: cookieName + "=" + first.Token(), Clients: clients, For: length}.run(m)
-	} else {
-		err = sum.race(contest{url, key, cookieName + "=" + first.Token(), clients, length}, processes)
-	}
-	if err != nil {
-		return outcome{}, err
-	}
-	now, err := m.Load(ctx, first.Token())
-	if err != nil {
-		return outcome{}, err
-	}
-	if n := counted.Or(now, 0); n < sum.done() || n > sum.done()+sum.Uncertain {
-		return outcome{}, fmt.Errorf("%d changes were answered as done and %d as uncertain, the session has %d",
-			sum.done(), sum.Uncertain, n)
-	}
-	return sum, nil
-}
-
-const cookieName = "__Host-session"
-
-// race runs the contest in so many processes.
-func (o *outcome) race(c contest, processes int) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	type running struct {
-		cmd *exec.Cmd
-		in  io.WriteCloser
-		out *bufio.Reader
-	}
-	var all []running
-	defer func() {
-		for _, p := range all {
-			p.in.Close()
-			_ = p.cmd.Process.Kill() // fails if it has ended
-			_ = p.cmd.Wait()         // how it ended shows in what it printed
-		}
-	}()
-	for i := range processes {
-		share := c
-		share.Clients = (c.Clients + i) / processes
-		if share.Clients == 0 {
-			continue
-		}
-		p := running{cmd: exec.Command(program)}
-		p.cmd.Env = append(os.Environ(), contended+"=1")
-		p.cmd.Stderr = os.Stderr
-		if p.in, err = p.cmd.StdinPipe(); err != nil {
-			return err
-		}
-		out, err := p.cmd.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		p.out = bufio.NewReader(out)
-		if err := p.cmd.Start(); err != nil {
-			return err
-		}
-		all = append(all, p)
-		if err := json.NewEncoder(p.in).Encode(share); err != nil {
-			return err
-		}
-	}
-	for _, p := range all {
-		if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
-			return fmt.Errorf("a process did not get ready: %q, %v", line, err)
-		}
-	}
-	for _, p := range all {
-		if _, err := io.WriteString(p.in, "go\n"); err != nil {
-			return err
-		}
-	}
-	for _, p := range all {
-		var one outcome
-		if err := json.NewDecoder(p.out).Decode(&one); err != nil {
-			return err
-		}
-		o.add(one)
-	}
-	return nil
-}
-
-func (o *outcome) add(one outcome) {
-	o.Clients = append(o.Clients, one.Clients...)
-	o.Took = max(o.Took, one.Took)
-	o.count(one)
-}
-
-// count adds the answers of one, but not its clients.
-func (o *outcome) count(one outcome) {
-	o.Unavailable += one.Unavailable
-	o.Uncertain += one.Uncertain
-	o.Latencies = append(o.Latencies, one.Latencies...)
 }
 
 func (o *outcome) done() (n int) {
@@ -285,8 +121,6 @@ func (o *outcome) done() (n int) {
 
 func (o *outcome) rate() float64 { return float64(o.done()) / o.Took.Seconds() }
 
-func (o *outcome) failed() int { return o.Unavailable + o.Uncertain }
-
 // percentile returns how long this share of the responses took at most.
 func (o *outcome) percentile(share float64) time.Duration {
 	slices.Sort(o.Latencies)
@@ -296,6 +130,34 @@ func (o *outcome) percentile(share float64) time.Duration {
 // fairness returns how many changes the slowest client made, as a share of the fastest one's.
 func (o *outcome) fairness() float64 {
 	return float64(slices.Min(o.Clients)) / float64(max(slices.Max(o.Clients), 1))
+}
+
+// hot measures the cases of contention that have a target.
+func (b *bench) hot() error {
+	if err := b.build("verify/benchmarks/readme"); err != nil {
+		return err
+	}
+	var tb testbed
+	defer tb.close()
+	length := min(5*time.Second, time.Duration(b.plan.Rounds)*200*time.Millisecond)
+	whole := func(v float64) string { return thousands(int(v)) }
+	o, err := b.contend("memory:", 1, 200, length)
+	if err != nil {
+		return err
+	}
+	b.limit("one session in memory, 200 clients: changes a second", "", whole, 25_000, 40_000, o.rate())
+	b.limit("the same: p99", "", nanoseconds, 50e6, 20e6, float64(o.percentile(0.99)))
+	redis := urlOf(servertest.Redis(&tb))
+	for _, processes := range []int{1, 2, 4} {
+		if o, err = b.contend(redis, processes, 500, length); err != nil {
+			return err
+		}
+		where := fmt.Sprintf("one session in Redis, 500 clients, processes: %d", processes)
+		b.limit(where+": changes a second", "", whole, 2000, 4000, o.rate())
+		b.limit(where+": slowest client, of the fastest", "", ratio, 0.5, 0.8, o.fairness())
+		b.limit(where+": responses 503", "", whole, 0, 0, float64(o.Unavailable))
+	}
+	return nil
 }
 
 // hotStore is a store that processes contend for a session of.
@@ -318,6 +180,9 @@ func (b *bench) hotStores(tb *testbed) []hotStore {
 // contention measures clients that change one session: 1 to 500 of them, in 1, 2 and 4 processes, beside one writer
 // alone.
 func (b *bench) contention() error {
+	if err := b.build("verify/benchmarks/readme"); err != nil {
+		return err
+	}
 	var tb testbed
 	defer tb.close()
 	clients, short, long := []int{2, 10, 50, 500}, 5*time.Second, 30*time.Second
@@ -331,7 +196,7 @@ func (b *bench) contention() error {
 		"p99", "slowest client"}}
 	var lines []series
 	for _, s := range b.hotStores(&tb) {
-		alone, err := b.contestants(s.url, 1, 1, short)
+		alone, err := b.contend(s.url, 1, 1, short)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -347,12 +212,12 @@ func (b *bench) contention() error {
 				if n == clients[len(clients)-1] {
 					length = long
 				}
-				o, err := b.contestants(s.url, processes, n, length)
+				o, err := b.contend(s.url, processes, n, length)
 				if err != nil {
 					return fmt.Errorf("%s, %d clients in %d processes: %w", s.name, n, processes, err)
 				}
 				t.add(s.name, fmt.Sprint(processes), fmt.Sprint(n), thousands(int(o.rate())), thousands(int(floor)),
-					share(o.failed(), o.done()+o.failed()), nanoseconds(float64(o.percentile(0.5))),
+					share(o.Unavailable, o.done()+o.Unavailable), nanoseconds(float64(o.percentile(0.5))),
 					nanoseconds(float64(o.percentile(0.99))),
 					fmt.Sprintf("%.2f", o.fairness()))
 				fmt.Fprintln(os.Stderr, strings.Join(t.lines[len(t.lines)-1], " | ")) // it takes long

@@ -23,11 +23,11 @@ type bench struct {
 	quick    bool
 	dir      string // for files, removed at the end
 	out      io.Writer
-	command  string      // as it was called
-	docs     []*document // none: nothing is to be written
-	pictures string      // folder; "": none is drawn
-	rows     table       // of targets, as far as measured
-	limits   table       // those that are no ratios
+	command  string   // as it was called
+	docs     []string // whose sections are to be written
+	pictures string   // folder; "": none is drawn
+	rows     table    // of targets, as far as measured
+	limits   table    // those that are no ratios
 }
 
 // part is a piece of the run that can be asked for by name.
@@ -45,6 +45,7 @@ var parts = []part{
 	{"servers", (*bench).servers, false},
 	{"races", (*bench).races, false},
 	{"bound", (*bench).bound, false},
+	{"hot", (*bench).hot, false},
 	{"contention", (*bench).contention, true},
 	{"scale-memory", (*bench).scaleMemory, true},
 	{"scale-files", (*bench).scaleFiles, true},
@@ -52,13 +53,6 @@ var parts = []part{
 }
 
 func main() {
-	if os.Getenv(contended) != "" {
-		if err := contend(); err != nil {
-			fmt.Fprintln(os.Stderr, "benchmarks:", err)
-			os.Exit(1)
-		}
-		return
-	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
@@ -87,46 +81,25 @@ func run(args []string, out io.Writer) error {
 	defer os.RemoveAll(b.dir)
 	if *write {
 		b.pictures = "docs/performance"
-		for _, path := range []string{"docs/performance.md", "docs/scale.md"} {
-			doc, err := openDocument(path)
-			if err != nil {
-				return err
-			}
-			b.docs = append(b.docs, doc)
-		}
+		b.docs = []string{"docs/performance.md", "docs/scale.md"}
 	}
 	for _, p := range chosen {
 		if err := p.run(b); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if err := b.targets(); err != nil {
-		return err
-	}
-	for _, doc := range b.docs {
-		if err := doc.save(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.targets()
 }
 
 // choose returns the parts with these names, or the usual ones.
-func choose(names []string) ([]part, error) {
-	var chosen []part
+func choose(names []string) (chosen []part, err error) {
 	for _, p := range parts {
 		if slices.Contains(names, p.name) || len(names) == 0 && !p.onRequest {
 			chosen = append(chosen, p)
 		}
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
-			var known []string
-			for _, p := range parts {
-				known = append(known, p.name)
-			}
-			return nil, fmt.Errorf("no part %q; there are %s", name, strings.Join(known, ", "))
-		}
+	if len(chosen) < len(names) {
+		return nil, fmt.Errorf("%q has a name that is none of the parts, or one twice: see main.go", names)
 	}
 	return chosen, nil
 }

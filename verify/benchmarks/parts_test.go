@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,24 +44,22 @@ func TestParts(t *testing.T) {
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "doc.md")
-	before := "# Title\n\n<!-- bench:a -->\n\nold\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n<!-- end -->\n"
+	before := "# Title\n\n<!-- bench:a -->\n\nold\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n<!-- end -->\nafter\n"
 	if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDocument(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for section, want := range map[string]string{"a": "<nil>", "b": "<nil>", "c": path + " has no section c"} {
-		if got := fmt.Sprint(d.replace(section, "new "+section+"\n")); got != want {
+	b := &bench{docs: []string{path}, out: io.Discard}
+	for section, want := range map[string]string{
+		"a": "<nil>", "b": "<nil>", "c": "no document has a section c with an end",
+	} {
+		if got := fmt.Sprint(b.publish(section, "", table{head: []string{"$1 " + section}})); got != want {
 			t.Errorf("section %s: got %s, want %s", section, got, want)
 		}
 	}
-	if err := d.save(); err != nil {
-		t.Fatal(err)
+	section := func(name string) string {
+		return "<!-- bench:" + name + " -->\n\n| $1 " + name + " |\n| ---  |\n\n" + b.conditions() + "\n<!-- end -->\n"
 	}
-	want := "# Title\n\n<!-- bench:a -->\n\nnew a\n\n<!-- end -->\n\nbetween\n\n<!-- bench:b -->\n\nnew " +
-		"b\n\n<!-- end -->\n"
+	want := "# Title\n\n" + section("a") + "\nbetween\n\n" + section("b") + "after\n"
 	if after, err := os.ReadFile(path); err != nil || string(after) != want {
 		t.Errorf("got %q, %v, want %q", after, err, want)
 	}

@@ -23,6 +23,9 @@ type process struct {
 	logs *tail
 }
 
+// secretKey is that of all servers.
+var secretKey = session.NewSecretKey()
+
 // start starts a server on a free port of loopback, to which command gives the address, and waits until it answers.
 func start(command func(addr string) *exec.Cmd) (*process, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,7 +38,7 @@ func start(command func(addr string) *exec.Cmd) (*process, error) {
 	}
 	p := &process{url: "http://" + addr + "/", cmd: command(addr), logs: &tail{}}
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
-	p.cmd.Env = append(p.cmd.Environ(), "SECRET_KEY="+session.NewSecretKey())
+	p.cmd.Env = append(p.cmd.Environ(), "SECRET_KEY="+secretKey)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}

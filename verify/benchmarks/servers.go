@@ -166,11 +166,8 @@ func (b *bench) wrk(group []server) error {
 // programs builds our programs, installs the others, and returns them. A test does with one of each page.
 func (b *bench) programs(redis string) ([]server, error) {
 	for _, program := range []string{"verify/benchmarks/readme", "examples/login", "verify/benchmarks/bare"} {
-		cmd := exec.Command("go", "build", "-o", b.dir+string(filepath.Separator),
-			"github.com/hipflask/session/"+program)
-		cmd.Dir = folder()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build %s: %w: %s", program, err, out)
+		if err := b.build(program); err != nil {
+			return nil, err
 		}
 	}
 	ours := func(page, store, program, url string) server {
@@ -213,6 +210,15 @@ func (b *bench) programs(redis string) ([]server, error) {
 		server{name: "Flask-Session, Redis", page: "README's program", command: gunicorn("flasksession:app")},
 		server{name: "the same on Flask, gunicorn", page: "login example", cookie: true, command: gunicorn("app:app")},
 	), nil
+}
+
+func (b *bench) build(program string) error {
+	cmd := exec.Command("go", "build", "-o", b.dir+string(filepath.Separator), "github.com/hipflask/session/"+program)
+	cmd.Dir = folder()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w: %s", program, err, out)
+	}
+	return nil
 }
 
 // startBare starts a server that answers with the page of another one, and sends it the same requests.

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,7 +125,8 @@ func (t *table) String() string {
 	return text.String()
 }
 
-// publish prints a table, and what is to be said of it, and puts both into the document.
+// publish prints a table, and what is to be said of it, and puts both into the section of the document that has it: what
+// is between <!-- bench:NAME --> and <!-- end -->.
 func (b *bench) publish(section, title string, t table, remarks ...string) error {
 	text := t.String()
 	for _, remark := range remarks {
@@ -135,12 +136,18 @@ func (b *bench) publish(section, title string, t table, remarks ...string) error
 	if len(b.docs) == 0 {
 		return nil
 	}
-	for _, doc := range b.docs {
-		if doc.has(section) {
-			return doc.replace(section, text+"\n"+b.conditions())
+	place := regexp.MustCompile("(?s)(<!-- bench:" + section + " -->\n).*?(<!-- end -->\n)")
+	for _, path := range b.docs {
+		doc, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if at := place.FindSubmatchIndex(doc); at != nil {
+			doc = slices.Concat(doc[:at[3]], []byte("\n"+text+"\n"+b.conditions()+"\n"), doc[at[4]:])
+			return os.WriteFile(path, doc, 0o644)
 		}
 	}
-	return fmt.Errorf("no document has a section %s", section)
+	return fmt.Errorf("no document has a section %s with an end", section)
 }
 
 // conditions says where and how it was measured.
@@ -164,37 +171,3 @@ func processor() string {
 	}
 	return "unknown CPU"
 }
-
-// document is a Markdown file with sections that this program writes, each between <!-- bench:NAME --> and <!-- end
-// -->.
-type document struct {
-	path string
-	text []byte
-}
-
-func openDocument(path string) (*document, error) {
-	text, err := os.ReadFile(path)
-	return &document{path, text}, err
-}
-
-func sectionBegin(name string) []byte { return []byte("<!-- bench:" + name + " -->\n") }
-
-func (d *document) has(section string) bool { return bytes.Contains(d.text, sectionBegin(section)) }
-
-func (d *document) replace(section, text string) error {
-	begin := sectionBegin(section)
-	end := []byte("<!-- end -->\n")
-	from := bytes.Index(d.text, begin)
-	if from < 0 {
-		return fmt.Errorf("%s has no section %s", d.path, section)
-	}
-	from += len(begin)
-	length := bytes.Index(d.text[from:], end)
-	if length < 0 {
-		return fmt.Errorf("%s: section %s has no end", d.path, section)
-	}
-	d.text = bytes.Join([][]byte{d.text[:from], []byte("\n" + text + "\n"), d.text[from+length:]}, nil)
-	return nil
-}
-
-func (d *document) save() error { return os.WriteFile(d.path, d.text, 0o644) }

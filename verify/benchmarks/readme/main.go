@@ -1,4 +1,5 @@
 // Command readme is a program as the one at the top of the README, on a port and a store of choice.
+// Processes that get the same $SECRET_KEY share the sessions of their store.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"os"
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/storeurl"
@@ -22,7 +24,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	sessions, err := session.New(session.Config{SecretKey: session.NewSecretKey(), InsecureHTTP: true, Store: store})
+	sessions, err := session.New(session.Config{SecretKey: os.Getenv("SECRET_KEY"), InsecureHTTP: true, Store: store})
 	if err != nil {
 		log.Fatal(err)
 	}
