@@ -1,6 +1,10 @@
 package dbsc_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -72,6 +76,24 @@ func BenchmarkRefresh(b *testing.B) {
 		c.challenge()
 		if res := c.answer(proof); res.StatusCode != http.StatusOK {
 			b.Fatal(res.Status)
+		}
+	}
+}
+
+// BenchmarkES256 is what a refresh can't do without: the verification of a signature.
+func BenchmarkES256(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	message := sha256.Sum256([]byte("a proof"))
+	signature, err := ecdsa.SignASN1(rand.Reader, key, message[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if !ecdsa.VerifyASN1(&key.PublicKey, message[:], signature) {
+			b.Fatal("not verified")
 		}
 	}
 }

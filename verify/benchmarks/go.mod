@@ -10,7 +10,6 @@ require (
 	github.com/gorilla/securecookie v1.1.2
 	github.com/gorilla/sessions v1.4.0
 	github.com/hipflask/session v0.1.0
-	github.com/hipflask/session/dbsc v0.1.0
 	github.com/hipflask/session/store/redisstore v0.1.0
 	github.com/hipflask/session/storeurl v0.1.0
 	github.com/redis/rueidis v1.0.79
@@ -43,7 +42,6 @@ require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
 	github.com/gin-contrib/sse v1.1.0 // indirect
-	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/go-playground/locales v0.14.1 // indirect
 	github.com/go-playground/universal-translator v0.18.1 // indirect
 	github.com/go-playground/validator/v10 v10.30.1 // indirect

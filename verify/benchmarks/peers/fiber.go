@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v3"
@@ -16,7 +15,7 @@ import (
 // that its requests are another server's. It has no signed cookie.
 var fiberMemory = Library{"fiber, memory", "github.com/gofiber/fiber/v3", Memory, func(string) (App, error) {
 	_, standard := session.NewWithStore()
-	f := &fiberApp{store: &fiberStore{Storage: standard.Storage}}
+	f := &fiberApp{memory: standard.Storage, store: &fiberStore{standard.Storage}}
 	f.middleware = session.New(session.Config{
 		Storage: f.store, IdleTimeout: idleTimeout, AbsoluteTimeout: lifetime, CookieHTTPOnly: true,
 		// As its default, but for the log line.
@@ -27,15 +26,18 @@ var fiberMemory = Library{"fiber, memory", "github.com/gofiber/fiber/v3", Memory
 
 type fiberApp struct {
 	middleware fiber.Handler
+	memory     fiber.Storage
 	store      *fiberStore
 }
 
 func (f *fiberApp) SetOutage(on bool) bool {
-	f.store.broken.Store(on)
+	if f.store.Storage = f.memory; on {
+		f.store.Storage = fiberOutage{f.memory}
+	}
 	return true
 }
 
-func (f *fiberApp) Close() error { return f.store.Close() }
+func (f *fiberApp) Close() error { return f.memory.Close() }
 
 func (f *fiberApp) Serve(fn Handler) Server {
 	app := fiber.New()
@@ -116,29 +118,13 @@ func (x *fiberExchange) Login(user string) {
 
 func (x *fiberExchange) Renew() { x.err = session.FromContext(x.c).Regenerate() }
 
-// fiberStore is fiber's own memory storage, made so that it can be out of reach.
-type fiberStore struct {
-	fiber.Storage
-	broken atomic.Bool
-}
+// fiberStore is fiber's own memory storage, or in an outage one that can't be reached.
+type fiberStore struct{ fiber.Storage }
 
-func (s *fiberStore) GetWithContext(ctx context.Context, key string) ([]byte, error) {
-	if s.broken.Load() {
-		return nil, errOutage
-	}
-	return s.Storage.GetWithContext(ctx, key)
-}
+type fiberOutage struct{ fiber.Storage }
 
-func (s *fiberStore) SetWithContext(ctx context.Context, key string, data []byte, life time.Duration) error {
-	if s.broken.Load() {
-		return errOutage
-	}
-	return s.Storage.SetWithContext(ctx, key, data, life)
-}
-
-func (s *fiberStore) DeleteWithContext(ctx context.Context, key string) error {
-	if s.broken.Load() {
-		return errOutage
-	}
-	return s.Storage.DeleteWithContext(ctx, key)
+func (fiberOutage) GetWithContext(context.Context, string) ([]byte, error) { return nil, errOutage }
+func (fiberOutage) DeleteWithContext(context.Context, string) error        { return errOutage }
+func (fiberOutage) SetWithContext(context.Context, string, []byte, time.Duration) error {
+	return errOutage
 }

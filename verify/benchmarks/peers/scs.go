@@ -3,7 +3,6 @@ package peers
 import (
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -12,8 +11,7 @@ import (
 // scsMemory is configured after the README of alexedwards/scs. It has no signed cookie.
 var scsMemory = Library{"scs, memory", "github.com/alexedwards/scs/v2", Memory, func(string) (App, error) {
 	s := &scsApp{manager: scs.New()}
-	s.store = &scsStore{Store: s.manager.Store}
-	s.manager.Store = s.store
+	s.store = s.manager.Store
 	s.manager.IdleTimeout, s.manager.Lifetime = idleTimeout, lifetime
 	// As its default, but for the log line.
 	s.manager.ErrorFunc = func(w http.ResponseWriter, _ *http.Request, _ error) {
@@ -24,11 +22,13 @@ var scsMemory = Library{"scs, memory", "github.com/alexedwards/scs/v2", Memory, 
 
 type scsApp struct {
 	manager *scs.SessionManager
-	store   *scsStore
+	store   scs.Store
 }
 
 func (s *scsApp) SetOutage(on bool) bool {
-	s.store.broken.Store(on)
+	if s.manager.Store = s.store; on {
+		s.manager.Store = scsOutage{}
+	}
 	return true
 }
 
@@ -74,29 +74,9 @@ func (x *scsExchange) check(err error) {
 	}
 }
 
-// scsStore is a store that can be out of reach.
-type scsStore struct {
-	scs.Store
-	broken atomic.Bool
-}
+// scsOutage is a store that can't be reached.
+type scsOutage struct{}
 
-func (s *scsStore) Find(token string) ([]byte, bool, error) {
-	if s.broken.Load() {
-		return nil, false, errOutage
-	}
-	return s.Store.Find(token)
-}
-
-func (s *scsStore) Commit(token string, b []byte, expiry time.Time) error {
-	if s.broken.Load() {
-		return errOutage
-	}
-	return s.Store.Commit(token, b, expiry)
-}
-
-func (s *scsStore) Delete(token string) error {
-	if s.broken.Load() {
-		return errOutage
-	}
-	return s.Store.Delete(token)
-}
+func (scsOutage) Find(string) ([]byte, bool, error)      { return nil, false, errOutage }
+func (scsOutage) Commit(string, []byte, time.Time) error { return errOutage }
+func (scsOutage) Delete(string) error                    { return errOutage }
