@@ -60,10 +60,19 @@ func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e 
 	return entry{ends: numbers[0], now: numbers[1]*1000 + numbers[2]/1000}, nil
 }
 
-// release lets a record's entry expire at another time, or now, if it has not been prolonged meanwhile. Nothing depends
-// on it: an entry that stays expires at the time that it had.
-func (s *Store) release(ctx context.Context, principal, key string, before, after int64) error {
-	_, err := s.runOnce(ctx, &releaseScript, s.indexKey(principal),
-		[]string{key, strconv.FormatInt(before, 10), strconv.FormatInt(after, 10)})
+// released says that the entry of a record, which expires at before, is needed until after, or no more if that is 0.
+type released struct {
+	key           string
+	before, after int64
+}
+
+// release lets entries of a principal expire sooner that have not been prolonged meanwhile. Nothing depends on it: an
+// entry that stays expires at the time that it had.
+func (s *Store) release(ctx context.Context, principal string, all ...released) error {
+	args := make([]string, 0, 3*len(all))
+	for _, r := range all {
+		args = append(args, r.key, strconv.FormatInt(r.before, 10), strconv.FormatInt(r.after, 10))
+	}
+	_, err := s.runOnce(ctx, &releaseScript, []string{s.indexKey(principal)}, args)
 	return err
 }

@@ -20,7 +20,7 @@ type waiting struct {
 	ctx    context.Context
 	script *script
 	slot   int
-	key    string
+	keys   []string
 	args   []string
 	done   chan outcome // of one element
 }
@@ -170,7 +170,7 @@ func send(s *Store, to rueidis.Client, batch []*waiting) (moved []*waiting) {
 	commands := make([]rueidis.Completed, 0, len(batch)+1)
 	for _, w := range batch {
 		// The text of the script, not its name: after NOSCRIPT, WAIT would wait for what others have written.
-		commands = append(commands, w.script.eval(client.B(), w.key, w.args))
+		commands = append(commands, w.script.eval(client.B(), w.keys, w.args))
 	}
 	// ctx ends first
 	commands = append(commands,

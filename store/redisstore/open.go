@@ -177,7 +177,7 @@ func (s *Store) try(ctx context.Context) error {
 	}
 	e, err := s.keep(ctx, name, name, 0)
 	if err == nil {
-		err = s.release(ctx, name, name, e.ends, 0)
+		err = s.release(ctx, name, released{name, e.ends, 0})
 	}
 	if err != nil {
 		return failed("try a write", err)

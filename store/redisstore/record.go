@@ -55,8 +55,8 @@ func begin(b []byte, indexed bool, version uint64, index int64) []byte {
 // pack returns rec as it is stored.
 func pack(rec *store.Record, index int64) string {
 	const fixed = beforeTimes + indexSize + 3*timeSize + 1 + 5*binary.MaxVarintLen16
-	b := make([]byte, 0, fixed+len(rec.Principal)+len(rec.Label)+len(rec.MovedTo)+len(rec.Handle)+len(rec.Public)+
-		len(rec.Data))
+	texts := len(rec.Principal) + len(rec.Label) + len(rec.MovedTo) + len(rec.Handle)
+	b := make([]byte, 0, fixed+texts+len(rec.Public)+len(rec.Data))
 	b = begin(b, rec.Principal != "", rec.Version, index)
 	b = appendTime(b, rec.LastSeenAt)
 	b = appendTime(b, rec.ExpiresAt)

@@ -89,9 +89,9 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Store keeps records in Redis. It implements [store.Store] and [store.Lister]; expired records are removed by the
-// server. Its methods are safe for concurrent use, and end 20 ms after their contexts at the latest. Make one with
-// [Open] or [New].
+// Store keeps records in Redis. It implements [store.Store], [store.Lister] and [store.BatchReplacer]; expired records
+// are removed by the server. Its methods are safe for concurrent use, and end 20 ms after their contexts at the latest.
+// Make one with [Open] or [New].
 type Store struct {
 	client   rueidis.Client
 	owned    bool // made by Open
@@ -107,9 +107,10 @@ type Store struct {
 }
 
 var (
-	_ store.Store       = (*Store)(nil)
-	_ store.Lister      = (*Store)(nil)
-	_ store.StaleLoader = (*Store)(nil)
+	_ store.Store         = (*Store)(nil)
+	_ store.Lister        = (*Store)(nil)
+	_ store.BatchReplacer = (*Store)(nil)
+	_ store.StaleLoader   = (*Store)(nil)
 )
 
 const defaultPrefix = "hipflask:"

@@ -41,7 +41,8 @@ var createCommand = script{command: "SET"}
 // A tombstone needs its entry for a short time only: the script returns what the record began with, and the caller
 // releases the entry. The record is removed before a tombstone takes its place, since a server that has reached
 // maxmemory lets a script store something only after it has removed something: a logout has to work there.
-var replaceScript = script{sha1: "fca330a931ad980b9427a37be1c568e15264167c", lua: `local key, call = KEYS[1], redis.call
+var replaceScript = script{sha1: "fca330a931ad980b9427a37be1c568e15264167c",
+	lua: `local key, call = KEYS[1], redis.call
 local head, value = call('GETRANGE', key, '0', ARGV[1]), ARGV[3]
 if head ~= ARGV[2] then
   if string.sub(head, 1, 9) ~= string.sub(ARGV[2], 1, 9) then
@@ -69,10 +70,29 @@ end
 call('SET', key, value, 'PX', ARGV[4])
 return 1`}
 
+// batch replaces live records by tombstones, as replace does, where nothing else has to be done: no entry to be
+// prolonged. It takes, for each key: format and version; the tombstone; milliseconds left; the last second for its
+// index time. It returns for each key what the record began with, or "" if the caller has to call replace.
+var batchScript = script{sha1: "8514f3072a5c7a56799fe1c83a693ae0b8b5c3a5",
+	lua: `local call, now, all = redis.call, redis.call('TIME')[1], {1}
+for i, key in ipairs(KEYS) do
+  local head, value = call('GETRANGE', key, '0', '13'), ARGV[4 * i - 2]
+  if string.sub(head, 1, 9) == ARGV[4 * i - 3] and now <= ARGV[4 * i] and
+      struct.unpack('>I5', head, 10) >= struct.unpack('>I5', value, 10) then
+    call('DEL', key)
+    call('SET', key, value, 'PX', ARGV[4 * i - 1])
+  else
+    head = ''
+  end
+  all[i + 1] = head
+end
+return all`}
+
 // touch takes: version; LastSeenAt and ExpiresAt as stored; milliseconds left or "0"; index time; the last second for
 // that; "1" if the index entry has been prolonged to that index time. The answer renew comes with the record, without
 // most of its data. PEXPIRE stands first for a server that has reached maxmemory: it stores nothing.
-var touchScript = script{sha1: "8ba9ee014a4d04684bd76729d264b2347c2184d9", lua: `local key, call = KEYS[1], redis.call
+var touchScript = script{sha1: "8ba9ee014a4d04684bd76729d264b2347c2184d9",
+	lua: `local key, call = KEYS[1], redis.call
 local head = call('GETRANGE', key, '0', '13')
 local format = string.byte(head)
 if #head < 14 or format ~= 2 and format ~= 3 then return 0 end
@@ -134,7 +154,8 @@ return {1, ends, now[1], now[2]}`}
 
 // release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves
 // alone an entry that has been prolonged meanwhile.
-var releaseScript = script{sha1: "4d2b04e7b551a5789fdbda7cea6021ec7b784883", lua: `local key, call = KEYS[1], redis.call
+var releaseScript = script{sha1: "4d2b04e7b551a5789fdbda7cea6021ec7b784883",
+	lua: `local key, call = KEYS[1], redis.call
 for i = 1, #ARGV, 3 do
   if call('ZSCORE', key, ARGV[i]) == ARGV[i + 1] then
     if ARGV[i + 2] == '0' then
@@ -152,34 +173,39 @@ return 1`}
 
 // run runs a script on a key, and waits for replicas if the Store does.
 func (s *Store) run(ctx context.Context, sc *script, key string, args ...string) (answer, error) {
+	return s.runAll(ctx, sc, []string{key}, args)
+}
+
+// runAll runs a script on keys of one slot.
+func (s *Store) runAll(ctx context.Context, sc *script, keys, args []string) (answer, error) {
 	if s.replicas > 0 {
-		return s.runAndWait(ctx, sc, key, args)
+		return s.runAndWait(ctx, sc, keys, args)
 	}
-	return s.runOnce(ctx, sc, key, args)
+	return s.runOnce(ctx, sc, keys, args)
 }
 
 // runOnce sends a script once. It is sent again only to another node of a cluster, where the first one has said that
 // it did nothing (MOVED, ASK), and as a text where the server has said that it does not know the name (NOSCRIPT).
-func (s *Store) runOnce(ctx context.Context, sc *script, key string, args []string) (answer, error) {
-	res := s.do(ctx, sc.evalsha(s.client.B(), key, args))
+func (s *Store) runOnce(ctx context.Context, sc *script, keys, args []string) (answer, error) {
+	res := s.do(ctx, sc.evalsha(s.client.B(), keys, args))
 	if noScript(res) {
-		res = s.do(ctx, sc.eval(s.client.B(), key, args))
+		res = s.do(ctx, sc.eval(s.client.B(), keys, args))
 	}
 	return parse(res)
 }
 
-func (sc *script) evalsha(b rueidis.Builder, key string, args []string) rueidis.Completed {
+func (sc *script) evalsha(b rueidis.Builder, keys, args []string) rueidis.Completed {
 	if sc.command != "" {
-		return sc.eval(b, key, args)
+		return sc.eval(b, keys, args)
 	}
-	return b.Evalsha().Sha1(sc.sha1).Numkeys(1).Key(key).Arg(args...).Build()
+	return b.Evalsha().Sha1(sc.sha1).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 }
 
-func (sc *script) eval(b rueidis.Builder, key string, args []string) rueidis.Completed {
+func (sc *script) eval(b rueidis.Builder, keys, args []string) rueidis.Completed {
 	if sc.command != "" {
-		return b.Arbitrary(sc.command).Keys(key).Args(args...).Build()
+		return b.Arbitrary(sc.command).Keys(keys...).Args(args...).Build()
 	}
-	return b.Eval().Script(sc.lua).Numkeys(1).Key(key).Arg(args...).Build()
+	return b.Eval().Script(sc.lua).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 }
 
 func noScript(res rueidis.RedisResult) bool {

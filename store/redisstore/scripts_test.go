@@ -19,7 +19,7 @@ import (
 func TestScriptsHaveTheirNames(t *testing.T) {
 	t.Parallel()
 	for name, sc := range map[string]script{
-		"replace": replaceScript, "touch": touchScript, "delete": deleteScript,
+		"replace": replaceScript, "batch": batchScript, "touch": touchScript, "delete": deleteScript,
 		"confirm": confirmScript, "keep": keepScript, "release": releaseScript,
 	} {
 		sum := sha1.Sum([]byte(sc.lua))
@@ -76,8 +76,8 @@ func TestLateCalls(t *testing.T) {
 	index := indexTime(rec.Key, hour)
 	past := lastSecond(time.Now().Unix()-1, 0)
 	head := string(begin(nil, true, 1, index))
-	a, err = s.run(ctx, &replaceScript, s.recordKey(rec.Key), "13", head, pack(&rec, index), milliseconds(hour),
-		past, "0", "0")
+	a, err = s.run(ctx, &replaceScript, s.recordKey(rec.Key), "13", head, pack(&rec, index), milliseconds(hour), past,
+		"0", "0")
 	if err != nil || a.code != answerRenew {
 		t.Errorf("a late replace: got answer %d, %v, want %d", a.code, err, answerRenew)
 	}
@@ -94,11 +94,11 @@ func TestLateCalls(t *testing.T) {
 	if first == second {
 		t.Error("an entry that is prolonged for less has the same index time: a late release would not find out")
 	}
-	must(s.release(ctx, "ada", "late", first, 0))
+	must(s.release(ctx, "ada", released{"late", first, 0}))
 	if score("late") == 0 {
 		t.Error("a late release removed an entry that had been prolonged")
 	}
-	must(s.release(ctx, "ada", "late", second, 0))
+	must(s.release(ctx, "ada", released{"late", second, 0}))
 	if score("late") != 0 {
 		t.Error("a release did not remove the entry")
 	}

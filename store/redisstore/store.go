@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -67,7 +68,6 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
 	}
-	defer s.changed(rec.Key)
 	return s.write(ctx, "create", func() (answer, error) {
 		left := left(rec.ExpiresAt)
 		if left <= 0 {
@@ -86,8 +86,8 @@ func (s *Store) Create(ctx context.Context, rec store.Record) error {
 			// An absolute time: however late the command arrives, the record does not outlive its entry.
 			index, option, expiry = e.ends, "PXAT", e.now+left
 		}
-		a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), pack(&rec, index),
-			"NX", option, milliseconds(expiry))
+		value := pack(&rec, index)
+		a, err := s.run(ctx, &createCommand, s.recordKey(rec.Key), value, "NX", option, milliseconds(expiry))
 		if rueidis.IsRedisNil(err) {
 			return answer{code: answerExists}, nil
 		}
@@ -102,16 +102,25 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 		return err
 	}
 	defer s.changed(rec.Key)
+	r, err := s.replace(ctx, &rec, version)
+	if r != (released{}) {
+		_ = s.release(ctx, rec.Principal, r)
+	}
+	return err
+}
+
+// replace returns what the caller may release.
+func (s *Store) replace(ctx context.Context, rec *store.Record, version uint64) (r released, err error) {
 	user, tombstone := rec.Principal != "", rec.Kind != store.Live
 	var kept entry
-	return s.write(ctx, "replace", func() (answer, error) {
+	err = s.write(ctx, "replace", func() (answer, error) {
 		left := left(rec.ExpiresAt)
 		var index int64
 		if user {
 			index = max(indexTime(rec.Key, left), kept.ends)
 		}
 		head := rueidis.BinaryString(begin(nil, user, version, index))
-		args := []string{strconv.Itoa(len(head) - 1), head, pack(&rec, index), milliseconds(left)}
+		args := []string{strconv.Itoa(len(head) - 1), head, pack(rec, index), milliseconds(left)}
 		switch {
 		case user:
 			args = append(args, lastSecond(index, left), flag(tombstone), flag(kept.ends > 0))
@@ -125,10 +134,101 @@ func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) e
 		if a.code == answerRenew {
 			kept, err = s.keep(ctx, rec.Principal, rec.Key, left)
 		} else if before := indexOf([]byte(a.text(0))); user && before > index {
-			_ = s.release(ctx, rec.Principal, rec.Key, before, index)
+			r = released{rec.Key, before, index}
 		}
 		return a, err
 	})
+	return r, err
+}
+
+// ReplaceBatch implements [store.BatchReplacer]. Of tombstones one script replaces up to 64 that are in one slot of a
+// cluster, and another one releases the index entries of a principal.
+func (s *Store) ReplaceBatch(ctx context.Context, recs []store.Record, versions []uint64) ([]bool, error) {
+	var slots [][]int // records that one script replaces
+	last := map[int]int{}
+	for i := range recs {
+		if err := checkRecord(&recs[i]); err != nil {
+			return nil, err
+		}
+		slot := s.slot(s.recordKey(recs[i].Key))
+		n, known := last[slot]
+		if !known || len(slots[n]) == batchSize {
+			n = len(slots)
+			last[slot], slots = n, append(slots, nil)
+		}
+		slots[n] = append(slots[n], i)
+	}
+	ends, errs := make([]released, len(recs)), make([]error, len(recs))
+	defer func() {
+		for i := range recs {
+			s.changed(recs[i].Key)
+		}
+	}()
+	var all sync.WaitGroup
+	for _, some := range slots {
+		all.Go(func() { s.replaceSome(ctx, recs, versions, some, ends, errs) })
+	}
+	all.Wait()
+	principals := map[string][]released{}
+	for i, r := range ends {
+		if r != (released{}) {
+			principals[recs[i].Principal] = append(principals[recs[i].Principal], r)
+		}
+	}
+	for principal, ends := range principals {
+		_ = s.release(ctx, principal, ends...)
+	}
+	replaced := make([]bool, len(recs))
+	for i, err := range errs {
+		replaced[i] = err == nil
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+			return nil, err
+		}
+	}
+	return replaced, nil
+}
+
+// batchSize is how many records one script replaces at most: no other command is served meanwhile.
+const batchSize = 64
+
+// replaceSome replaces some of recs, those with these indices, which are in one slot.
+func (s *Store) replaceSome(ctx context.Context, recs []store.Record, versions []uint64, some []int,
+	ends []released, errs []error) {
+	var tombs []int
+	var keys, args []string
+	for _, i := range some {
+		rec := &recs[i]
+		if left := left(rec.ExpiresAt); rec.Principal != "" && rec.Kind != store.Live && left > 0 {
+			index := indexTime(rec.Key, left)
+			ends[i] = released{key: rec.Key, after: index}
+			tombs, keys = append(tombs, i), append(keys, s.recordKey(rec.Key))
+			head := rueidis.BinaryString(begin(nil, true, versions[i], index)[:beforeTimes])
+			args = append(args, head, pack(rec, index), milliseconds(left), lastSecond(index, left))
+		}
+	}
+	var a answer
+	if len(tombs) > 1 {
+		var err error
+		if a, err = s.runAll(ctx, &batchScript, keys, args); err != nil {
+			for _, i := range some {
+				errs[i] = failed("replace", err)
+			}
+			return
+		}
+	}
+	done := map[int]bool{}
+	for n, i := range tombs {
+		before := indexOf([]byte(a.text(n)))
+		done[i] = before > 0
+		if ends[i].before = before; before <= ends[i].after {
+			ends[i] = released{}
+		}
+	}
+	for _, i := range some {
+		if !done[i] {
+			ends[i], errs[i] = s.replace(ctx, &recs[i], versions[i])
+		}
+	}
 }
 
 // Touch implements [store.Store] with one script, and now and then two more round trips, as Replace.
@@ -163,7 +263,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 		a, err := s.run(ctx, &deleteScript, s.recordKey(key))
 		if value := []byte(a.text(0)); err == nil {
 			if rec, ok := unpack(key, value); ok {
-				_ = s.release(ctx, rec.Principal, key, indexOf(value), 0)
+				_ = s.release(ctx, rec.Principal, released{key, indexOf(value), 0})
 			}
 		}
 		return a, err

@@ -22,12 +22,12 @@ import (
 const mostWait = 5 * time.Second
 
 // runAndWait runs a script and waits until enough replicas have what it wrote, or the context ends.
-func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []string) (answer, error) {
-	slot := s.slot(key)
+func (s *Store) runAndWait(ctx context.Context, sc *script, keys, args []string) (answer, error) {
+	slot := s.slot(keys[0])
 	resolve := s.doubts.resolver(slot)
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	defer cancel()
-	a, err := s.lanes.run(ctx, s, &waiting{ctx: ctx, script: sc, slot: slot, key: key,
+	a, err := s.lanes.run(ctx, s, &waiting{ctx: ctx, script: sc, slot: slot, keys: keys,
 		args: args, done: make(chan outcome, 1)})
 	switch {
 	case err == nil && a.code == answerDone:
@@ -40,7 +40,7 @@ func (s *Store) runAndWait(ctx context.Context, sc *script, key string, args []s
 
 // confirm returns the value of a key when enough replicas have it, a nil of Redis when they know that there is none.
 func (s *Store) confirm(ctx context.Context, key string) ([]byte, error) {
-	a, err := s.runAndWait(ctx, &confirmScript, key, nil)
+	a, err := s.runAndWait(ctx, &confirmScript, []string{key}, nil)
 	return []byte(a.text(0)), err
 }
 
