@@ -10,7 +10,8 @@ import (
 )
 
 // benchmarkLine is what testing.B prints with -benchmem, see https://go.dev/design/14313-benchmark-format.
-var benchmarkLine = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(\S+) ns/op\s+\S+ B/op\s+(\d+) allocs/op$`)
+var benchmarkLine = regexp.MustCompile(
+	`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(\S+) ns/op\s+\S+ B/op\s+(\d+) allocs/op$`)
 
 // bound measures what module dbsc adds to a request of a device bound session, and a refresh, by the benchmarks of that
 // module. All of them run in each round, so that they share what else the machine does.

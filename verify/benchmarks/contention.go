@@ -29,8 +29,8 @@ type outcome struct {
 	Took        time.Duration
 }
 
-// contend starts processes on a store and lets clients contend for one new session. It fails if the session does not have
-// what was answered.
+// contend starts processes on a store and lets clients contend for one new session. It fails if the session does not
+// have what was answered.
 func (b *bench) contend(url string, processes, clients int, length time.Duration) (o outcome, err error) {
 	var running []*process
 	defer func() {

@@ -14,7 +14,8 @@ func TestOutcome(t *testing.T) {
 	t.Parallel()
 	o := outcome{Clients: []int{30, 60}, Unavailable: 10, Took: 10 * time.Second,
 		Latencies: append(slices.Repeat([]time.Duration{time.Millisecond}, 98), time.Second, time.Second)}
-	got := fmt.Sprintf("%.0f %d %.2f %s", o.rate(), o.Unavailable, o.fairness(), share(o.Unavailable, o.done()+o.Unavailable))
+	got := fmt.Sprintf("%.0f %d %.2f %s", o.rate(), o.Unavailable, o.fairness(),
+		share(o.Unavailable, o.done()+o.Unavailable))
 	if want := "9 10 0.50 10 %"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -125,8 +125,8 @@ func (t *table) String() string {
 	return text.String()
 }
 
-// publish prints a table, and what is to be said of it, and puts both into the section of the document that has it: what
-// is between <!-- bench:NAME --> and <!-- end -->.
+// publish prints a table, and what is to be said of it, and puts both into the section of the document that has it:
+// what is between <!-- bench:NAME --> and <!-- end -->.
 func (b *bench) publish(section, title string, t table, remarks ...string) error {
 	text := t.String()
 	for _, remark := range remarks {
