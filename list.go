@@ -134,12 +134,6 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 //
 // Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
-	s.io.Lock()
-	err := s.confirm(ctx)
-	s.io.Unlock()
-	if err != nil {
-		return 0, err
-	}
 	s.mu.Lock()
 	if s.view.State == protocol.Spent && s.move != protocol.Login {
 		defer s.mu.Unlock()
@@ -150,7 +144,16 @@ func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	if hard {
 		s.harden()
 	}
+	confirm := !hard && s.currentPrincipal() != "" // else the save finds out whether the session has ended
 	s.mu.Unlock()
+	if confirm {
+		s.io.Lock()
+		err := s.confirm(ctx)
+		s.io.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
 	if err := s.Save(ctx); err != nil {
 		return 0, err
 	}

@@ -97,7 +97,7 @@ func (s *Session) Reload(ctx context.Context) error {
 // confirm loads the session again if it came from a cache, for what can't bear that. The caller holds io.
 func (s *Session) confirm(ctx context.Context) error {
 	s.mu.Lock()
-	stale, handle := s.view.Stale && !s.unsure, s.view.Record.Handle
+	stale, handle := s.view.Stale && s.view.State == protocol.Live && !s.unsure, s.view.Record.Handle
 	s.mu.Unlock()
 	if !stale {
 		return nil

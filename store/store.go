@@ -193,9 +193,9 @@ type Evicter interface {
 //
 // A wrapper that passes calls on implements it as well, or As reaches the wrapped store past it.
 type StaleLoader interface {
-	// LoadStale is Load, but the record may be one that was there at some moment before the call. How long before is
-	// bounded, whatever fails meanwhile: by what the store's documentation says, at most by a minute. It is never from
-	// before a write of the same Store that was answered before the call.
+	// LoadStale is Load, but the record may be one that an earlier LoadStale of the key has found. How long ago that
+	// was is bounded, whatever fails meanwhile: by what the store's documentation says, at most by a minute. The
+	// same Store has written nothing under the key since, and found no other record there by Load.
 	// errors.ErrUnsupported: the store, or the one that it wraps, has no cache; use Load.
 	LoadStale(ctx context.Context, key string) (Record, error)
 }

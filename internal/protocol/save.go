@@ -320,7 +320,7 @@ func (s *saving) look(ctx context.Context, key string, version uint64) (again, d
 		case err != nil && !absent:
 			return false, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
 		case !absent && r.Version == version: // rule: Own
-			s.at = s.now
+			s.at, s.stale = s.now, false
 			return false, true, nil
 		case !absent && r.Kind == store.Live && r.Version == s.base.Version && key == s.base.Key:
 			s.at, s.stale = s.now, false

@@ -104,6 +104,13 @@ func (s *Store) changed(key string) {
 	}
 }
 
+// found is called with what Load has found: what the cache has must not be older.
+func (s *Store) found(key string, rec *store.Record) {
+	if s.cache != nil {
+		s.cache.forgetOther(key, rec)
+	}
+}
+
 // cache holds live records that were read less than maxStale ago.
 type cache struct {
 	maxStale time.Duration
@@ -210,14 +217,21 @@ func (s *cacheShard) remove(at *list.Element) {
 	s.bytes -= e.bytes()
 }
 
-func (c *cache) forget(key string) {
+func (c *cache) forget(key string) { c.forgetOther(key, &store.Record{}) }
+
+// forgetOther forgets what is under key, unless it is rec.
+func (c *cache) forgetOther(key string, rec *store.Record) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changes++
-	if at := s.entries[key]; at != nil {
+	at := s.entries[key]
+	if at != nil {
+		if r := &at.Value.(*cached).rec; r.Version == rec.Version && r.LastSeenAt.Equal(rec.LastSeenAt) {
+			return
+		}
 		s.remove(at)
 	}
+	s.changes++
 }
 
 // invalidated is told by the client which keys have changed; nil: any may have, as when a connection is lost. It

@@ -14,10 +14,11 @@ import (
 
 // Load implements [store.Store] with one GETEX. A value that is no record of this store counts as absent. With
 // Options.Replicas it waits for them where a write may be on the master alone.
-func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
+func (s *Store) Load(ctx context.Context, key string) (rec store.Record, err error) {
 	if err := check(key); err != nil {
 		return store.Record{}, err
 	}
+	defer func() { s.found(key, &rec) }()
 	name := s.recordKey(key)
 	if s.doubts != nil && s.doubts.any(s.slot(name)) {
 		return s.loadConfirmed(ctx, key)
@@ -26,14 +27,14 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, failed("load", err)
 	}
-	rec, ok := unpack(key, value)
+	found, ok := unpack(key, value)
 	if !ok {
 		return store.Record{}, store.ErrNotFound
 	}
-	if s.doubts != nil && rec.Kind != store.Live {
+	if s.doubts != nil && found.Kind != store.Live {
 		return s.loadConfirmed(ctx, key)
 	}
-	return rec, nil
+	return found, nil
 }
 
 // get reads a value by GETEX, which without options is a GET that replicas refuse: after a failover a client may still

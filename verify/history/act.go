@@ -34,7 +34,7 @@ func (v *visit) act(a *Action) {
 		v.changed(change{kind: put, key: keyFlag, value: a.Who})
 	case Delete:
 		s.Delete(name)
-		if v.view[a.Key] != "" {
+		if v.view[a.Key] != "" || v.stale {
 			v.changed(change{kind: remove, key: a.Key})
 		}
 	case Append:
@@ -49,7 +49,7 @@ func (v *visit) act(a *Action) {
 		v.flashes()
 	case Clear:
 		s.Clear()
-		if !v.view.empty() || len(without(v.pending, keyLabel)) > 0 { // nothing else is there to be cleared
+		if !v.view.empty() || v.stale || len(without(v.pending, keyLabel)) > 0 { // nothing else is there to be cleared
 			v.changed(change{kind: wipe})
 		}
 	case Label:
@@ -217,13 +217,37 @@ func (v *visit) logout() {
 // take takes a one-time value, at once.
 func (v *visit) take(key int) {
 	visible := v.view[key]
-	stored := v.state == there && visible != "" && !v.scratch
+	stale := v.stale && v.state == there
+	stored := v.state == there && (visible != "" || stale) && !v.scratch
 	v.countWrites()
 	o := v.op(opTake)
 	o.key, o.own = key, touches(v.pending, key)
 	got, ok, err := session.Key[string](keyNames[key]).Take(v.ctx, v.s)
 	v.returned(o)
 	v.log("take %s: %q %v %v", keyNames[key], got, ok, err)
+	switch {
+	case stale && errors.Is(err, session.ErrEnded):
+		o.outcome = dropped
+		v.end()
+		v.run.add(o)
+		return
+	case stale && err != nil && v.reloaded(): // and failed then
+		v.view, v.base, v.stale = v.snapshot(), nil, false
+	case stale && err != nil:
+		return
+	case stale && err == nil:
+		v.stale = false
+		if v.sent() == 0 && !v.scratch { // it has only loaded the session again
+			if ok {
+				v.run.won(v, got)
+				v.pending = without(v.pending, key)
+			}
+			v.view, v.base = v.snapshot(), nil
+			o.verb, o.live, o.view, o.pending = opRead, true, v.seen(), v.pending
+			v.run.add(o)
+			return
+		}
+	}
 	stored = stored && !(o.own && err == nil && v.sent() == 0)
 	if v.state == spent {
 		if ok || !errors.Is(err, session.ErrEnded) {
@@ -269,7 +293,7 @@ func (v *visit) take(key int) {
 
 // end is for a session that was found to have ended.
 func (v *visit) end() {
-	v.state, v.pending, v.view, v.scratch = gone, nil, data{}, false
+	v.state, v.pending, v.view, v.scratch, v.stale = gone, nil, data{}, false, false
 	switch v.life {
 	case Renew, RevokeOthers:
 		v.life = Set
@@ -291,7 +315,7 @@ func (v *visit) reload() {
 	case before == none && (err == nil || v.life == Login), errors.Is(err, session.ErrUnavailable):
 	case (before == gone || before == spent) && errors.Is(err, session.ErrEnded):
 	case before == there && err == nil:
-		o.live, v.base = true, nil
+		o.live, v.base, v.stale = true, nil, false
 		if now := v.snapshot(); !v.scratch {
 			v.view = now
 			o.view, o.pending = v.seen(), v.pending

@@ -12,6 +12,9 @@
 // needs it, no cookie comes with a failure, an Update is never there twice, a Take has one winner, no principal sees
 // what another one stored, nothing works after Lifetime, and without faults nothing fails.
 //
+// Servers may have caches (store.StaleLoader): then a plain read may come as much earlier as the cache may be old, but
+// not before what its own server had written or found past the cache by then. Everything else stays as strict.
+//
 // In a bubble of testing/synctest with seeded randomness a history takes about a millisecond and is the same in every
 // replay. Stores on files and on real servers run in real time, one for each server on the same data.
 //

@@ -14,7 +14,8 @@ type Pace struct {
 	Grace        time.Duration
 	Idle         time.Duration
 	Lifetime     time.Duration
-	Jumps        bool // some waits outlast Grace, IdleTimeout or Lifetime
+	Stale        time.Duration // how old a read from a store's cache may be; 0: the stores have none
+	Jumps        bool          // some waits outlast Grace, IdleTimeout or Lifetime
 }
 
 // Bubble is the pace of fake time.

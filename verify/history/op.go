@@ -59,6 +59,8 @@ type op struct {
 	view      *data  // what the request saw after the op
 	pending   []change
 	optional  bool // may not have happened
+	stale     bool // opRead: a cache may have answered
+	server    int
 	shared    bool // opWrite: sent by another request's save, or not at all where nothing differs
 	call, ret int64
 	callAt    time.Duration

@@ -63,7 +63,10 @@ func (r *run) nthHandle(who string, n int) (int, string) {
 // revokeOthers saves first, so that what goes wrong is the revocation.
 func (v *visit) revokeOthers() {
 	v.save()
-	if v.s.Err() != nil || v.state == failed {
+	if v.stale && v.sealed && v.s.Err() == nil {
+		v.reload() // RevokeOthers would do it
+	}
+	if v.s.Err() != nil || v.state == failed || v.stale && v.sealed {
 		return
 	}
 	if v.state == spent {
@@ -100,7 +103,7 @@ func (v *visit) hardened(o *op, err error) bool {
 			v.find("RevokeOthers kept the ID and returned %v", err)
 		}
 		v.id, v.token, v.given, v.forgotten = o.next, o.next, o.next, false
-		v.view = v.snapshot()
+		v.view, v.stale = v.snapshot(), false
 		o.view = v.seen()
 	case errors.Is(err, session.ErrEnded):
 		o.outcome, o.next = dropped, -1

@@ -40,12 +40,14 @@ type History struct {
 // run is a history in the making.
 type run struct {
 	Servers
-	program Program
-	revokes bool // RevokeAll, Revoke or RevokeOthers is among the actions
-	began   time.Time
-	clock   atomic.Int64
-	unsure  [MaxManagers]atomic.Int64 // writes of each server that failed without an answer
-	serving sync.WaitGroup
+	program  Program
+	revokes  bool // RevokeAll, Revoke or RevokeOthers is among the actions
+	began    time.Time
+	clock    atomic.Int64
+	stamps   []stamp
+	contacts map[place][]contact
+	unsure   [MaxManagers]atomic.Int64 // writes of each server that failed without an answer
+	serving  sync.WaitGroup
 
 	managers []*session.Manager
 	handlers []http.Handler
@@ -76,7 +78,8 @@ const (
 func Run(ctx context.Context, p Program, servers Servers) *History {
 	r := &run{
 		Servers: servers, program: p, began: time.Now(),
-		keys: map[string]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{},
+		contacts: map[place][]contact{},
+		keys:     map[string]int{}, makers: map[string]string{}, winners: map[string]int{}, sent: map[int]int{},
 		jars: map[int]int{},
 	}
 	for _, t := range p.Tabs {
@@ -93,7 +96,7 @@ func Run(ctx context.Context, p Program, servers Servers) *History {
 		faults.Seed += uint64(i) << 32
 		f := storetest.NewFaulty(servers.Stores[i%len(servers.Stores)], faults)
 		faulty = append(faulty, f)
-		r.serve(&traced{run: r, Faulty: f})
+		r.serve(&traced{run: r, Faulty: f, server: i})
 	}
 	var tabs sync.WaitGroup
 	for i := range p.Tabs {
@@ -109,6 +112,7 @@ func Run(ctx context.Context, p Program, servers Servers) *History {
 	for _, o := range r.revocations {
 		h.ops = append(h.ops, perID(o, r.ops)...)
 	}
+	r.widen(h.ops)
 	for i, f := range faulty {
 		f.Close()
 		r.managers[i].Close()
@@ -323,7 +327,17 @@ func (r *run) probe(ctx context.Context) {
 }
 
 func (r *run) now() time.Duration { return time.Since(r.began) }
-func (r *run) tick() int64        { return r.clock.Add(1) }
+
+// tick returns the next moment of the history. Between two of them there is room for one that widen makes.
+func (r *run) tick() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := stamp{r.clock.Add(2), r.now()}
+	if r.Stale > 0 {
+		r.stamps = append(r.stamps, s)
+	}
+	return s.tick
+}
 
 func (r *run) add(o *op) {
 	r.mu.Lock()

@@ -125,6 +125,7 @@ func (v *visit) concludeChanges(a *attempt, out outcome) {
 	case v.state == gone || v.state == spent:
 		return
 	case !wanted && out != dropped:
+		v.stale = v.stale && v.fromCache()
 		return
 	case v.life == Login && v.state == there:
 		o.verb, o.next, o.login, o.handle, o.scratch = opLogin, a.chosen, v.loginAs, a.handle, v.scratch
@@ -189,7 +190,7 @@ func (v *visit) stored(a *attempt, created bool) {
 		v.view = v.snapshot()
 		return
 	}
-	v.view = v.snapshot()
+	v.view, v.stale = v.snapshot(), false
 	if !o.optional {
 		o.view = v.seen()
 	}
@@ -199,8 +200,15 @@ func (v *visit) stored(a *attempt, created bool) {
 func (v *visit) countWrites() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.writes, v.unsure, v.before = 0, 0, v.run.unsure[v.req.Manager].Load()
+	v.loads, v.writes, v.unsure, v.before = 0, 0, 0, v.run.unsure[v.req.Manager].Load()
 	v.met, v.crossed = false, false
+}
+
+// reloaded reports whether the session was loaded since countWrites.
+func (v *visit) reloaded() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.loads > 0
 }
 
 func (v *visit) sent() int {

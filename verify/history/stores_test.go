@@ -58,6 +58,11 @@ var media = map[string]medium{
 		server := servertest.Redis(t)
 		return func() (store.Store, error) { return redisstore.Open(t.Context(), server.URL, nil) }
 	}},
+	"redis with a cache": {pace: cachedPace, open: func(t *testing.T) func() (store.Store, error) {
+		server := servertest.Redis(t)
+		opts := &redisstore.Options{MaxStale: cachedPace.Stale}
+		return func() (store.Store, error) { return redisstore.Open(t.Context(), server.URL, opts) }
+	}},
 	"redis cluster": {pace: history.Network, open: func(t *testing.T) func() (store.Store, error) {
 		cluster := servertest.RedisCluster(t)
 		url := "redis://" + strings.Join(cluster.Addrs(), ",")
@@ -71,6 +76,13 @@ var media = map[string]medium{
 		}
 	}},
 }
+
+// cachedPace is for stores that read what was there a moment ago.
+var cachedPace = func() history.Pace {
+	p := history.Network
+	p.Stale = 20 * time.Millisecond
+	return p
+}()
 
 // migrator is an SQL store.
 type migrator interface {

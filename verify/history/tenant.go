@@ -39,6 +39,15 @@ func (t *tenant) Load(ctx context.Context, key string) (store.Record, error) {
 	return t.out(rec), err
 }
 
+func (t *tenant) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	l, ok := store.As[store.StaleLoader](t.Store)
+	if !ok {
+		return store.Record{}, errors.ErrUnsupported
+	}
+	rec, err := l.LoadStale(ctx, key)
+	return t.out(rec), err
+}
+
 func (t *tenant) Create(ctx context.Context, rec store.Record) error {
 	return t.Store.Create(ctx, t.in(rec))
 }

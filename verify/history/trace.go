@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hipflask/session/store"
@@ -15,16 +16,15 @@ import (
 type traced struct {
 	run *run
 	*storetest.Faulty
+	server int
 }
 
 func (t *traced) note(ctx context.Context, what, key string, began time.Duration, err error) {
 	v := visitOf(ctx)
-	answer := err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) ||
-		errors.Is(err, store.ErrExists)
-	if v != nil && what != "Load" {
+	if v != nil && !strings.HasPrefix(what, "Load") {
 		v.mu.Lock()
 		v.writes++
-		if !answer {
+		if !answered(err) {
 			v.unsure++
 			v.run.unsure[v.req.Manager].Add(1)
 		}
@@ -44,15 +44,71 @@ func (t *traced) note(ctx context.Context, what, key string, began time.Duration
 
 func (t *traced) Load(ctx context.Context, key string) (store.Record, error) {
 	began := t.run.now()
+	done := t.contact(key)
 	rec, err := t.Faulty.Load(ctx, key)
+	done(err)
 	t.note(ctx, "Load", key, began, err)
 	if v := visitOf(ctx); v != nil && err == nil {
 		v.mu.Lock()
+		v.loads++
+		v.cached = v.cached && v.s != nil // else this is the load of From, which did not trust the cache
 		v.met = v.met || rec.Kind == store.Replaced
 		v.crossed = v.met && rec.Kind == store.Live
 		v.mu.Unlock()
 	}
 	return rec, err
+}
+
+// contact begins a call past the cache. What it returns is called with the error.
+func (t *traced) contact(key string) func(error) {
+	if t.run.Stale == 0 {
+		return func(error) {}
+	}
+	c := contact{began: t.run.tick()}
+	return func(err error) {
+		if !answered(err) {
+			return
+		}
+		c.answered = t.run.tick()
+		t.run.mu.Lock()
+		defer t.run.mu.Unlock()
+		if id, ok := t.run.keys[key]; ok {
+			p := place{t.server, id}
+			t.run.contacts[p] = append(t.run.contacts[p], c)
+		}
+	}
+}
+
+func answered(err error) bool {
+	return err == nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) ||
+		errors.Is(err, store.ErrExists)
+}
+
+func (t *traced) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	began := t.run.now()
+	rec, err := t.Faulty.LoadStale(ctx, key)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return rec, err
+	}
+	t.note(ctx, "LoadStale", key, began, err)
+	if v := visitOf(ctx); v != nil {
+		v.mu.Lock()
+		v.cached = err == nil && rec.Kind == store.Live
+		v.mu.Unlock()
+	}
+	return rec, err
+}
+
+func (t *traced) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
+	done := t.contact(key)
+	err := t.Faulty.Touch(ctx, key, version, seen, expires)
+	done(err)
+	if v := visitOf(ctx); v != nil && err == nil {
+		v.mu.Lock()
+		v.cached = false // it would have met a conflict
+		v.mu.Unlock()
+	}
+	return err
 }
 
 func (t *traced) Create(ctx context.Context, rec store.Record) error {
@@ -62,14 +118,18 @@ func (t *traced) Create(ctx context.Context, rec store.Record) error {
 		v.created = rec.Key
 		v.mu.Unlock()
 	}
+	done := t.contact(rec.Key)
 	err := t.Faulty.Create(ctx, rec)
+	done(err)
 	t.note(ctx, "Create", rec.Key, began, err)
 	return err
 }
 
 func (t *traced) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	began := t.run.now()
+	done := t.contact(rec.Key)
 	err := t.Faulty.Replace(ctx, rec, version)
+	done(err)
 	t.note(ctx, "Replace by "+rec.Kind.String(), rec.Key, began, err)
 	return err
 }

@@ -29,9 +29,12 @@ type visit struct {
 	met      bool    // the current save has loaded a record that was replaced
 	created  string  // the key of the newest record that the request has sent
 	crossed  bool    // and then the live one that took its place
+	loads    int     // that went well since the current save began
 	writes   int     // sent since the current save began
 	unsure   int     // those of them that failed without an answer
 	before   int64   // writes of the whole server that had failed so, when the current save began
+
+	cached bool // a cache has answered the load, and no Touch has confirmed that since
 
 	loadedAt time.Duration
 	expected
@@ -59,6 +62,7 @@ type expected struct {
 	life    Verb   // of a pending Login or Renew; Set: none
 	loginAs string // the principal of a pending Login
 	scratch bool   // a Login over another principal: what is stored does not count
+	stale   bool   // view may be older than the request
 	ended   bool   // a Take found that the session has ended, after a Login
 	ending  *leaving
 }
@@ -171,6 +175,10 @@ func (v *visit) open(r *http.Request) {
 	switch {
 	case o.live:
 		v.state, v.id, v.token, v.who, v.handle = there, v.cookie, v.cookie, o.who, o.handle
+		if o.stale = v.fromCache(); o.stale {
+			v.stale = true
+			v.loadedAt -= time.Minute // what store.StaleLoader allows
+		}
 	default:
 		o.who, o.reason = "", v.reason()
 		o.view = nil
@@ -183,6 +191,13 @@ func (v *visit) open(r *http.Request) {
 	}
 	v.log("load %v", o)
 	v.run.add(o)
+}
+
+// fromCache reports whether a cache has answered the load, and nothing has confirmed it since.
+func (v *visit) fromCache() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.cached
 }
 
 // maxHops is how many renewals within Grace a load follows (design: at most 8, then ErrUnavailable).
@@ -222,7 +237,8 @@ func (v *visit) reason() string {
 
 // op begins an op; returned ends it.
 func (v *visit) op(verb opVerb) *op {
-	return &op{request: v.req.ID, verb: verb, id: v.id, next: -1, who: v.who, handle: v.handle, call: v.run.tick(),
+	return &op{request: v.req.ID, server: v.req.Manager, verb: verb, id: v.id, next: -1, who: v.who,
+		handle: v.handle, call: v.run.tick(),
 		callAt: v.run.now()}
 }
 
