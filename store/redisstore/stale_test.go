@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -115,6 +116,50 @@ func TestOwnWritesAreNeverStale(t *testing.T) {
 	must(t, s.Create(ctx, rec))
 	if got := version(t, s, rec.Key); got != rec.Version {
 		t.Fatalf("got version %d of a record that was created again, want %d", got, rec.Version)
+	}
+}
+
+// TestSilentServer: what a Store has written, or found by Load, it knows without being told.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := open(t, redis().URL, &redisstore.Options{MaxStale: aMinute})
+	other := open(t, redis().URL, nil)
+	for name, write := range map[string]func(rec store.Record) error{
+		"Replace": func(rec store.Record) error { return s.Replace(ctx, next(rec), rec.Version) },
+		"Touch": func(rec store.Record) error {
+			return s.Touch(ctx, rec.Key, rec.Version, rec.LastSeenAt.Add(time.Second), rec.ExpiresAt)
+		},
+		"Delete": func(rec store.Record) error { return s.Delete(ctx, rec.Key) },
+		"Load of another's change": func(rec store.Record) error {
+			must(t, other.Replace(ctx, next(rec), rec.Version))
+			if got := version(t, s, rec.Key); got != rec.Version {
+				t.Errorf("got version %d after a change that nobody has told, want the one in memory", got)
+			}
+			_, err := s.Load(ctx, rec.Key)
+			return err
+		},
+		"a conflict": func(rec store.Record) error {
+			must(t, other.Replace(ctx, next(rec), rec.Version))
+			if err := s.Replace(ctx, next(rec), rec.Version); !errors.Is(err, store.ErrConflict) {
+				return fmt.Errorf("got %v, want a conflict", err)
+			}
+			return nil
+		},
+	} {
+		rec := record(time.Hour)
+		must(t, s.Create(ctx, rec))
+		do(t, s.Client(), "CLIENT", "TRACKING", "ON", "OPTIN")
+		version(t, s, rec.Key)
+		do(t, s.Client(), "CLIENT", "TRACKING", "OFF")
+		must(t, write(rec))
+		want, errWant := other.Load(ctx, rec.Key)
+		got, err := s.LoadStale(ctx, rec.Key)
+		if errors.Is(err, store.ErrNotFound) != errors.Is(errWant, store.ErrNotFound) || got.Version != want.Version ||
+			!got.LastSeenAt.Equal(want.LastSeenAt) {
+			t.Errorf("after %s: got version %d, seen %v, %v; want version %d, seen %v, %v",
+				name, got.Version, got.LastSeenAt, err, want.Version, want.LastSeenAt, errWant)
+		}
 	}
 }
 
