@@ -82,6 +82,9 @@ func (b *bench) redis() error {
 	floors := 2 * len(bareClients)
 	b.row(target{"Redis, read, 64 in flight", samples[0].Name, 1.5, 1.2, 0}, samples[floors], samples[0])
 	b.row(target{"Redis, change, 64 in flight", samples[1].Name, 1.5, 1.2, 0}, samples[floors+1], samples[1])
+	if err := b.cachedReads(server); err != nil {
+		return err
+	}
 	t := table{head: []string{"bare commands", samples[0].Name, "a request that reads takes", samples[1].Name,
 		"a request that changes takes"}}
 	for i, c := range bareClients {
