@@ -68,12 +68,13 @@ type Options struct {
 	// sent together. Default: 0, the master's answer is enough.
 	Replicas int
 
-	// MaxStale makes plain reads of sessions up to 15 times as cheap, and lets them be as old as this: the Store keeps
-	// what it has read in memory, at most 64 MiB, until the server says that it has changed, but never for longer. So a
-	// logout by another process is usually seen within some milliseconds, and within MaxStale whatever happens to the
-	// network and the servers. What depends on the newest state, and what this Store has written itself, is read as
-	// without MaxStale: see [store.StaleLoader]. At most a minute. It needs a server that the client can track changes
-	// on (CLIENT TRACKING), and the connection of [Open]. Default: 0, every read asks the server.
+	// MaxStale lets plain reads be as old as this. Then most of them cost no round trip and a tenth of the CPU: the
+	// Store keeps what it has read in memory, at most 64 MiB, until the server says that it has changed, but never for
+	// longer than MaxStale. So a logout by another process is usually seen within some milliseconds, and within
+	// MaxStale whatever happens to the network and the servers. What depends on the newest state, and what this Store
+	// has written itself, is read as without MaxStale: see [store.StaleLoader], and docs/redis.md in the repository. At
+	// most a minute. It needs a server with CLIENT TRACKING, and a Store of [Open]. Default: 0, every read asks the
+	// server.
 	MaxStale time.Duration
 
 	_ struct{} // no unkeyed literals: fields may be added
