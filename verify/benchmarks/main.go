@@ -46,6 +46,7 @@ var parts = []part{
 	{"races", (*bench).races, false},
 	{"bound", (*bench).bound, false},
 	{"hot", (*bench).hot, false},
+	{"telemetry", (*bench).telemetry, false},
 	{"contention", (*bench).contention, true},
 	{"scale-memory", (*bench).scaleMemory, true},
 	{"scale-files", (*bench).scaleFiles, true},
