@@ -125,6 +125,9 @@ func TestWrongDocuments(t *testing.T) {
 		{"package", "```sh\ngo get github.com/hipflask/session/nothing@latest\n```",
 			"x.md:2: github.com/hipflask/session/nothing@latest does not exist"},
 		{"link", "see\n[a](LICENSE) [b](nothing.md#top)", "x.md:2: nothing.md does not exist"},
+		{"heading", "# A `b`, c\n\n[a](#a-b-c) [b](#a)", "x.md:3: #a names no heading"},
+		{"heading of another document", "[a](docs/deploy.md#secrets) [b](docs/deploy.md#secret)",
+			"x.md:1: docs/deploy.md#secret names no heading"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +160,7 @@ func TestRightDocuments(t *testing.T) {
 		{"other fence", "~~~text\n```go\nnobody()\n```\n~~~\n"},
 		{"commands",
 			"```sh\n./test -quick\ngo test ./... ./store/...\ngo get github.com/hipflask/session/store@latest\n```"},
-		{"links", "[a](LICENSE#x) [b](https://example.com/nothing) [c](#x)"},
+		{"links", "[a](LICENSE#x) [b](https://example.com/nothing) [c](#x)\n\n## X"},
 		{"windows lines", "```go\r\nn := 1\r\n```\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

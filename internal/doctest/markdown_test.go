@@ -76,19 +76,45 @@ func checkCommands(root string, b block) (problems []problem) {
 	return problems
 }
 
-var link = regexp.MustCompile(`\]\(([^)#\s]+)`)
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`^#+ (.*)$`)
+	dropped = regexp.MustCompile(`\]\([^)]*\)|[^\pL\pN_ -]`) // from a heading, in the anchor that GitHub makes of it
+)
 
-// checkLinks checks the links to files of this repository.
+// checkLinks checks the links to files of this repository, and to headings of documents.
 func checkLinks(root, file string, prose []string) (problems []problem) {
 	for i, line := range prose {
 		for _, match := range link.FindAllStringSubmatch(line, -1) {
 			if strings.Contains(match[1], ":") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(file), match[1])); err != nil {
-				problems = append(problems, problem{file, i + 1, match[1] + " does not exist"})
+			path, anchor, _ := strings.Cut(match[1], "#")
+			target := prose
+			if path != "" {
+				text, err := os.ReadFile(filepath.Join(root, filepath.Dir(file), path))
+				if os.IsNotExist(err) {
+					problems = append(problems, problem{file, i + 1, path + " does not exist"})
+					continue
+				}
+				_, target, _ = split(path, string(text))
+			}
+			if anchor != "" && (path == "" || filepath.Ext(path) == ".md") && !hasHeading(target, anchor) {
+				problems = append(problems, problem{file, i + 1, match[1] + " names no heading"})
 			}
 		}
 	}
 	return problems
+}
+
+func hasHeading(prose []string, anchor string) bool {
+	for _, line := range prose {
+		if h := heading.FindStringSubmatch(line); h != nil {
+			name := strings.ToLower(dropped.ReplaceAllString(h[1], ""))
+			if strings.ReplaceAll(name, " ", "-") == anchor {
+				return true
+			}
+		}
+	}
+	return false
 }
