@@ -29,12 +29,12 @@ func sessions() int {
 	return 100_000
 }
 
-// typical returns a record of the sizes that a session.Manager stores: a key of 43 bytes, a handle of 22, 200 of data.
+// typical returns a record of the sizes that a session.Manager stores: a key of 22 bytes, a handle of 16, 200 of data.
 func typical(n int, principal string) store.Record {
 	now := time.Now()
-	key := fmt.Sprintf("%043d", n)
+	key := fmt.Sprintf("%022d", n)
 	return store.Record{
-		Key: key, Version: 1, Principal: principal, Handle: key[:22], Data: make([]byte, 200),
+		Key: key, Version: 1, Principal: principal, Handle: key[:16], Data: make([]byte, 200),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(24 * time.Hour),
 	}
 }
@@ -78,7 +78,7 @@ func fill(b *testing.B, op func(n int) error) {
 	all.Wait()
 }
 
-// usedMemory returns the bytes that the server's data takes.
+// usedMemory returns the bytes that the server has allocated.
 func usedMemory(b *testing.B, client rueidis.Client) int {
 	b.Helper()
 	info, err := client.Do(b.Context(), client.B().Info().Section("memory").Build()).ToString()
@@ -87,11 +87,11 @@ func usedMemory(b *testing.B, client rueidis.Client) int {
 	}
 	var used int
 	for line := range strings.Lines(info) {
-		if _, err := fmt.Sscanf(line, "used_memory_dataset:%d", &used); err == nil {
+		if _, err := fmt.Sscanf(line, "used_memory:%d", &used); err == nil {
 			return used
 		}
 	}
-	b.Fatal("INFO memory has no used_memory_dataset")
+	b.Fatal("INFO memory has no used_memory")
 	return 0
 }
 

@@ -18,7 +18,7 @@ import (
 func record(life time.Duration) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	return store.Record{
-		Key: rand.Text(), Version: 1, Principal: "user-" + rand.Text(), Label: "Firefox on Windows",
+		Key: rand.Text(), Version: 1, Principal: "user-" + rand.Text()[:16], Label: "Firefox on Windows",
 		Handle:    rand.Text(),
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(life), Data: []byte(`{"visits":1}`),
 	}

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"math/bits"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -46,18 +47,23 @@ func seconds(milliseconds int64) int64 { return (max(milliseconds, 0) + 999) / 1
 
 // keep makes or prolongs a record's entry in its principal's index.
 func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e entry, err error) {
-	a, err := s.run(ctx, &keepScript, s.indexKey(principal), key, strconv.FormatInt(indexTime(key, left), 10),
-		strconv.FormatInt(seconds(left)+slack, 10), flag(s.keeps.Add(1)%tidyEach == 0))
+	args := []string{key, strconv.FormatInt(indexTime(key, left), 10), strconv.FormatInt(seconds(left)+slack, 10)}
+	if s.keeps.Add(1)%tidyEach == 0 {
+		args = append(args, "tidy")
+	}
+	a, err := s.run(ctx, &keepScript, s.indexKey(principal), args...)
 	if err != nil {
 		return e, err
 	}
-	var numbers [3]int64 // index time, and the server's time in seconds and microseconds
-	for i := range numbers {
-		if numbers[i], err = strconv.ParseInt(a.text(i), 10, 64); err != nil {
+	now, rest, _ := strings.Cut(a.text(0), " ")
+	micros, ends, _ := strings.Cut(rest, " ")
+	var numbers [3]int64
+	for i, text := range [...]string{now, micros, ends} {
+		if numbers[i], err = strconv.ParseInt(text, 10, 64); err != nil {
 			return e, errUnexpected
 		}
 	}
-	return entry{ends: numbers[0], now: numbers[1]*1000 + numbers[2]/1000}, nil
+	return entry{ends: numbers[2], now: numbers[0]*1000 + numbers[1]/1000}, nil
 }
 
 // released says that the entry of a record, which expires at before, is needed until after, or no more if that is 0.

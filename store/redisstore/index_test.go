@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,5 +111,28 @@ func TestIndexIsTidied(t *testing.T) {
 	}
 	if n := number(t, client, "ZCARD", indexOf(rec)); n != writes {
 		t.Errorf("got %d entries, want the %d of records", n, writes)
+	}
+}
+
+// A long principal is not in the name of its index as well as in the record. Principals with a common start have
+// indexes of their own.
+func TestIndexOfLongPrincipals(t *testing.T) {
+	t.Parallel()
+	s, client := open(t, redis().URL, nil), raw(t, redis().Addr)
+	start := strings.Repeat("p", store.MaxPrincipal-1)
+	first, second := record(time.Hour), record(time.Hour)
+	first.Principal, second.Principal = start+"1", start+"2"
+	must(t, s.Create(t.Context(), first))
+	must(t, s.Create(t.Context(), second))
+	if n := number(t, client, "EXISTS", indexOf(first)); n != 0 {
+		t.Error("the index is named by the whole principal")
+	}
+	if got := listed(t, s, first.Principal); len(got) != 1 || got[0] != first.Key {
+		t.Errorf("got %d records of a long principal, want its own", len(got))
+	}
+	must(t, s.Replace(t.Context(), tombstone(first), first.Version))
+	must(t, s.Delete(t.Context(), first.Key))
+	if got := listed(t, s, first.Principal); len(got) != 0 {
+		t.Errorf("got %d records after Delete, want 0", len(got))
 	}
 }

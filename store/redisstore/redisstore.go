@@ -14,8 +14,8 @@
 //
 // A record is one string that expires by itself, named prefix + "s:" + key. It is read by one GETEX, created by one SET
 // and changed by one script, which compares the version: one round trip each. The principal's index is a sorted set,
-// prefix + "p:" + principal, of keys and how long they may be needed. A login and a logout take one more round trip for
-// it.
+// prefix + "p:" + principal (a hash of one longer than 22 bytes), of keys and how long they may be needed. A login and
+// a logout take one more round trip for it.
 //
 // Names, principals, labels and data are stored as they are. Whoever can read the server can read them, but can't make
 // a cookie from it: keys are hashes of session IDs.
@@ -44,6 +44,7 @@
 package redisstore
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -179,7 +180,16 @@ func (s *Store) background(f func()) {
 	}()
 }
 
-// recordKey and indexKey are the names of a record and of a principal's index on the server.
+// recordKey and indexKey are the names of a record and of a principal's index on the server. A long principal is in the
+// name as 16 bytes of its SHA-256, since the record contains it anyway. Whoever lists an index compares the records'
+// principals.
 func (s *Store) recordKey(key string) string { return s.prefix + "s:" + key }
 
-func (s *Store) indexKey(principal string) string { return s.prefix + "p:" + principal }
+func (s *Store) indexKey(principal string) string {
+	const hash = 16
+	if len(principal) > base64id.EncodedLen(hash) {
+		sum := sha256.Sum256([]byte(principal))
+		principal = "#" + base64id.EncodeToString(sum[:hash])
+	}
+	return s.prefix + "p:" + principal
+}

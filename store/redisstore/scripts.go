@@ -139,22 +139,25 @@ const tidy = `  local over = call('ZRANGEBYSCORE', key, '-inf', call('TIME')[1],
   if #over > 0 then call('ZREM', key, unpack(over)) end
 `
 
-// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and "1" if the index is
-// to be tidied. It makes the entry, or prolongs it, and returns its index time and the server's time. The index time is
-// another one each time, so that release finds out about it.
-var keepScript = script{sha1: "cb8d1ee9efcafc5799e879e128e472567272a3aa",
+// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and a fourth argument
+// if the index is to be tidied. It makes the entry, or prolongs it, and returns the server's time, in seconds and
+// microseconds, and the entry's index time. That is another one each time, so that release finds out about it. The
+// three are one text: an array costs the server more.
+var keepScript = script{sha1: "47590e7cfe208f136e4278d882fcca4737783cad",
 	lua: `local key, call, ends = KEYS[1], redis.call, ARGV[2]
 local now = call('TIME')
 if now[1] + ARGV[3] > tonumber(ends) then ends = string.format('%.0f', now[1] + ARGV[3]) end
-if call('ZADD', key, 'GT', 'CH', ends, ARGV[1]) == 0 then ends = call('ZINCRBY', key, '1', ARGV[1]) end
-if ARGV[4] == '1' then
+if call('ZADD', key, 'NX', ends, ARGV[1]) == 0 and call('ZADD', key, 'GT', 'CH', ends, ARGV[1]) == 0 then
+  ends = call('ZINCRBY', key, '1', ARGV[1])
+end
+if ARGV[4] then
 ` + tidy + `end
-if call('ZREVRANK', key, ARGV[1]) == 0 then call('EXPIREAT', key, ends) end
-return {1, ends, now[1], now[2]}`}
+if call('ZREVRANK', key, ARGV[1]) == 0 then call('PEXPIREAT', key, ends .. '000') end
+return now[1] .. ' ' .. now[2] .. ' ' .. ends`}
 
 // release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves
 // alone an entry that has been prolonged meanwhile.
-var releaseScript = script{sha1: "4d2b04e7b551a5789fdbda7cea6021ec7b784883",
+var releaseScript = script{sha1: "9b688d0b4168a6c0e72782cf19694cb57d1fa685",
 	lua: `local key, call = KEYS[1], redis.call
 for i = 1, #ARGV, 3 do
   if call('ZSCORE', key, ARGV[i]) == ARGV[i + 1] then
@@ -168,7 +171,7 @@ end
 do
 ` + tidy + `end
 local last = call('ZREVRANGE', key, '0', '0', 'WITHSCORES')
-if last[2] then call('EXPIREAT', key, last[2]) end
+if last[2] then call('PEXPIREAT', key, last[2] .. '000') end
 return 1`}
 
 // run runs a script on a key, and waits for replicas if the Store does.

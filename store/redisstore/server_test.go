@@ -71,8 +71,8 @@ func all(tb testing.TB, s *redisstore.Store) (n int, err error) {
 
 // rules are what docs/redis.md says that a user needs. No dangerous command and no KEYS is among them.
 const rules = "~hipflask:* +hello +ping +evalsha +eval " +
-	"+get +getex +set +getrange +setrange +del +pexpire +time " +
-	"+zadd +zincrby +zrem +zscore +zrangebyscore +zrevrank +zrevrange +zscan +expireat"
+	"+get +getex +set +getrange +setrange +del +pexpire +pexpireat +time " +
+	"+zadd +zincrby +zrem +zscore +zrangebyscore +zrevrank +zrevrange +zscan"
 
 // What is needed besides, for what.
 const (

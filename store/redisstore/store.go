@@ -122,9 +122,11 @@ func (s *Store) replace(ctx context.Context, rec *store.Record, version uint64) 
 		}
 		head := rueidis.BinaryString(begin(nil, user, version, index))
 		args := []string{strconv.Itoa(len(head) - 1), head, pack(rec, index), milliseconds(left)}
-		switch {
-		case user:
+		switch { // the usual case has few arguments: each costs the server something
+		case user && (tombstone || kept.ends > 0):
 			args = append(args, lastSecond(index, left), flag(tombstone), flag(kept.ends > 0))
+		case user:
+			args = append(args, lastSecond(index, left))
 		case tombstone:
 			args = append(args, never, flag(true))
 		}

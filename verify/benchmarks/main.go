@@ -51,6 +51,7 @@ var parts = []part{
 	{"scale-memory", (*bench).scaleMemory, true},
 	{"scale-files", (*bench).scaleFiles, true},
 	{"scale-redis", (*bench).scaleRedis, true},
+	{"redis-server", (*bench).redisServer, true},
 }
 
 func main() {
