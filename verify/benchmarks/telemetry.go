@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"syscall"
 	"time"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -56,17 +59,20 @@ func (b *bench) telemetry() error {
 	return b.telemetryUnderLoad(url, opts)
 }
 
-// telemetryUnderLoad lets wrk ask two servers in turns, which differ in their telemetry alone.
+// telemetryUnderLoad sends requests over 32 connections, ten reads of a session and a change, to two servers in turns,
+// which differ in their telemetry alone. The processor time of both servers and clients counts: how many requests a
+// busy machine has time for.
 func (b *bench) telemetryUnderLoad(url string, opts *otelsession.Options) error {
-	var group []server
-	for _, name := range []string{"with telemetry", "without"} {
+	var subjects []measure.Subject
+	var counted []func() error
+	for _, telemetry := range []bool{true, false} {
 		kept, err := redisstore.Open(context.Background(), url, nil)
 		if err != nil {
 			return err
 		}
 		defer kept.Close()
 		config := session.Config{Store: kept, SecretKey: session.NewSecretKey(), InsecureHTTP: true}
-		if name != "without" {
+		if telemetry {
 			if err := otelsession.Instrument(&config, opts); err != nil {
 				return err
 			}
@@ -76,48 +82,108 @@ func (b *bench) telemetryUnderLoad(url string, opts *otelsession.Options) error 
 			return err
 		}
 		defer m.Close()
-		app := httptest.NewServer(m.Handler(http.HandlerFunc(visitsPage)))
+		l := &loaded{manager: m}
+		app := httptest.NewServer(m.Handler(http.HandlerFunc(l.visit)))
 		defer app.Close()
-		s := server{name: name, ours: true, process: &process{url: app.URL + "/"}}
-		if err := s.logIn(b.dir, traffics[1]); err != nil {
+		if err := l.connect(app.Listener.Addr().String()); err != nil {
 			return err
 		}
-		group = append(group, s)
+		defer l.close()
+		subjects = append(subjects, measure.Subject{Run: atOnce(len(l.clients), func(i int) error {
+			return l.clients[i].send()
+		})})
+		counted = append(counted, l.check)
 	}
-	rounds := b.plan.Rounds/4 + 1
-	var used [2][]float64 // processor time of this process for a request, in nanoseconds
-	for round := range rounds {
-		for k := range group {
-			i := (k + round) % 2
-			sent, before := group[i].sent, processTime()
-			if err := group[i].wrk(); err != nil {
-				return err
-			}
-			used[i] = append(used[i], float64(processTime()-before)/float64(group[i].sent-sent))
-		}
+	plan := b.plan
+	plan.Rounds = 3*plan.Rounds - 2
+	samples := measure.Run(plan, subjects...)
+	b.row(target{"telemetry, a server under load", "the same without", 1.05, 1.02, 0}, samples[0], samples[1])
+	return errors.Join(counted[0](), counted[1]())
+}
+
+// loaded is a server under load, and its clients.
+type loaded struct {
+	manager *session.Manager
+	clients []*connection
+}
+
+func (l *loaded) visit(w http.ResponseWriter, r *http.Request) {
+	s, key := session.From(r), session.Key[int](visits)
+	if r.Method == http.MethodPost {
+		key.Update(s, func(n int) int { return n + 1 })
 	}
-	for _, s := range group {
-		if _, err := s.kept(); err != nil {
+	fmt.Fprint(w, key.Or(s, 0))
+}
+
+// connection is one of a browser with a session.
+type connection struct {
+	conn         net.Conn
+	in           *bufio.Reader
+	read, change string // requests
+	token        string
+	sent         int
+}
+
+func (l *loaded) connect(addr string) error {
+	for range 32 {
+		s, err := l.manager.Load(context.Background(), "")
+		if err != nil {
 			return err
 		}
+		s.Login(fmt.Sprint("user-", len(l.clients)))
+		s.Set(remarks, note)
+		if err := s.Save(context.Background()); err != nil {
+			return err
+		}
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		rest := fmt.Sprintf(" / HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nCookie: %s\r\n\r\n", addr,
+			l.manager.Cookie(s))
+		l.clients = append(l.clients, &connection{conn, bufio.NewReader(conn), "GET" + rest, "POST" + rest,
+			s.Token(), 0})
 	}
-	against := "the same without"
-	b.rate(target{"telemetry, a server under load: rate", against, 0.95, 0.98, 0}, group[0].rate, group[1].rate)
-	cpu := target{"telemetry, a server under load: CPU", against, 1.05, 1.02, 0}
-	of := measure.Quotient(used[0], used[1])
-	b.add(cpu, of, nanoseconds(measure.Spread(used[0]).Median), "", verdict(of.Median, cpu.target, cpu.best))
 	return nil
 }
 
-func visitsPage(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r)
-	if r.URL.Path == "/login" {
-		s.Login(r.FormValue("username"))
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
+func (c *connection) send() error {
+	request := c.read
+	if c.sent%11 == 10 {
+		request = c.change
 	}
-	n := session.Key[int](visits).Update(s, func(n int) int { return n + 1 })
-	fmt.Fprintf(w, "Logged in as %s, %d visits", s.Principal(), n)
+	if _, err := io.WriteString(c.conn, request); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	c.sent++
+	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+		return fmt.Errorf("a server under load: %s: %w", res.Status, err)
+	}
+	return nil
+}
+
+// check looks whether each session has counted what was sent.
+func (l *loaded) check() error {
+	for _, c := range l.clients {
+		s, err := l.manager.Load(context.Background(), c.token)
+		if err != nil {
+			return err
+		}
+		if n := session.Key[int](visits).Or(s, 0); n != c.sent/11 {
+			return fmt.Errorf("a server under load: %d visits were sent, %d are counted", c.sent/11, n)
+		}
+	}
+	return nil
+}
+
+func (l *loaded) close() {
+	for _, c := range l.clients {
+		c.conn.Close()
+	}
 }
 
 // reading and changing make telemetry do what it does for a load, and for a save.
@@ -140,12 +206,3 @@ type instant struct{ store.Store }
 
 func (instant) Load(context.Context, string) (store.Record, error)  { return store.Record{}, nil }
 func (instant) Replace(context.Context, store.Record, uint64) error { return nil }
-
-// processTime is the processor time that this process has used.
-func processTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it can't fail for the process itself
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
