@@ -24,7 +24,7 @@ type exchange struct {
 	m     *Manager
 	outer *exchange // of the next Handler around this one, which is another Manager's
 	res   respond.Boundary
-	req   *http.Request // as the inner handler got it
+	req   *http.Request // as the inner handler gets it
 	vary  [1]string     // room for the header Vary
 
 	completed bool // the header, once; it may be completed again after the handler has returned
@@ -70,41 +70,48 @@ func (x *exchange) Value(key any) any {
 // the same Manager it does nothing. If Handlers of two Managers are nested, their cookies need different names, else
 // the first request panics.
 func (m *Manager) Handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		outer, _ := ctx.Value(nearest{}).(*exchange)
-		for o := outer; o != nil; o = o.outer {
-			if o.m == m {
-				next.ServeHTTP(w, r)
-				return
-			}
-			if o.m.config.Cookie.Name == m.config.Cookie.Name {
-				panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q "+
-					"(or both BearerToken); give one of them another", m.config.Cookie.Name))
-			}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.serve(next, w, r) })
+}
+
+func (m *Manager) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	outer, _ := ctx.Value(nearest{}).(*exchange)
+	for o := outer; o != nil; o = o.outer {
+		if o.m == m {
+			next.ServeHTTP(w, r)
+			return
 		}
-		x := &exchange{Context: ctx, m: m, outer: outer}
-		x.req = r.WithContext(x)
-		writer := x.res.Start(x, w)
-		defer func() {
-			r.Pattern = x.req.Pattern // for loggers around us
-			if r.MultipartForm == nil {
-				r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
-			}
-			replaced := x.res.Replaced()
-			if replaced == nil {
-				return
-			}
-			// A response that replaced the handler's is complete, even if the handler gives up because it can't write:
-			// httputil.ReverseProxy panics with ErrAbortHandler, huma with the error of Write.
-			v := recover()
-			if err, ok := v.(error); v != nil && !(ok && (err == http.ErrAbortHandler || errors.Is(err, replaced))) {
-				panic(v)
-			}
-		}()
-		next.ServeHTTP(writer, x.req)
-		x.res.Finish()
-	})
+		if o.m.config.Cookie.Name == m.config.Cookie.Name {
+			panic(fmt.Sprintf("session: two Managers in one request have the same Cookie.Name %q "+
+				"(or both BearerToken); give one of them another", m.config.Cookie.Name))
+		}
+	}
+	var one struct { // in one piece, to be allocated at once
+		exchange
+		request http.Request
+	}
+	x := &one.exchange
+	x.Context, x.m, x.outer, x.req = ctx, m, outer, &one.request
+	one.request = *r.WithContext(x)
+	writer := x.res.Start(x, w)
+	defer func() {
+		r.Pattern = x.req.Pattern // for loggers around us
+		if r.MultipartForm == nil {
+			r.MultipartForm = x.req.MultipartForm // net/http removes an upload's files by the request that it made
+		}
+		replaced := x.res.Replaced()
+		if replaced == nil {
+			return
+		}
+		// A response that replaced the handler's is complete, even if the handler gives up because it can't write:
+		// httputil.ReverseProxy panics with ErrAbortHandler, huma with the error of Write.
+		v := recover()
+		if err, ok := v.(error); v != nil && !(ok && (err == http.ErrAbortHandler || errors.Is(err, replaced))) {
+			panic(v)
+		}
+	}()
+	next.ServeHTTP(writer, x.req)
+	x.res.Finish()
 }
 
 // Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler]

@@ -215,9 +215,6 @@ func (f *Records) expiry(r *store.Record, d document.Document) time.Time {
 // after it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all
 // servers.
 func (f *Records) Overdue(r *store.Record, d document.Document, at time.Time) Reason {
-	if f.overdue(r, false, at) == "" && f.overdue(r, true, at) == "" {
-		return "" // most often; and what the document says makes no difference
-	}
 	return f.overdue(r, f.Persistent(d), at)
 }
 

@@ -20,17 +20,17 @@ func TestCostAllocations(t *testing.T) {
 		op, library string
 		most        float64
 	}{
-		{"nocookie", "Hipflask, memory", 2},
-		{"untouched", "Hipflask, memory", 2},
-		{"read", "Hipflask, memory", 10},
-		{"change", "Hipflask, memory", 14},
-		{"read", "Hipflask, memory, traced", 10},
-		{"change", "Hipflask, memory, traced", 14},
-		{"read", "Hipflask, files", 14},
-		{"change", "Hipflask, files", 20},
-		{"read", "Hipflask, Flask's cookie", 10},
-		{"read", "Hipflask, encrypted cookie", 12},
-		{"change", "Hipflask, encrypted cookie", 22},
+		{"nocookie", "Hipflask, memory", 1},
+		{"untouched", "Hipflask, memory", 1},
+		{"read", "Hipflask, memory", 9},
+		{"change", "Hipflask, memory", 13},
+		{"read", "Hipflask, memory, traced", 9},
+		{"change", "Hipflask, memory, traced", 13},
+		{"read", "Hipflask, files", 13},
+		{"change", "Hipflask, files", 19},
+		{"read", "Hipflask, Flask's cookie", 9},
+		{"read", "Hipflask, encrypted cookie", 11},
+		{"change", "Hipflask, encrypted cookie", 21},
 	} {
 		subject, check := openScene(t, peers.Named(c.library), 1).subject(operationNamed(c.op))
 		got := testing.AllocsPerRun(1000, func() { subject.Run(1) })
