@@ -216,7 +216,7 @@ func (s *saving) yield(ctx context.Context, n *store.Record) error {
 	if s.c.onlyMoves() {
 		return nil
 	}
-	if _, _, err := s.look(ctx, s.base.Key, 0); err != nil || s.dropped {
+	if err := s.reload(ctx); err != nil || s.dropped {
 		return err
 	}
 	return s.change(ctx)

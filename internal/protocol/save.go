@@ -92,7 +92,7 @@ func (s *saving) run(ctx context.Context) error {
 	if w != nil {
 		// The one before has changed the record, most likely, and whoever waits now has loaded an older one.
 		sleep(ctx, w.pause)
-		if _, _, err := s.look(ctx, s.turn, 0); err != nil || s.dropped {
+		if err := s.reload(ctx); err != nil || s.dropped {
 			return err
 		}
 	}
@@ -240,7 +240,7 @@ func (s *saving) change(ctx context.Context) error {
 		r, d, changed, err := s.build(s.base, s.document)
 		if s.stale && (err != nil || !changed) {
 			// What makes no difference to an old record may make one to the record of now.
-			if _, _, err := s.look(ctx, s.base.Key, 0); err != nil || s.dropped {
+			if err := s.reload(ctx); err != nil || s.dropped {
 				return err
 			}
 			continue
@@ -294,55 +294,75 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 			s.unsure = true
 		}
 		s.took = time.Since(at)
-		again, done, err := s.look(ctx, s.base.Key, r.Version)
+		again, done, err := s.look(ctx, r.Version)
 		if !again {
 			return done, err
 		}
 	}
 }
 
-// look finds out what became of a write of the given version, and where the record is now. again: it was not applied,
-// and can be sent once more as it is.
-func (s *saving) look(ctx context.Context, key string, version uint64) (again, done bool, err error) {
-	for hops := 0; ; hops++ {
-		if hops > 0 {
-			err = s.again(ctx)
-		} else {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return false, false, s.bound(err)
-		}
-		s.gather(key)
-		r, err := s.load(ctx, key)
-		absent := errors.Is(err, store.ErrNotFound)
+// look finds out what became of a write of the given version to base, and where the session is now. again: it was not
+// applied, and can be sent once more as it is.
+func (s *saving) look(ctx context.Context, version uint64) (again, done bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, false, s.bound(err)
+	}
+	r, found, err := s.read(ctx, s.base.Key)
+	switch {
+	case err != nil:
+		return false, false, err
+	case found && r.Version == version: // rule: Own
+		s.at, s.stale = s.now, false
+		return false, true, nil
+	case found && r.Kind == store.Live && r.Version == s.base.Version:
+		s.at, s.stale = s.now, false
+		return true, false, nil // one version can be applied only once
+	case s.unsure && s.once(): // rule: Once
+		return false, false, Uncertain("save", errLost)
+	}
+	return false, false, s.followFrom(ctx, r, found)
+}
+
+// reload makes the record that the session has now the base, unless the session has ended.
+func (s *saving) reload(ctx context.Context) error {
+	_, _, err := s.look(ctx, 0)
+	return err
+}
+
+// read loads the record under key, together with the saves that wait for it.
+func (s *saving) read(ctx context.Context, key string) (r store.Record, found bool, err error) {
+	s.gather(key)
+	r, err = s.load(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return r, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
+	}
+	return r, err == nil, nil
+}
+
+// followFrom makes the live record the base that tombstones lead to, from r on. If there is none that this request may
+// continue on, its changes are dropped.
+func (s *saving) followFrom(ctx context.Context, r store.Record, found bool) (err error) {
+	for {
 		switch {
-		case err != nil && !absent:
-			return false, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
-		case !absent && r.Version == version: // rule: Own
-			s.at, s.stale = s.now, false
-			return false, true, nil
-		case !absent && r.Kind == store.Live && r.Version == s.base.Version && key == s.base.Key:
-			s.at, s.stale = s.now, false
-			return true, false, nil // one version can be applied only once
-		case s.unsure && s.once(): // rule: Once
-			return false, false, Uncertain("save", errLost)
-		case absent:
-			return false, false, s.gone()
+		case !found:
+			return s.gone()
 		case r.Kind == store.Live:
-			if !s.mayFollow(&r) || !s.follow(ctx, r) {
-				s.dropped = true
-			}
-			return false, false, nil
+			s.dropped = !s.mayFollow(&r) || !s.follow(ctx, r)
+			return nil
 		case r.Kind != store.Renewed && r.Kind != store.Replaced, !s.mayFollow(&r):
 			s.dropped = true
-			return false, false, nil
+			return nil
 		case s.c.Take && r.Kind == store.Replaced: // rule: HopTake
 			s.dropped = true
-			return false, false, nil
+			return nil
 		}
 		s.hop(&r)
-		key = r.MovedTo
+		if err = s.again(ctx); err != nil {
+			return s.bound(err)
+		}
+		if r, found, err = s.read(ctx, r.MovedTo); err != nil {
+			return err
+		}
 	}
 }
 
