@@ -144,12 +144,14 @@ func (k *Engine) findStale(ctx context.Context, key string, v *View) bool {
 	if err != nil || r.Kind != store.Live {
 		return false
 	}
+	v.Record = r
 	d, err := document.Split(k.Records.Serializer, r.Data, r.Public)
-	if err != nil || k.Records.Overdue(&r, d, v.At) != "" {
+	if err != nil || k.Records.Overdue(&v.Record, d, v.At) != "" {
+		v.Record = store.Record{}
 		return false
 	}
-	ahead := correct(&r, v.At)
-	*v = View{State: Live, Loads: 1, Stale: true, Ahead: ahead, Record: r, Document: d, At: v.At}
+	v.Ahead = correct(&v.Record, v.At)
+	v.State, v.Document, v.Loads, v.Stale = Live, d, 1, true
 	return true
 }
 
