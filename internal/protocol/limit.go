@@ -244,7 +244,7 @@ func (s *saving) rise(ctx context.Context, at int64) (gone bool, err error) {
 		own.At = at
 		d, err := with(s.document, own)
 		if err == nil {
-			err = s.k.Records.encode(s.c, &r, d)
+			err = s.k.Records.encode(s.c, &r, d, s.k.Records.Persistent(d))
 		}
 		if err != nil {
 			return false, err

@@ -207,10 +207,6 @@ type Records struct {
 	Listed bool
 }
 
-func (f *Records) expiry(r *store.Record, d document.Document) time.Time {
-	return f.Expiry(r.CreatedAt, r.LastSeenAt, f.Persistent(d))
-}
-
 // Overdue says why a live record gives no session at that time, though it hasn't expired: the timeouts were shortened
 // after it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all
 // servers.
@@ -327,7 +323,7 @@ func (f *Records) moved(c *Change, r store.Record, d document.Document, over str
 			return r, nil, err
 		}
 	}
-	err = f.encode(c, &r, d)
+	err = f.encode(c, &r, d, f.Persistent(d))
 	return r, d, err
 }
 
@@ -341,19 +337,20 @@ func (f *Records) build(c *Change, r store.Record, d document.Document, now time
 	if c.Label != nil && *c.Label != r.Label {
 		r.Label, changed = *c.Label, true
 	}
-	if err := f.encode(c, &r, d); err != nil {
+	persistent := f.Persistent(d)
+	if err := f.encode(c, &r, d, persistent); err != nil {
 		return r, nil, false, err
 	}
 	if c.Active || r.LastSeenAt.IsZero() {
 		r.LastSeenAt = now.Truncate(time.Millisecond)
 	}
-	r.ExpiresAt = f.expiry(&r, d)
+	r.ExpiresAt = f.Expiry(r.CreatedAt, r.LastSeenAt, persistent)
 	return r, d, changed, nil
 }
 
 // encode puts d into r.
-func (f *Records) encode(c *Change, r *store.Record, d document.Document) (err error) {
-	if r.Data, r.Public, err = document.Join(f.Serializer, d, r.Data, f.Listed && f.Persistent(d)); err != nil {
+func (f *Records) encode(c *Change, r *store.Record, d document.Document, persistent bool) (err error) {
+	if r.Data, r.Public, err = document.Join(f.Serializer, d, r.Data, f.Listed && persistent); err != nil {
 		return fmt.Errorf("session: the session can't be encoded: %w", err)
 	}
 	return f.check(c, r, d)
