@@ -9,6 +9,8 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -323,6 +325,44 @@ func TestSignedButUnreadable(t *testing.T) {
 			t.Errorf("%s: got status %d and events %+v; want 200 and one that says undecodable", name,
 				res.StatusCode, got)
 		}
+	}
+}
+
+// TestInflated: a payload may have 1 MiB, and without a signature none is inflated at all.
+func TestInflated(t *testing.T) {
+	t.Parallel()
+	sign := signer(t)
+	for _, size := range []int{1 << 20, 1<<20 + 1} {
+		cookie := sign.Sign([]byte(strings.Repeat("x", size)), time.Now())
+		if cookie[0] != '.' {
+			t.Fatal("the payload is not compressed")
+		}
+		payload, _, err := sign.Unsign(cookie)
+		if size == 1<<20 && (err != nil || len(payload) != size) ||
+			size > 1<<20 && !errors.Is(err, session.ReasonUndecodable) {
+			t.Errorf("%d bytes: got %d, %v", size, len(payload), err)
+		}
+		// With another payload the signature is wrong, which comes before "undecodable".
+		if _, _, err := sign.Unsign(".A" + cookie[2:]); !errors.Is(err, session.ReasonSignature) {
+			t.Errorf("%d bytes, changed: got %v, want the reason signature", size, err)
+		}
+	}
+}
+
+// TestSignerUnderFIPS: GODEBUG is read when a program starts, so this starts the test's binary once more.
+func TestSignerUnderFIPS(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("HIPFLASK_TEST_FIPS") == "" {
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSignerUnderFIPS$", "-test.v")
+		c.Env = append(os.Environ(), "GODEBUG=fips140=only", "HIPFLASK_TEST_FIPS=1")
+		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestSignerUnderFIPS") {
+			t.Errorf("got %v:\n%s", err, out)
+		}
+		return
+	}
+	_, err := flask.NewSigner("cookie-session", []string{secret}, flask.DeriveHMAC, nil, 0)
+	if err == nil || !strings.Contains(err.Error(), "fips140=only") {
+		t.Errorf("got %v, want an error that names fips140=only", err)
 	}
 }
 
