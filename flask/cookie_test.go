@@ -355,7 +355,8 @@ func TestSignerUnderFIPS(t *testing.T) {
 	if os.Getenv("HIPFLASK_TEST_FIPS") == "" {
 		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSignerUnderFIPS$", "-test.v")
 		c.Env = append(os.Environ(), "GODEBUG=fips140=only", "HIPFLASK_TEST_FIPS=1")
-		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestSignerUnderFIPS") {
+		out, err := c.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestSignerUnderFIPS") {
 			t.Errorf("got %v:\n%s", err, out)
 		}
 		return

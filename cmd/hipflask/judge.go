@@ -19,7 +19,6 @@ import (
 // of them it is that fits.
 type judge struct {
 	format, name, value string
-	anyName             bool // nobody said which it is
 	secrets             []secret
 	lifetime            time.Duration
 	store               *place // nil: only the cookie itself is judged
