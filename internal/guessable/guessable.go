@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"math"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // margin is by how many bits a key must be easier to describe than a random one. A random key is so with a probability
@@ -169,25 +171,33 @@ func renderings(text string) []rendering {
 		}
 		found = append(found, rendering{string(even) + string(odd), 4})
 	}
-	if b, err := hex.DecodeString(text); err == nil && len(b) > 0 {
-		found = append(found, rendering{string(b), 4})
+	return append(found, decoded(text, 4)...)
+}
+
+// decoded returns what the text is the hex or base64 of, up to four times one in another. cost is for saying so.
+func decoded(text string, cost float64) (found []rendering) {
+	if cost > 16 || text == "" {
+		return nil
 	}
+	add := func(text string) {
+		found = append(append(found, rendering{text, cost}), decoded(text, cost+4)...)
+	}
+	for _, prefix := range []string{"base64:", "hex:", "0x"} {
+		if rest, ok := strings.CutPrefix(text, prefix); ok {
+			add(rest)
+		}
+	}
+	if b, err := hex.DecodeString(strings.ReplaceAll(text, `\x`, "")); err == nil {
+		add(string(b))
+	}
+	text = strings.TrimRight(text, "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if b, err := e.DecodeString(text); err == nil && isPrinted(b) {
-			found = append(found, rendering{string(b), 4})
+		if b, err := e.DecodeString(text); err == nil {
+			add(string(b))
 			break
 		}
 	}
 	return found
-}
-
-func isPrinted(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return len(b) > 0
 }
 
 func collapsed(text string, times int) (string, bool) {
@@ -208,8 +218,8 @@ func collapsed(text string, times int) (string, bool) {
 const (
 	costWord       = 1.2 // that a word follows
 	costFrequent   = 7   // which one
-	costOther      = 10.3
-	costColumn     = 4.6
+	costOther      = 10.5
+	costColumn     = 5.7
 	costCapital    = 1.5
 	costUpper      = 2
 	costLeet       = 2.5 // characters in place of letters, and 1 for each
@@ -222,7 +232,11 @@ const (
 	costCopy       = 4 // what was before, again
 	costSequence   = 6
 	costWalk       = 5
-	costNewLetter  = 3 // that letters follow that are no known word
+	costKeyboard   = 4  // that it is none of the United States
+	costAlphabet   = 16 // a letter beyond ASCII
+	costSameBlock  = 8  // one of the same 128 as the letter before
+	costIdeograph  = 14 // one after another
+	costNewLetter  = 3  // that letters follow that are no known word
 	costAnyByte    = 11
 	costAnyPrinted = 9.6
 )
@@ -275,6 +289,9 @@ func describe(text string, limit float64) (bits, rest float64) {
 			single(costAnyPrinted)
 		default:
 			single(costAnyByte)
+			if size, cost := letter(text, i); size > 0 && at+cost < best[i+size] {
+				best[i+size], bestRest[i+size] = at+cost, rest+0.4*cost // less: it may be a word
+			}
 		}
 		if strings.IndexByte("-_ .", c) >= 0 {
 			reach(i+1, at+costSeparator)
@@ -373,11 +390,14 @@ func describe(text string, limit float64) (bits, rest float64) {
 			}
 		}
 		// a walk over the keyboard
-		if i+2 < n {
+		for k := 0; k < len(keyboards) && i+2 < n; k++ {
 			cost := at + costWalk + 5.5
+			if k > 0 {
+				cost += costKeyboard
+			}
 			last := way{}
 			for end := i + 1; end < n; end++ {
-				w, ok := step(low[end-1], low[end])
+				w, ok := keyboards[k].step(low[end-1], low[end])
 				if !ok {
 					break
 				}
@@ -397,6 +417,21 @@ func describe(text string, limit float64) (bits, rest float64) {
 		return letters[n], lettersRest[n]
 	}
 	return best[n], bestRest[n]
+}
+
+// letter returns the size and the cost of a letter beyond ASCII; 0: there is none.
+func letter(text string, i int) (size int, cost float64) {
+	r, size := utf8.DecodeRuneInString(text[i:])
+	if size == 1 || !unicode.In(r, unicode.L, unicode.M) {
+		return 0, 0
+	}
+	switch before, _ := utf8.DecodeLastRuneInString(text[:i]); {
+	case before>>7 == r>>7:
+		return size, costSameBlock
+	case unicode.Is(unicode.Han, r) && unicode.Is(unicode.Han, before):
+		return size, costIdeograph
+	}
+	return size, costAlphabet
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
@@ -490,31 +525,41 @@ var index = func() (t [256][256][]word) {
 
 func pair(row, letter byte) float64 { return float64(pairs[int(row)*26+int(letter-'a')]-'0') / 4 }
 
-// keyboard are the rows of a keyboard, each shifted by half a key against the one above.
-var keyboard = [...]string{"1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"}
-
-type way struct{ row, column int8 }
+// A keyboard has the places of keys. Each row is shifted by half a key against the one above.
+type keyboard [256]key
 
 type key struct {
 	row, column int8
 	there       bool
 }
 
-var keys = func() (t [256]key) {
-	for r, row := range keyboard {
+type way struct{ row, column int8 }
+
+// keyboards are those of the United States, Germany and France, Dvorak's and Coleman's, and a block of digits.
+var keyboards = []*keyboard{
+	newKeyboard("1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "!@#$%^&*()_+"),
+	newKeyboard("1234567890", "qwertzuiop", "asdfghjkl", "yxcvbnm,.-", `!"  %&/()=`),
+	newKeyboard("1234567890", "azertyuiop", "qsdfghjklm", "wxcvbn,;:!", "&  '(-  "),
+	newKeyboard("1234567890[]", "',.pyfgcrl/=", "aoeuidhtns-", ";qjkxbmwvz", "!@#$%^&*(){}"),
+	newKeyboard("1234567890-=", "qwfpgjluy;[]", "arstdhneio'", "zxcvbkm,./", "!@#$%^&*()_+"),
+	newKeyboard("789", "456", "123", "0", ""),
+}
+
+// newKeyboard takes the rows of a keyboard, and the first one with the shift key.
+func newKeyboard(rows ...string) *keyboard {
+	k := &keyboard{}
+	for r, row := range rows {
 		for c := range len(row) {
-			t[row[c]] = key{int8(r), int8(c), true}
+			k[row[c]] = key{int8(r % 4), int8(c), true}
 		}
 	}
-	for i, c := range []byte("!@#$%^&*()_+") {
-		t[c] = key{0, int8(i), true}
-	}
-	return t
-}()
+	k[' '] = key{}
+	return k
+}
 
 // step returns in which direction b is from its neighbour a.
-func step(a, b byte) (way, bool) {
-	from, to := keys[a], keys[b]
+func (k *keyboard) step(a, b byte) (way, bool) {
+	from, to := k[a], k[b]
 	if !from.there || !to.there {
 		return way{}, false
 	}

@@ -65,6 +65,13 @@ var made = []string{
 	"00000000-0000-0000-0000-000000000000", "11111111-2222-3333-4444-555555555555",
 	"12345678-1234-1234-1234-123456789abc", "31415926535897932384626433832795", "deadbeef-dead-beef-dead-beefdeadbeef",
 	"terces-repus-ym-si-siht", "yekterces ruoy",
+	"YzNWd1pYSnpaV055WlhSclpYaz0=", "NzM2NTYzNzI2NTc0NmI2NTc5", "base64:U29tZVJhbmRvbVN0cmluZw==",
+	"AQIDBAUGBwgJCgsMDQ4PEA==", `\x73\x65\x63\x72\x65\x74\x73\x65\x63\x72\x65\x74`,
+	// other keyboards, and other alphabets
+	"azertyuiopqsdfgh", "qsdfghjklmwxcvbn", "qwertzuiopasdfgh", "yxcvbnmasdfghjkl", "pyfgcrlaoeuidhtns",
+	"aoeuidhtnsaoeuid", "qwfpgjluyarstdhn", "0okm9ijn8uhb7ygv", "plmoknijbuhvygct", "qweasdzxcrtyfghvbn",
+	"147258369147258369", "159357159357159357",
+	"йцукенгшщзфыва", "пароль-секретный", "秘密鍵秘密鍵秘密鍵", "contraseña-muy-secreta", "κωδικόςπρόσβασης",
 }
 
 func TestMadeUpKeys(t *testing.T) {

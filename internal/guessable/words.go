@@ -66,10 +66,21 @@ keychain tokens hmac hs256 hs512 aes aes256 sha256 sha1 md5 base64 hex hex32 rsa
 www com org io api apikey kubernetes helm terraform aws azure heroku github gitlab gitea jenkins boot springboot
 symfony nest nextauth nuxt vue react angular svelte gin fiber gorilla hipflask 31415926535897932384626433832795
 3141592653589793 314159265358979 31415926 14159265 271828182845904523536 2718281828459045 27182818 1618033988749
-141421356237 1qaz2wsx qazwsx qwer asdf zxcv qwert asdfg zxcvb qwertz hjkl sat mat`
+141421356237 1qaz2wsx qazwsx qwer asdf zxcv qwert asdfg zxcvb qwertz hjkl sat mat
+africa asia australia berlin boston brazil canada chicago china dallas dublin england europe france germany houston
+india ireland italy japan korea london madrid mexico moscow munich paris poland russia spain sweden texas tokyo turkey vienna
+arsenal barcelona chelsea liverpool manchester olympics united car bike bus train plane ship road mustang camaro ferrari
+porsche toyota honda volkswagen golf nike adidas puma pepsi cola samsung galaxy iphone nokia sony panasonic intel amd
+lego disney mickey pikachu pokemon mario zelda minecraft gandalf frodo hobbit matrix terminator avatar stark wayne
+enterprises industries holding limited partners consulting beer wine pizza burger cheese bread sugar whisky vodka
+guinness lion bear wolf rabbit mouse elephant giraffe horse zebra penguin dolphin slayer hacker hackers nobody guess
+administrator infinity beyond forever tomorrow yesterday hakuna matata jesus heaven paradise wedding married born
+redis postgres mysql mongo 127 localhost coming badf00d 8badf00d baadf00d feedface`
 
-// columns are columns of a keyboard, downwards and upwards.
-const columns = `1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik 9ol 0p qaz wsx edc rfv tgb yhn ujm zaq xsw cde vfr bgt nhy mju`
+// columns are pieces of keyboards: columns downwards, upwards and leaning to the left, blocks, and the block of digits.
+const columns = `1qaz 2wsx 3edc 4rfv 5tgb 6yhn 7ujm 8ik 9ol 0p qaz wsx edc rfv tgb yhn ujm zaq xsw cde vfr bgt nhy mju
+0okm 9ijn 8uhb 7ygv 6tfc 5rdx 4esz okm ijn uhb ygv tfc rdx esz plm okn ijb uhv ygc tfx qwe asd zxc rty fgh vbn uio jkl
+147 258 369 159 357 741 852 963 951 753 789 456 123 321 654 987`
 
 // pairs has the costs, in quarters of a bit from '0' on, of a letter after another one in English texts about software.
 // The first row is for the first letter of a word, the others are for what follows a to z.
