@@ -283,8 +283,8 @@ func TestPickleExecutesNothing(t *testing.T) {
 		"half a surrogate pair":     "X\x03\x00\x00\x00\xed\xa0\xbd",
 		"a zone": "cdatetime\ntimezone\ncdatetime\ntimedelta\n" +
 			"J\x00\x00\x00\x00J\x00\x00\x00\x00J\x00\x00\x00\x00\x87R\x85R",
-		"a datetime with a zone of " +
-			"its own": "cdatetime\ndatetime\n(B\x0a\x00\x00\x00\x07\xe8\x02\x1d\x17;;\x00\x00\x00capp\nZone\n(tRtR",
+		"a datetime with its own zone": "cdatetime\ndatetime\n(" +
+			"B\x0a\x00\x00\x00\x07\xe8\x02\x1d\x17;;\x00\x00\x00capp\nZone\n(tRtR",
 	} {
 		document := "\x80\x04}(X\x01\x00\x00\x00a" + body + "X\x01\x00\x00\x00bNu."
 		for _, s := range []session.Serializer{flask.Pickle, flask.Msgpack, flask.JSON} {
