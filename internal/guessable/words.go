@@ -68,7 +68,8 @@ symfony nest nextauth nuxt vue react angular svelte gin fiber gorilla hipflask 3
 3141592653589793 314159265358979 31415926 14159265 271828182845904523536 2718281828459045 27182818 1618033988749
 141421356237 1qaz2wsx qazwsx qwer asdf zxcv qwert asdfg zxcvb qwertz hjkl sat mat
 africa asia australia berlin boston brazil canada chicago china dallas dublin england europe france germany houston
-india ireland italy japan korea london madrid mexico moscow munich paris poland russia spain sweden texas tokyo turkey vienna
+india ireland italy japan korea london madrid mexico moscow munich paris poland russia spain sweden texas
+tokyo turkey vienna
 arsenal barcelona chelsea liverpool manchester olympics united car bike bus train plane ship road mustang camaro ferrari
 porsche toyota honda volkswagen golf nike adidas puma pepsi cola samsung galaxy iphone nokia sony panasonic intel amd
 lego disney mickey pikachu pokemon mario zelda minecraft gandalf frodo hobbit matrix terminator avatar stark wayne
