@@ -21,12 +21,14 @@ var workspace = sync.OnceValues(func() (*compiler, error) {
 	return newCompiler(abs)
 })
 
-// documents returns the names of all Markdown files below root. Folders that the go command ignores are left out.
+// documents returns the names of all Markdown files below root. Left out are folders that the go command ignores, and
+// what ./bench installs.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := d.Name()
-		if err == nil && d.IsDir() && path != root && (strings.ContainsAny(name[:1], "._") || name == "testdata") {
+		if err == nil && d.IsDir() && path != root &&
+			(strings.ContainsAny(name[:1], "._") || name == "testdata" || name == "node_modules") {
 			return fs.SkipDir
 		}
 		if err == nil && filepath.Ext(name) == ".md" {
