@@ -56,6 +56,19 @@ func (p *Proxy) Refuse() {
 	})
 }
 
+// Reset ends all connections with a TCP reset, so that what a client sends next fails, and returns when they have ended.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.(*net.TCPConn).SetLinger(0)
+	}
+	p.cutAll()
+	for len(p.conns) > 0 {
+		p.changed.Wait()
+	}
+}
+
 // Hold passes nothing in either direction and cuts nothing, as a network that swallows packets.
 func (p *Proxy) Hold() { p.set(func() { p.hold = true }) }
 

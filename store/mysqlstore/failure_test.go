@@ -152,6 +152,30 @@ func TestServerHangs(t *testing.T) {
 	}
 }
 
+// A connection that the network has reset is closed as well as one that answers.
+func TestCloseAfterReset(t *testing.T) {
+	t.Parallel()
+	proxy := servertest.NewProxy(t, server().Addr)
+	s, err := mysqlstore.Open(t.Context(), strings.Replace(server().URL, server().Addr, proxy.Addr, 1),
+		&mysqlstore.Options{Table: table()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 { // so that connections are idle on which no statement was prepared, whose close would come first
+		wg.Go(func() {
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	proxy.Reset()
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
 // calls are all methods on one record.
 func calls(s *mysqlstore.Store, rec store.Record) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{

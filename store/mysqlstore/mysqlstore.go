@@ -152,12 +152,21 @@ func OpenDB(ctx context.Context, url string) (sqlstore.DB, error) {
 	handle.SetMaxOpenConns(maxConns)
 	handle.SetMaxIdleConns(maxConns)
 	handle.SetConnMaxLifetime(maxLifetime)
-	db := newDB(handle, true)
+	db := ownDB{newDB(handle, true)}
 	if err := sqlstore.NewClient("mysqlstore", db).Ping(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
 	return db, nil
+}
+
+// ownDB is a database of [OpenDB]. The driver's only error of Close is a COM_QUIT that a broken connection didn't take.
+type ownDB struct{ sqlstore.DB }
+
+// Close implements [sqlstore.DB].
+func (db ownDB) Close() error {
+	_ = db.DB.Close()
+	return nil
 }
 
 // parseURL makes the driver's configuration of a URL. Its errors name no part of it.
