@@ -10,13 +10,13 @@ import (
 // Updater computes a value from the one before; keep false removes it. It may run several times.
 type Updater func(value []byte, present bool) (next []byte, keep bool, err error)
 
-// Changes is what a request did to its session since the last save: the difference to whatever is stored by then.
+// Changes are the changes of a session by one request since its last save. They apply to whatever is stored by then.
 type Changes struct {
 	Seq     uint64    // of the newest change
-	cleared *clearing // the last Clear; nil: none. It doesn't change
+	cleared *clearing // the last Clear, immutable; nil: none
 	left    uint64    // Seq of the last Login, which leaves all attributes behind; 0: none
 	list    []change  // sorted by name, each name once
-	shared  bool      // a snapshot has the list too: it is copied before the next change
+	shared  bool      // a snapshot has the list too, so the next change copies the list first
 }
 
 type clearing struct {
@@ -24,8 +24,8 @@ type clearing struct {
 	spared []string // names that it keeps
 }
 
-// change is what was done to one name: a value or its absence, and the updaters that led there if the result depends
-// on what is stored.
+// change is the change of one name: a value or its absence, and the updaters that computed the value if the value
+// depends on what is stored.
 type change struct {
 	name    string
 	seq     uint64
@@ -53,8 +53,8 @@ func (c *Changes) find(name string) *change {
 	return nil
 }
 
-// Put sets name to a value, or removes it. It depends on nothing stored unless there are updates. base is what the
-// request has loaded.
+// Put sets name to a value, or removes name. The value depends on what is stored only if there are updates. base is
+// the document that the request has loaded.
 func (c *Changes) Put(base Document, name string, value []byte, present bool, updates ...update) {
 	c.Seq++
 	c.own()
@@ -68,7 +68,7 @@ func (c *Changes) Put(base Document, name string, value []byte, present bool, up
 	c.list[i] = change{name, c.Seq, value, present, updates}
 }
 
-// Forget takes back what was done to name.
+// Forget takes back the change of name.
 func (c *Changes) Forget(name string) {
 	if i, ok := c.search(name); ok {
 		c.own()
@@ -88,8 +88,8 @@ func (c *Changes) Snapshot() Changes {
 	return *c
 }
 
-// Update records fn, whose result on the present view is value. After a Set or Clear of the same request the outcome
-// depends on nothing stored: then it is a plain change.
+// Update records fn, whose result on the present view is value. After a Set or Clear of the same request the result
+// doesn't depend on what is stored, so it becomes a plain change.
 func (c *Changes) Update(base Document, name string, fn Updater, value []byte, present bool) {
 	var updates []update
 	if old := c.find(name); old != nil && len(old.updates) > 0 || old == nil && !c.hides(name) {
@@ -101,8 +101,9 @@ func (c *Changes) Update(base Document, name string, fn Updater, value []byte, p
 	c.Put(base, name, value, present, updates...)
 }
 
-// Take returns what takes name out of the stored document: what was done to it so far, and its removal. taken gets the
-// value that was stored, each time the removal is applied. base is what the request has loaded.
+// Take returns the changes that remove name from the stored document: the request's earlier change of name, and the
+// removal. Each time the removal is applied, taken is called with the value that was stored. base is the document that
+// the request has loaded.
 func (c *Changes) Take(base Document, name string, taken func(value []byte, present bool)) Changes {
 	own := Changes{Seq: c.Seq}
 	if ch := c.find(name); ch != nil {
@@ -112,7 +113,7 @@ func (c *Changes) Take(base Document, name string, taken func(value []byte, pres
 		taken(value, present)
 		return nil, false, nil
 	}, nil, false)
-	own.Seq = c.Seq // nothing newer is part of it
+	own.Seq = c.Seq // no newer change is part of own
 	return own
 }
 
@@ -124,7 +125,8 @@ func (c *Changes) Taken(name string, seq uint64) {
 	}
 }
 
-// Clear removes all values, and keeps what is reserved, and the names in spared, which must not change afterwards.
+// Clear removes all values except the reserved ones and those of the names in spared. The caller must not change spared
+// afterwards.
 func (c *Changes) Clear(spared ...string) {
 	c.Seq++
 	c.drop(func(name string) bool { return !Reserved(name) && !slices.Contains(spared, name) })
@@ -141,7 +143,7 @@ func (c *Changes) LeaveAttributes() {
 	c.drop(IsAttribute)
 }
 
-// DropAttributes takes back what was done to attributes, and returns the name of one of them; "" if nothing was done.
+// DropAttributes takes back all changes of attributes, and returns the name of one of them, or "" if there were none.
 func (c *Changes) DropAttributes() string {
 	i := slices.IndexFunc(c.list, func(ch change) bool { return IsAttribute(ch.name) })
 	if i < 0 {
@@ -157,7 +159,7 @@ func (c *Changes) drop(which func(name string) bool) {
 	c.list = slices.DeleteFunc(c.list, func(ch change) bool { return which(ch.name) })
 }
 
-// hides reports whether the stored value of name is out of sight, whatever it is.
+// hides reports whether a Clear or Login of the request hides whatever is stored under name.
 func (c *Changes) hides(name string) bool {
 	return c.cleared != nil && !Reserved(name) && !slices.Contains(c.cleared.spared, name) ||
 		c.left > 0 && IsAttribute(name)
@@ -180,13 +182,13 @@ func (c *Changes) SomeName() string {
 // Cleared reports whether the application's values were removed.
 func (c *Changes) Cleared() bool { return c.cleared != nil }
 
-// ExactlyOnce reports whether applying the changes a second time would do harm.
+// ExactlyOnce reports whether the changes have to be applied only once: whether there are updates among them.
 func (c *Changes) ExactlyOnce() bool {
 	return slices.ContainsFunc(c.list, func(ch change) bool { return len(ch.updates) > 0 })
 }
 
-// Since returns what has been changed after seq, when everything up to it has been saved in base. The updates that are
-// left are run again on base.
+// Since returns the changes after seq, when all changes up to seq have been saved in base. It runs the remaining updates
+// again on base.
 func (c *Changes) Since(seq uint64, base Document) (Changes, error) {
 	rest := Changes{Seq: c.Seq}
 	if c.cleared != nil && c.cleared.seq > seq {
@@ -237,7 +239,7 @@ func (c *Changes) Get(base Document, name string) ([]byte, bool) {
 	return base.Get(name)
 }
 
-// pairs yields, sorted by name, what is in base and what was done to it; nil: nothing.
+// pairs yields, sorted by name, each member of base with its change. Either of the two may be nil.
 func (c *Changes) pairs(base Document) iter.Seq2[*Member, *change] {
 	return func(yield func(*Member, *change) bool) {
 		for list := c.list; len(base) > 0 || len(list) > 0; {

@@ -1,5 +1,5 @@
-// Package document is what a session holds: encoded values by name, what a request changed of them, and how the two
-// merge.
+// Package document has the contents of a session (encoded values by name), the changes that a request makes to them, and
+// how the two merge.
 package document
 
 import (
@@ -14,7 +14,7 @@ type Member struct {
 	Value []byte
 }
 
-// Permanent is the name of whether the session outlives the browser, Flask's own for it (flask/sessions.py,
+// Permanent names the value that says whether the session outlives the browser. The name is Flask's (flask/sessions.py,
 // SessionMixin.permanent).
 const Permanent = "_permanent"
 
@@ -25,8 +25,8 @@ const (
 	publicPrefix    = reserved + "p:"
 )
 
-// Issued is the name of the time at which a Renew made the session's ID, in seconds since 1970. Without it the ID is as
-// old as the session. It has the prefix of attributes, which a Login drops.
+// Issued names the time at which a Renew made the session's ID, in seconds since 1970. Without that value the ID is as
+// old as the session. The name has the prefix of attributes, since a Login drops them.
 const Issued = reserved + "i:"
 
 // Attribute returns the name under which a document has an attribute.
@@ -38,7 +38,7 @@ func PublicAttribute(name string) string { return publicPrefix + name }
 // IsAttribute reports whether name is that of an attribute, public or not.
 func IsAttribute(name string) bool { return strings.HasPrefix(name, reserved) }
 
-// PlainName returns the name that the application gave.
+// PlainName returns the name as the application knows it, without the prefix of attributes.
 func PlainName(name string) string {
 	if IsAttribute(name) {
 		return name[len(attributePrefix):] // as long as publicPrefix
@@ -46,7 +46,8 @@ func PlainName(name string) string {
 	return name
 }
 
-// Reserved reports whether name is none of the application's: Keys and Len leave it out, Clear keeps it.
+// Reserved reports whether name doesn't belong to the application's values. Keys and Len leave such names out, and Clear
+// keeps them.
 func Reserved(name string) bool { return name == Permanent || IsAttribute(name) }
 
 // Serializer is the part of session.Serializer that splits documents.
@@ -91,8 +92,8 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 	return sorted(members), nil
 }
 
-// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members,
-// in the format of the one that they had before.
+// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members in
+// the format of the document before.
 type rejoiner interface {
 	Rejoin(members []Member, before []byte) ([]byte, error)
 }
@@ -105,7 +106,7 @@ func join(s Serializer, members []Member, before []byte) ([]byte, error) {
 }
 
 // Join is the reverse of [Split]. before is the document that d was made of, or nil. With mark, Public says that the
-// session is persistent, for those who read no Data.
+// session is persistent, for readers that have no Data.
 func Join(s Serializer, d Document, before []byte, mark bool) (data, public []byte, err error) {
 	first, _ := d.search(publicPrefix)
 	last := first
@@ -130,7 +131,7 @@ func Join(s Serializer, d Document, before []byte, mark bool) (data, public []by
 	return data, public, err
 }
 
-// sorted sorts what a serializer split. Of a name that is there twice the last wins, as in Python.
+// sorted sorts the members that a serializer returned. If a name occurs twice, the last one wins, as in Python.
 func sorted(members []Member) Document {
 	n := 1
 	for n < len(members) && members[n-1].Name < members[n].Name {

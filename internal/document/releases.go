@@ -11,18 +11,19 @@ import (
 	"unicode/utf8"
 )
 
-// Go 1.27 gave encoding/json a new core. It accepts more than Go 1.26 does: maps whose keys are floats, pointers or
-// any; the tag options embed and format. It escapes invalid text and U+2028 differently. And it doesn't notice a
-// pointer that leads to itself through an interface: the stack overflows, and the process ends. The functions of this
-// file even that out, so that servers built by different releases can share a store. verify/releases holds them to
-// recorded results.
+// Go 1.27 gave encoding/json a new core. The new core accepts more than Go 1.26 does: maps whose keys are floats,
+// pointers or any; the tag options embed and format. It escapes invalid text and U+2028 differently. And it doesn't
+// notice a pointer that leads to itself through an interface: the stack overflows, and the process ends. The functions
+// of this file remove these differences, so that servers built by different releases can share a store. verify/releases
+// compares them with recorded results.
 
-// maxNesting is how deep encoding/json reads. What Go 1.26 writes can be deeper.
+// maxNesting is how deep encoding/json reads. Go 1.26 writes deeper values.
 const maxNesting = 10_000
 
 var errNesting = fmt.Errorf("nested deeper than %d levels", maxNesting)
 
-// normalize makes what encoding/json wrote the same for all releases. It may change data, and returns it.
+// normalize makes the output of encoding/json the same for all releases. It may change data in place, and returns the
+// result.
 func normalize(data []byte) ([]byte, error) {
 	for _, c := range [...]struct{ text, escape string }{{"\ufffd", `\ufffd`}, {"\u2028", `\u2028`},
 		{"\u2029", `\u2029`}} {
@@ -68,7 +69,7 @@ func checkEncodable(v any) error {
 	return nil
 }
 
-// checkDecoded returns an error if encoding/json has decoded what Go 1.26 refuses.
+// checkDecoded returns an error if encoding/json has decoded a value that Go 1.26 refuses.
 func checkDecoded(pointer any) error {
 	if value := reflect.ValueOf(pointer); value.IsValid() && !planOf(value.Type()).even {
 		return check(value, decoding, 0)
@@ -138,7 +139,7 @@ func check(v reflect.Value, d direction, depth int) error {
 	return nil
 }
 
-// plan is what is known of a type before any of its values.
+// plan is what is known of a type without looking at its values.
 type plan struct {
 	even    bool           // nothing to check: all values are encoded alike, and none can lead to itself unnoticed
 	isKey   [2]bool        // of a map: whether Go 1.26 takes the keys, by direction

@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// encoding/json writes U+FFFD where a text is not UTF-8, and says nothing. This file finds such texts, so that they are
-// refused and never altered.
+// encoding/json silently writes U+FFFD where a text is not UTF-8. This file finds such texts, so that they are refused
+// and never altered.
 
-// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is what encoding/json made of v. Only if that
-// has a U+FFFD, or is not UTF-8 itself, v has to be walked.
+// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is the output of encoding/json for v. v is walked
+// only if data has a U+FFFD, or is not UTF-8 itself.
 func checkTexts(v any, data []byte) error {
 	if utf8.Valid(data) && !bytes.Contains(data, []byte(`\ufffd`)) {
 		return nil
@@ -23,8 +23,8 @@ func checkTexts(v any, data []byte) error {
 	return nil
 }
 
-// texts walks the values that encoding/json looks at. What has been seen is not walked again: a type with a MarshalJSON
-// of its own may lead to itself.
+// texts walks the values that encoding/json encodes. It doesn't walk a value twice: a type with its own MarshalJSON may
+// lead to itself.
 type texts map[visit]bool
 
 type visit struct {
@@ -81,7 +81,7 @@ func (w texts) validWithin(v reflect.Value, depth int) bool {
 	return true
 }
 
-// again reports whether v is a reference that has been walked.
+// again reports whether v is a reference that has been walked already.
 func (w texts) again(v reflect.Value) bool {
 	at := visit{t: v.Type()}
 	switch v.Kind() {
@@ -99,8 +99,8 @@ func (w texts) again(v reflect.Value) bool {
 	return false
 }
 
-// encodedText returns what v's own method encodes it to. final: that is a text, and nothing within v has to be looked
-// at.
+// encodedText returns the output of v's own encoding method. final means that the output is a text, so that the fields
+// of v don't matter.
 func encodedText(v reflect.Value) (text []byte, ok, final bool) {
 	if v.Kind() == reflect.Pointer && v.IsNil() || !v.CanInterface() {
 		return nil, false, false

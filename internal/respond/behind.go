@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A home-made adapter for a framework may let handlers write to the framework's writer, below ours. Then the header
-// leaves without a commit, and nothing that is put into it later reaches the client. No interface of net/http tells
-// that, so the writers themselves are asked.
+// A home-made adapter for a framework may let handlers write to the framework's writer, below ours. Then the header is
+// sent without a commit, and later changes of the header don't reach the client. No interface of net/http reports that,
+// so this file looks into the writers themselves.
 
 // sent reports whether a writer, or one that it wraps, has sent the header.
 func sent(w http.ResponseWriter) bool {
@@ -36,7 +36,7 @@ func sent(w http.ResponseWriter) bool {
 	return false
 }
 
-// inner returns the writer that w wraps; nil: none that can be found.
+// inner returns the writer that w wraps, or nil if none can be found.
 func inner(w http.ResponseWriter, v reflect.Value) http.ResponseWriter {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		return u.Unwrap()

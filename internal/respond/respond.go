@@ -1,5 +1,5 @@
-// Package respond is the boundary between a handler and its response: before the first byte leaves, by whichever method
-// of the http.ResponseWriter, it commits. It knows no session.
+// Package respond is the boundary between a handler and its response. It calls Commit before the first byte is sent, by
+// whichever method of the http.ResponseWriter. It knows nothing of sessions.
 package respond
 
 import (
@@ -10,17 +10,17 @@ import (
 	"sync/atomic"
 )
 
-// Request is what has to happen around the response of one request.
+// Request has the callbacks around the response of one request.
 type Request interface {
-	// Commit is called before the header is sent, to complete it. An error makes the response a failure. hijack: no
-	// header will be sent. It is called when the handler has returned without writing, and then again if something
-	// around the handler writes after all, such as a router's error handler.
+	// Commit is called before the header is sent, to complete the header. An error replaces the response by Fail. With
+	// hijack no header will be sent. If the handler returns without writing, Commit is called then, and once more if
+	// something around the handler writes later, such as a router's error handler.
 	Commit(header http.Header, hijack bool) error
 
-	// Finish is called when the handler has returned and the header had been sent. An error cuts the connection.
+	// Finish is called when the handler has returned after it sent the header. An error cuts the connection.
 	Finish() error
 
-	// Fail answers in place of the handler.
+	// Fail writes the response in place of the handler.
 	Fail(w http.ResponseWriter, err error)
 }
 
@@ -46,8 +46,8 @@ func (b *Boundary) Committed() bool { return b.r.committed.Load() && !b.r.return
 // Sent reports whether the header has been sent by something that wrote to a writer below ours. It is for Commit.
 func (b *Boundary) Sent() bool { return b.r.sent() }
 
-// Replaced returns why something else was sent than the handler's response: the error that the handler's writes return.
-// It is nil if the handler's response was sent, or cut.
+// Replaced returns why Fail's response was sent and not the handler's: the error that the handler's writes return. It is
+// nil if the handler's response was sent, or cut.
 func (b *Boundary) Replaced() error {
 	if b.r.cut {
 		return nil
@@ -55,8 +55,8 @@ func (b *Boundary) Replaced() error {
 	return b.r.replaced
 }
 
-// Finish is called when the handler has returned. What can't be finished after the first byte cuts the connection, so
-// that nobody takes the response for complete.
+// Finish is called when the handler has returned. If that fails after the first byte, it cuts the connection, so that no
+// client takes the response for complete.
 func (b *Boundary) Finish() {
 	r := &b.r
 	if !r.committed.Load() {
@@ -81,14 +81,15 @@ type response struct {
 	w         http.ResponseWriter
 	before    []field     // the header as it was before the handler
 	committed atomic.Bool // the header has been sent, or is about to be
-	returned  atomic.Bool // the handler has returned, and nothing was sent since
+	returned  atomic.Bool // the handler has returned, and nothing has been sent since
 	informed  bool        // a 1xx was sent, which httptest takes for the header
 	hijacked  bool
-	replaced  error // the response was replaced for this reason; what the handler writes goes nowhere
-	cut       bool  // it could not be replaced, since something had been sent
+	replaced  error // why the response was replaced; the handler's writes are dropped then
+	cut       bool  // the response could not be replaced, since a part of it had been sent
 }
 
-// field is a line of the header, or several of one name. Who changes a header puts other values in their place.
+// field is one name of the header with its values. The slice is not copied: a change of the header puts another slice
+// in its place.
 type field struct {
 	name   string
 	values []string
@@ -99,7 +100,7 @@ func (r *response) sent() bool { return !r.informed && sent(r.w) }
 func (r *response) Header() http.Header { return r.w.Header() }
 
 func (r *response) WriteHeader(code int) {
-	// 1xx are not the answer yet; 101 is (RFC 9110, section 15.2).
+	// A 1xx is not the final response, except for 101 (RFC 9110, section 15.2).
 	if code >= 100 && code <= 199 && code != http.StatusSwitchingProtocols {
 		r.informed = true
 		r.w.WriteHeader(code)
@@ -124,8 +125,8 @@ func (r *response) WriteString(s string) (int, error) {
 	return io.WriteString(r.w, s)
 }
 
-// Unwrap is for http.ResponseController and others who look for what a writer can do further down. They find what is
-// there, in a form that commits first, and nothing below that.
+// Unwrap is for http.ResponseController and others that search the wrapped writers for a capability. They find the
+// capabilities that are there, in a form that commits first, and nothing below that form.
 func (r *response) Unwrap() http.ResponseWriter {
 	_, hijacks := capability[http.Hijacker](r.w)
 	c := controlled{r}
@@ -152,7 +153,7 @@ func (r *response) commit(hijack bool) error {
 	return r.replaced
 }
 
-// replace answers instead of the handler. Of the header only what stood there before the handler is left.
+// replace sends the response of Fail and not the handler's. It resets the header to the one before the handler.
 func (r *response) replace(err error) {
 	r.replaced = err
 	if r.sent() {
@@ -166,12 +167,12 @@ func (r *response) replace(err error) {
 	}
 	w := &answer{ResponseWriter: r.w}
 	r.x.Fail(w, err)
-	if !w.given { // net/http would say 200
+	if !w.given { // net/http would send 200
 		w.WriteHeader(http.StatusInternalServerError)
 	}
 }
 
-// answer notices whether there is one.
+// answer records whether Fail has written a response.
 type answer struct {
 	http.ResponseWriter
 	given bool
@@ -197,7 +198,7 @@ func (r *response) flushes() bool {
 
 func (r *response) flush() error {
 	if !r.flushes() {
-		return http.ErrNotSupported // and the answer has not begun
+		return http.ErrNotSupported // and the response has not begun
 	}
 	if err := r.commit(false); err != nil {
 		return err
@@ -218,7 +219,7 @@ func (r *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, err
 }
 
-// capability finds what w can do the way http.ResponseController does.
+// capability looks for T in w and the writers that w wraps, as http.ResponseController does.
 func capability[T any](w http.ResponseWriter) (T, bool) {
 	for {
 		if t, ok := w.(T); ok {

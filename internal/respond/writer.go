@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A handler asks its http.ResponseWriter by type assertion what more it can do, and must get the server's true answer.
-// In Go that takes a type for each set of methods. The sets here are those that servers and middleware have; of a rarer
-// one the handler gets the largest part that is here, and the rest through http.ResponseController, which finds
-// everything by way of Unwrap. Each type is one pointer, so that making it costs nothing.
+// A handler finds out by type assertions what else its http.ResponseWriter can do, and must see what the server's writer
+// can. In Go that needs one type for each set of methods. The sets here are those of servers and middleware. For an
+// unlisted set the handler gets the largest listed subset; the remaining methods are reachable through
+// http.ResponseController, which uses Unwrap. Each type is one pointer, so making it allocates nothing.
 
 type (
 	flusher                   struct{ *response }
@@ -56,7 +56,7 @@ const (
 	canRead
 )
 
-// writer is what the handler gets.
+// writer returns the http.ResponseWriter for the handler.
 func (r *response) writer() http.ResponseWriter {
 	can := 0
 	if _, ok := r.w.(http.Flusher); ok {
@@ -105,7 +105,7 @@ func (r *response) writer() http.ResponseWriter {
 	return r
 }
 
-// What Unwrap leads to has no Unwrap itself: whoever looks further would get past what commits.
+// The results of Unwrap have no Unwrap themselves: a search that went further would find writers that don't commit.
 type (
 	controlled              struct{ r *response }
 	controlledFlusher       struct{ controlled }

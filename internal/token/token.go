@@ -18,18 +18,18 @@ type ID struct {
 	Handle string // the public name
 }
 
-// Base64 is base64url without padding. Strict: of the spellings that decode to the same bytes only one is accepted, so
-// that the text of a cookie can't be changed without becoming invalid.
+// Base64 is base64url without padding. It is strict: several texts may decode to the same bytes, and only one of them
+// is accepted. So nobody can change the text of a cookie and keep it valid.
 var Base64 = base64.RawURLEncoding.Strict()
 
 // Encode returns b in Base64.
 func Encode(b []byte) string {
-	var space [64]byte // of the sums and IDs that are encoded for each request
+	var space [64]byte // enough for the sums and IDs of a request, so they are encoded on the stack
 	return string(Base64.AppendEncode(space[:0], b))
 }
 
-// NewHandle returns a random public name for a session, 96 bits. It doesn't begin with a dash, so that a command line
-// takes it for no flag.
+// NewHandle returns a random public name for a session, 96 bits. The name never begins with a dash, so a command line
+// doesn't take it for a flag.
 func NewHandle() string {
 	for {
 		var b [12]byte
@@ -55,8 +55,7 @@ func Subkey(secret, label string) []byte {
 	return key
 }
 
-// MAC computes HMAC-SHA256 under one key, without setting the key up again for each message. It is safe for concurrent
-// use.
+// MAC computes HMAC-SHA256 under one key, which is set up once and not for each message. It is safe for concurrent use.
 type MAC struct{ pool sync.Pool }
 
 // NewMAC returns the MAC under key.
@@ -66,8 +65,8 @@ func NewMAC(key []byte) *MAC {
 	return m
 }
 
-// macState is the state of one computation. What a hash.Hash gets and gives escapes to the heap, so that is kept here
-// too.
+// macState is the state of one computation. The arguments and results of a hash.Hash escape to the heap, so their
+// buffers are kept and reused too.
 type macState struct {
 	hash.Hash
 	message, sum []byte
