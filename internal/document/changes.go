@@ -187,8 +187,8 @@ func (c *Changes) ExactlyOnce() bool {
 	return slices.ContainsFunc(c.list, func(ch change) bool { return len(ch.updates) > 0 })
 }
 
-// Since returns the changes after seq, when all changes up to seq have been saved in base. It runs the remaining updates
-// again on base.
+// Since returns the changes after seq, when all changes up to seq have been saved in base. It runs the remaining
+// updates again on base.
 func (c *Changes) Since(seq uint64, base Document) (Changes, error) {
 	rest := Changes{Seq: c.Seq}
 	if c.cleared != nil && c.cleared.seq > seq {

@@ -1,5 +1,5 @@
-// Package document has the contents of a session (encoded values by name), the changes that a request makes to them, and
-// how the two merge.
+// Package document has the contents of a session (encoded values by name), the changes that a request makes to them,
+// and how the two merge.
 package document
 
 import (
@@ -46,8 +46,8 @@ func PlainName(name string) string {
 	return name
 }
 
-// Reserved reports whether name doesn't belong to the application's values. Keys and Len leave such names out, and Clear
-// keeps them.
+// Reserved reports whether name doesn't belong to the application's values. Keys and Len leave such names out, and
+// Clear keeps them.
 func Reserved(name string) bool { return name == Permanent || IsAttribute(name) }
 
 // Serializer is the part of session.Serializer that splits documents.
@@ -92,8 +92,8 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 	return sorted(members), nil
 }
 
-// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members in
-// the format of the document before.
+// rejoiner is implemented by a Serializer that reads documents in several formats. Rejoin makes a document of members
+// in the format of the document before.
 type rejoiner interface {
 	Rejoin(members []Member, before []byte) ([]byte, error)
 }

@@ -10,8 +10,8 @@ import (
 // encoding/json silently writes U+FFFD where a text is not UTF-8. This file finds such texts, so that they are refused
 // and never altered.
 
-// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is the output of encoding/json for v. v is walked
-// only if data has a U+FFFD, or is not UTF-8 itself.
+// checkTexts returns [ErrUTF8] if v has a text that is not UTF-8. data is the output of encoding/json for v. v is
+// walked only if data has a U+FFFD, or is not UTF-8 itself.
 func checkTexts(v any, data []byte) error {
 	if utf8.Valid(data) && !bytes.Contains(data, []byte(`\ufffd`)) {
 		return nil

@@ -46,8 +46,8 @@ func (b *Boundary) Committed() bool { return b.r.committed.Load() && !b.r.return
 // Sent reports whether the header has been sent by something that wrote to a writer below ours. It is for Commit.
 func (b *Boundary) Sent() bool { return b.r.sent() }
 
-// Replaced returns why Fail's response was sent and not the handler's: the error that the handler's writes return. It is
-// nil if the handler's response was sent, or cut.
+// Replaced returns why Fail's response was sent and not the handler's: the error that the handler's writes return. It
+// is nil if the handler's response was sent, or cut.
 func (b *Boundary) Replaced() error {
 	if b.r.cut {
 		return nil
@@ -55,8 +55,8 @@ func (b *Boundary) Replaced() error {
 	return b.r.replaced
 }
 
-// Finish is called when the handler has returned. If that fails after the first byte, it cuts the connection, so that no
-// client takes the response for complete.
+// Finish is called when the handler has returned. If that fails after the first byte, it cuts the connection, so that
+// no client takes the response for complete.
 func (b *Boundary) Finish() {
 	r := &b.r
 	if !r.committed.Load() {

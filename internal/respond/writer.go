@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A handler finds out by type assertions what else its http.ResponseWriter can do, and must see what the server's writer
-// can. In Go that needs one type for each set of methods. The sets here are those of servers and middleware. For an
-// unlisted set the handler gets the largest listed subset; the remaining methods are reachable through
+// A handler finds out by type assertions what else its http.ResponseWriter can do, and must see what the server's
+// writer can. In Go that needs one type for each set of methods. The sets here are those of servers and middleware. For
+// an unlisted set the handler gets the largest listed subset; the remaining methods are reachable through
 // http.ResponseController, which uses Unwrap. Each type is one pointer, so making it allocates nothing.
 
 type (

@@ -56,7 +56,7 @@ func (p *Proxy) Refuse() {
 	})
 }
 
-// Reset ends all connections with a TCP reset, so that what a client sends next fails, and returns when they have ended.
+// Reset ends all connections with a TCP reset, so that a client's next write fails. It returns when they have ended.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
