@@ -11,22 +11,22 @@ import (
 
 // This file reads and writes the file of one record.
 //
-// A write takes the file's lock (flock), reads the page, and writes the slot that is not the newest, in place. The
-// older state stays whole in the other slot, so a process may be killed at any point; its lock goes with it. There is
-// no temporary file and no rename, which on ext4 would wait for the disk.
+// A write takes the file's lock (flock), reads the page, and overwrites the older slot in place. The other slot keeps
+// the state before, so a process may be killed at any point, which also releases its lock. There is no temporary file
+// and no rename, which on ext4 would wait for the disk.
 //
-// A load takes no lock. Why it is linearizable: the sequence number in a slot only grows. Let c be the newest number
-// when the load begins. The load reads the slot with c at some time after that, so it sees c there, or a later number,
-// or a torn slot. If it sees both slots whole, the higher number is therefore at least c; and that write was either
-// complete when the load began (c itself) or became complete before it ended. Nobody sees an older one later, since the
-// bytes that it has read stay until the slot's next turn. A slot that was never written takes no part: its first write
-// was incomplete when it was seen empty, hence the other slot held the newest.
+// A load takes no lock. It is linearizable, because the sequence number in a slot only grows. Let c be the newest
+// number when the load begins. The load reads the slot with c at some time after that, so it sees c there, or a later
+// number, or a torn slot. If it sees both slots whole, the higher number is therefore at least c; and that write was
+// either complete when the load began (c itself) or became complete before the load ended. No later load sees an older
+// number, since the bytes that were read stay until the slot's next turn. A slot that was never written doesn't matter:
+// its first write was incomplete when the slot was seen empty, hence the other slot held the newest.
 //
-// If a slot is torn the other one may be outdated: with c in the torn slot, and c+1 already overwritten by c+3, the
-// load could see c-1. So it reads again, and if that does not help, under a shared lock: then no write is under way,
-// a torn slot is what a killed process left, and the other slot is the newest.
+// If a slot is torn, the other one may be outdated: with c in the torn slot, and c+1 already overwritten by c+3, the
+// load could see c-1. So the load reads again, and if that does not help, reads under a shared lock. Then no write is
+// in flight, a torn slot was left by a killed process, and the other slot is the newest.
 
-// buffers are what reading and writing a file takes, kept between operations.
+// buffers are the memory for reading and writing a file, reused between operations.
 type buffers struct {
 	page  [pageSize]byte
 	out   [slotSize]byte
@@ -35,11 +35,11 @@ type buffers struct {
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
 
-// rereads is how often a load hopes for a whole page before it takes the lock.
+// rereads is how often a load reads the page before it takes the lock.
 const rereads = 3
 
-// load returns the newest slot of the file, or nil if it holds no record; and the extent's data if that is wanted and
-// the slot has an extent.
+// load returns the newest slot of the file, or nil if the file holds no record. It also returns the extent's data, if
+// the slot has an extent and wantData is true.
 func (b *buffers) load(ctx context.Context, f file, wantData bool) (*slot, []byte, error) {
 	for range rereads {
 		n, err := f.pread(b.page[:], 0)
@@ -53,7 +53,7 @@ func (b *buffers) load(ctx context.Context, f file, wantData bool) (*slot, []byt
 		if cur == nil || cur.at == 0 || !wantData {
 			return cur, nil, nil
 		}
-		// The extent of a slot that has had its turn may be overwritten: its checksum tells.
+		// A later write may have overwritten the extent: its checksum tells.
 		switch data, ok, err := readExtent(f, cur); {
 		case err != nil:
 			return nil, nil, err
@@ -88,13 +88,13 @@ func (b *buffers) loadLocked(f file) (cur, older *slot, data []byte, err error) 
 	return cur, older, nil, nil
 }
 
-// readExtent returns the data of a slot's extent; not ok if it is not what the slot was written with.
+// readExtent returns the data of a slot's extent. ok is false if the data is not the one of the slot's write.
 func readExtent(f file, s *slot) (data []byte, ok bool, err error) {
 	size, err := f.size()
 	if err != nil {
 		return nil, false, fmt.Errorf("read: %w", err)
 	}
-	if s.end() > size { // before so much memory is taken
+	if s.end() > size { // checked before so much memory is allocated
 		return nil, false, nil
 	}
 	data = make([]byte, s.dataLen)
@@ -105,17 +105,17 @@ func readExtent(f file, s *slot) (data []byte, ok bool, err error) {
 	return data, n == len(data) && checksum(data) == le.Uint64(s.raw[offDataSum:]), nil
 }
 
-// write stores rec in the slot that is not cur's. older is what that slot holds, if it is valid. If it fails, what the
-// file held is still there.
+// write stores rec in the slot that is not cur's. older is the present content of that slot, if it is valid. If write
+// fails, the file's record is still there.
 func (b *buffers) write(f file, cur, older *slot, rec *store.Record, born, queued int64) error {
 	var ext extent
 	if !fits(rec) {
 		ext = extent{at: pageSize, sum: checksum(rec.Data)}
 		if cur != nil && cur.at != 0 && pageSize+int64(len(rec.Data)) > cur.at {
-			ext.at = (cur.end() + pageSize - 1) / pageSize * pageSize // not before cur's extent: behind it
+			ext.at = (cur.end() + pageSize - 1) / pageSize * pageSize // no room before cur's extent: behind it
 		}
 		if err := f.pwrite(rec.Data, ext.at); err != nil {
-			f.truncate(reach(cur, older)) // the disk may be full: give back what there was room for
+			f.truncate(reach(cur, older)) // the disk may be full: give back what was written
 			return fmt.Errorf("write: %w", err)
 		}
 	}
@@ -131,8 +131,8 @@ func (b *buffers) write(f file, cur, older *slot, rec *store.Record, born, queue
 	if rec.Kind == store.Live || cur == nil || ext.at != 0 {
 		return b.put(f, index, raw, end, cur, older)
 	}
-	// Where a session has ended, both slots end: nothing of its data stays in the file, and damage to one slot can't
-	// bring it back. After the first write the record is replaced, so it is no failure if the second one fails.
+	// The tombstone of an ended session overwrites both slots: nothing of the data stays in the file, and damage to one
+	// slot can't revive the session. The first write already replaces the record, so the second one may fail.
 	whole := b.out[:]
 	clear(whole[len(raw):])
 	if err := b.put(f, index, whole, end, cur, older); err != nil {
@@ -160,7 +160,7 @@ func (b *buffers) put(f file, index int, raw []byte, end int64, cur, older *slot
 		return fmt.Errorf("write: %w", err)
 	}
 	if end = max(end, reach(cur)); reach(older) > end {
-		// Give back what a session that was large has used. A load that still reads there reads again.
+		// Give back the space of a session that was large. A load that still reads there reads again.
 		f.truncate(end)
 	}
 	return nil

@@ -7,23 +7,23 @@
 //	defer s.Close()
 //
 // Each record is one file in a private folder of the local machine. Goroutines, several Stores and several processes of
-// one user may use one folder at the same time. How, and why that holds, is told in the source: at the top of file.go
-// for records, index.go for principals, queue.go for expiry.
+// one user may use one folder at the same time. The source explains why that is safe: file.go for records, index.go for
+// principals, queue.go for expiry.
 //
 // # The folder
 //
-// It belongs to the user that runs the program and nobody else may enter it; [Open] creates it with mode 0700, gives an
-// empty one of another mode that mode, and refuses a folder that is a symbolic link, is somebody else's, or has files
-// in it and is open to group or others. File names are hashes,
-// so no key can name a path. On Windows a folder has the access rights of the one it lies in: choose one inside the
-// user's profile.
+// The folder belongs to the user that runs the program, and nobody else may enter it. [Open] creates it with mode 0700,
+// and gives an empty folder of another mode that mode. Open refuses a folder that is a symbolic link, belongs to
+// another user, or has files in it and is open to group or others. File names are hashes, so no key can name a path. On
+// Windows a folder has the access rights of its parent: choose a folder inside the user's profile.
 //
 // If the folder is renamed, removed or unmounted while a Store has it open, every call fails until the folder is back
-// at its path: in its place an empty folder would turn all users into strangers. A folder that comes back as a copy, or
-// as another device, is known by an ID that Open has written into it. To begin with no sessions, open the Store again.
+// at its path. The Store doesn't make a new one: an empty folder would turn all users into strangers. Open writes an ID
+// into the folder, by which the Store knows a folder that comes back as a copy or on another device. To begin with no
+// sessions, open the Store again.
 //
-// A file that this process may not read or write is an error as well, never an absent record: nobody seems to be logged
-// out because a mode, an owner, an access list or an attribute of a file has changed.
+// A file that this process may not read or write is an error as well, never an absent record. So a changed mode, owner,
+// access list or attribute of a file logs nobody out.
 //
 // Choose a folder on a local disk or in memory. On network file systems (NFS, SMB) a Load without a lock can return
 // what another machine has already changed; use a server (Redis, SQL) where one machine is not enough. The file system
@@ -36,25 +36,25 @@
 //
 // # What survives
 //
-// A write that was answered survives the end of the process, SIGKILL included. A write that was cut short leaves the
-// record as it was. Both hold for power loss too with [Options].Sync, at the price of a wait for the disk in each
-// write. Without it a power loss takes back the last seconds of writes, as far as the file system had not stored them;
-// so a session that was logged out in those seconds may be back.
+// A write that has returned survives the end of the process, SIGKILL included. A write that was cut short leaves the
+// record as it was. With [Options].Sync both hold for power loss too, at the price of a wait for the disk in each
+// write. Without Sync a power loss undoes the last seconds of writes, as far as the file system had not stored them. A
+// session that was logged out in those seconds may be back.
 //
-// A file that holds no record (cut off, overwritten, moved here under a wrong name) is none: Load does not find it,
-// Create takes its place, Sweep removes it.
+// A file that holds no valid record (cut off, overwritten, or with a wrong name) counts as absent: Load does not find
+// it, Create replaces it, Sweep removes it.
 //
 // # Expiry
 //
 // A record expires when the wall clock of the machine reaches ExpiresAt, to the millisecond. Sweep removes expired
-// records at a cost proportional to their number, and looks in each call at a thousandth of all files, to find those
-// that its queue has lost. When no expired record is left it removes the folders that have become empty.
+// records at a cost proportional to their number. Each call also looks at a thousandth of all files, to find records
+// that its queue has lost. When no expired record is left, Sweep removes the folders that have become empty.
 //
 // # Principals
 //
-// A record with a principal has a second name (a hard link) in a folder of principals. If that is lost, the next Load
-// restores it; unless the principal's sessions were listed in the meantime, perhaps to end them all: then
-// the record counts as absent.
+// A record with a principal has a second name (a hard link) in a folder of principals. If the link is lost, the next
+// Load restores it, unless the principal's sessions were listed in the meantime, perhaps to end them all. Then the
+// record counts as absent.
 package filestore
 
 import (
@@ -160,8 +160,8 @@ func prepare(dir string) (*root, error) {
 	return r, nil
 }
 
-// try finds out whether the file system has the two things that the store stands on: hard links that are counted, and
-// locks that exclude another opening of the file.
+// try checks the two things that the store needs of the file system: hard links that are counted, and locks that
+// exclude another opening of the file.
 func (r *root) try() error {
 	f, err := r.open(stampFile, modeCreate)
 	if err != nil {
@@ -203,8 +203,8 @@ func (r *root) try() error {
 // tryPatience is how long Open waits for another Open, or for a process that was stopped in a listing.
 const tryPatience = 5 * time.Second
 
-// Close releases the folder. It waits for calls that are under way; later ones fail. The error is always nil, also when
-// the Store was closed before.
+// Close releases the folder. It waits for calls in flight; later calls fail. It may be called again. The error is
+// always nil.
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	s.mu.Lock()
@@ -222,9 +222,9 @@ var errAbsent = errors.New("no such file")
 // run calls fn with the folder. It returns an error of package store, errAbsent, or a complete one, which names the
 // step and the folder.
 //
-// A Store never takes another folder for its own, since in an empty one every user would be a stranger: if the path no
+// A Store never takes another folder for its own, since in an empty one every user would be a stranger. If the path no
 // longer leads to the folder, fn isn't called. And errAbsent means that the folder of sessions was still there after fn
-// had missed something in it.
+// had not found a file in it.
 func (s *Store) run(ctx context.Context, step string, fn func(*root) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("filestore: %s: %w", step, err)
@@ -239,7 +239,7 @@ func (s *Store) run(ctx context.Context, step string, fn func(*root) error) erro
 }
 
 func (s *Store) enter(fn func(*root) error) error {
-	if s.closed.Load() { // don't wait for Close, which waits for others
+	if s.closed.Load() { // doesn't wait for Close, which waits for other calls
 		return errClosed
 	}
 	s.mu.RLock()
@@ -265,8 +265,8 @@ func (s *Store) enter(fn func(*root) error) error {
 var errGone = errors.New("the folder was moved, removed or unmounted while in use: " +
 	"sessions are served again when it is back; to begin with none, restart the program")
 
-// reopen opens the folder again where it is back in another guise: mounted again as another device, or restored from a
-// backup. The folder's ID tells it from an empty one, and from one that another user has put in its place.
+// reopen opens the folder again if it was mounted again on another device, or restored from a backup. The folder's ID
+// distinguishes it from an empty folder, and from one that another user has put in its place.
 func (s *Store) reopen() error {
 	r, err := openRoot(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {

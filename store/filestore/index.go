@@ -12,16 +12,17 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// This file keeps the names of records: their own, and the second one of those with a principal, the entry.
+// This file keeps the names of records: the record's own name, and for a record with a principal a second one, the
+// entry.
 //
 // An entry is a hard link to the record's file. It is made before the record is written, and removed before the
-// record's own name is, under the record's lock both times; so a record with a principal has two links, and one that
-// has fewer has lost its entry to somebody else: a cleaner, or a copy of the folder that did not keep links. Link and
-// file share their times, so a cleaner that goes by age does not take the one and leave the other.
+// record's own name is removed, both times under the record's lock. So a record with a principal has two links. If it
+// has fewer, somebody else has removed the entry: a cleaner, or a copy of the folder that did not keep links. Link and
+// file share their times, so a cleaner that goes by age removes both or neither.
 //
-// What has lost its entry may have been missed by somebody who listed the principal's sessions to end them. A listing
-// therefore leaves a stamp before it reads the entries; and where a stamp is younger than the record, a lost
-// entry is not restored but the record removed. The stamp file's lock makes "no stamp, so link" one step.
+// A listing of the principal's sessions, perhaps to end them all, may have missed a record without its entry. So a
+// listing leaves a stamp before it reads the entries. If a stamp is younger than the record, a lost entry is not
+// restored, but the record is removed. The stamp file's lock makes "no stamp, so link" one step.
 
 // openNew opens the file of the record called n, or makes an empty one.
 func (s *Store) openNew(r *root, n name) (file, error) {
@@ -33,11 +34,11 @@ func (s *Store) openNew(r *root, n name) (file, error) {
 	return f, err
 }
 
-// remakes is how often a writer makes the folder of a shard that Sweep removes, because it is empty, before the writer
-// has put a file there.
+// remakes is how often a writer makes the folder of a shard again that Sweep has removed before the writer's file was
+// in it.
 const remakes = 100
 
-// inShard calls fn, which makes a name in the folder of a shard, and makes the folder if it isn't there.
+// inShard calls fn, which makes a name in the folder of a shard. It makes the folder if necessary.
 func (s *Store) inShard(r *root, dir string, fn func() error) error {
 	for range remakes {
 		if err := fn(); err != errAbsent && !errors.Is(err, fs.ErrNotExist) {
@@ -51,7 +52,7 @@ func (s *Store) inShard(r *root, dir string, fn func() error) error {
 }
 
 // mkdir makes the folder of a shard, and the folder of principals if somebody has removed it. It never makes the folder
-// of sessions: errAbsent if that is gone, or the root.
+// of sessions: if that or the root is gone, it returns errAbsent.
 func (s *Store) mkdir(r *root, dir string) error {
 	err := r.mkdir(dir)
 	if errors.Is(err, fs.ErrNotExist) && path.Dir(dir) == principalsDir {
@@ -74,7 +75,7 @@ func (s *Store) mkdir(r *root, dir string) error {
 	return nil
 }
 
-// unlink removes the names of the record in the file called n, whose lock the caller has. cur is nil if it holds none.
+// unlink removes the names of the file called n, whose lock the caller has. cur is its record, or nil.
 func (r *root) unlink(n name, cur *slot) error {
 	if cur != nil && len(cur.principal) > 0 {
 		t, _ := tagOf(string(cur.principal))
@@ -85,12 +86,12 @@ func (r *root) unlink(n name, cur *slot) error {
 	return r.removeQuietly(n.path())
 }
 
-// clean removes the names of a file that could not be written. What it leaves, Sweep removes.
+// clean removes the names of a file that could not be written. Sweep removes what clean can't.
 func (r *root) clean(n name, principal string) {
 	r.unlink(n, &slot{principal: []byte(principal)})
 }
 
-// clear removes what has the name of a record and is no regular file: a link, a socket, an empty folder.
+// clear removes a link, a socket or an empty folder that has the name of a record.
 func (r *root) clear(n name) error {
 	if err := r.removeQuietly(n.path()); err != nil {
 		return fmt.Errorf("what is no file of this store: %w", err)

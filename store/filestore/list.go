@@ -27,7 +27,7 @@ func (s *Store) Principal(ctx context.Context, principal string) iter.Seq2[store
 		err := s.run(ctx, "list", func(r *root) (err error) {
 			t, stamp := tagOf(principal)
 			if s.stamp(ctx, r, stamp) != nil {
-				// Without a stamp the index does not count. What is found without it, no stamp is needed for.
+				// Without a stamp the index can't be used. A listing of all records needs no stamp.
 				stamped = false
 				return nil
 			}
@@ -93,8 +93,8 @@ type lister struct {
 	ctx   context.Context
 	yield func(store.Record, error) bool
 
-	// denied is the first error of a record that this process may not open. It is yielded last, so that whoever lists
-	// sessions to end them reaches all others first, and still learns that one is left.
+	// denied is the first error of a record that this process may not open. It is yielded last, so that a caller who
+	// ends all sessions reaches all others first, and still learns that one is left.
 	denied error
 }
 

@@ -4,15 +4,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockAt is the position of the byte that is locked. Windows keeps others from reading what is locked, so it lies where
-// no file reaches.
+// lockAt is the position of the byte that is locked. On Windows others can't read a locked byte, so the position is
+// beyond the end of every file.
 const lockAt = 1 << 62
 
 // tryLock takes the lock if nobody has it, or if those who have it share it. It belongs to this opening of the file.
 func (f file) tryLock(exclusive bool) (bool, error) {
 	at := &windows.Overlapped{OffsetHigh: lockAt >> 32}
 	h := windows.Handle(f.Fd())
-	// A handle's own locks are in its way: what is shared can't be made exclusive, as it can on Unix.
+	// On Windows a handle's own shared lock can't be made exclusive, so it is released first.
 	windows.UnlockFileEx(h, 0, 1, 0, at)
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if exclusive {

@@ -11,7 +11,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// What lies in the folder.
+// The names in the folder.
 const (
 	sessionsDir   = "sessions"   // sessions/ab/cdef...: the records, one file each
 	principalsDir = "principals" // principals/ab/cdefghij<name>: second links to the records that have a principal
@@ -24,12 +24,12 @@ const (
 const stamps = 1 << 16
 
 // shards is the number of folders that the files are spread over: few enough to be cheap for a small site (4 KiB each
-// on ext4), enough for a million files to lie a thousand to a folder.
+// on ext4), and enough to have a thousand files in each of a million.
 const shards = 32 * 32
 
 // nameLen is the length of a record's name: 160 bits of SHA-256 in base32. Lower case letters and digits are safe on
-// every file system, case-insensitive ones too; 160 bits make a collision of two keys infeasible, and if there were
-// one, the key within the record would show it.
+// every file system, case-insensitive ones too. 160 bits make a collision of two keys infeasible, and the key within
+// the record would show it.
 const nameLen = 32
 
 var names = base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)
@@ -46,7 +46,7 @@ func nameOf(key string) name {
 	return n
 }
 
-// parseName returns the name in a shard's folder called shard, if entry is one: other files there are not ours.
+// parseName returns the name of the file called entry in a shard's folder. ok is false if the file is not ours.
 func parseName(shard, entry string) (name, bool) {
 	var n name
 	if len(shard)+len(entry) != nameLen {
@@ -70,8 +70,8 @@ func shardName(i int) string {
 	return string([]byte{alphabet[i/32%32], alphabet[i%32]})
 }
 
-// tagLen is the length of the tag that names a principal in front of a record's name: 50 bits, two characters of them
-// the shard. Principals that share a tag cost a look at each other's records, no more: a listing compares the
+// tagLen is the length of the tag of a principal, which stands before a record's name: 50 bits, of which the first two
+// characters are the shard. If two principals share a tag, a listing reads the records of both, and compares the
 // principal.
 const tagLen = 10
 

@@ -11,24 +11,24 @@ import (
 // This file keeps the queue: which record Sweep has to look at, and when.
 //
 // The queue is a folder of files, one for each span of time, to which writers append lines: a time and a record's name.
-// Each record has one line that counts, at the time that its slot calls queued, which is not after it expires. A Touch
-// or a Replace that moves the expiry to later leaves the line alone. When its time comes, Sweep finds that the record
-// is still there and queues it anew; so a line costs an append when a record is made, and one look in a span or in its
-// idle timeout. Other lines of a record, which crashes and parallel Sweeps leave, don't match its slot and are dropped.
+// Each record has one line that counts: the one for the time in its slot's field queued, which is not after its expiry.
+// A Touch or a Replace that moves the expiry to later leaves the line alone. When the line is due, Sweep finds that the
+// record is still there and queues it again. So a line costs one append when a record is made, and one look in a span
+// or in the idle timeout. Other lines of a record, left by crashes and parallel Sweeps, don't match its slot and are
+// dropped.
 //
-// The line is written before the record it is for, never after. Lines get lost only if somebody removes a file of the
-// queue or sets the clock back by a span at the wrong moment; Sweep finds such records by walking slowly through all.
+// The line is written before its record, never after. Lines get lost only if somebody removes a file of the queue or
+// sets the clock back by a span at the wrong moment. Sweep finds such records by walking slowly through all.
 
-// span is 2^spanBits milliseconds, seventeen minutes: 28 bytes of a line are better than a file of 4 KiB.
+// A span is 2^spanBits milliseconds, seventeen minutes. Shorter spans would have more files, of at least 4 KiB each.
 const spanBits = 20
 
-// horizon is the longest time that a line waits. Without it the lines of sessions that were ended early would stay for
-// as long as the sessions could have lasted; and it keeps the queue's files younger than what cleaners take for
-// abandoned.
+// horizon is the longest time that a line waits. Without it, the lines of sessions that were ended early would stay for
+// as long as the sessions could have lasted. It also keeps the queue's files younger than files that cleaners remove.
 const horizon = 48 * time.Hour / time.Millisecond
 
-// A line is the time, the name, and a check: 8 + 20 + 4 bytes. 32 divides a block, so a full disk never cuts a line in
-// two.
+// A line is the time, the name, and a checksum: 8 + 20 + 4 bytes. A block is a multiple of 32, so a full disk never
+// cuts a line in two.
 const lineSize = 32
 
 const nameBytes = nameLen * 5 / 8
@@ -77,8 +77,8 @@ func (r *root) enqueue(n name, expires int64) (queued int64, err error) {
 		if err := r.append(s, line{queued, n}); err != nil {
 			return 0, err
 		}
-		// Sweep takes a file away when its span is over. If it isn't over now, after the line was written, Sweep will
-		// see the line; otherwise it may have come too late.
+		// Sweep removes a file when its span has ended. If the span hasn't ended now, after the line was written, Sweep
+		// will see the line. Otherwise the line may have come too late.
 		if t = now(); !s.past(t) {
 			return queued, nil
 		}
@@ -118,7 +118,7 @@ func (r *root) append(s span, l line) error {
 func (r *root) readQueue(s span, b []byte, pos int64) (int, error) {
 	f, err := r.open(s.path(), modeRead)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // removed by another process, which has dealt with all lines
+		return 0, nil // removed by another process, which has handled all lines
 	} else if err != nil {
 		return 0, fmt.Errorf("open the queue: %w", err)
 	}

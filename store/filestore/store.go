@@ -14,7 +14,7 @@ import (
 
 func now() int64 { return time.Now().UnixMilli() }
 
-// errForeign says that the name of a record leads to something that is no regular file, so there is no record. Every
+// errForeign says that the name of a record leads to something other than a regular file, so there is no record. Every
 // other reason why a file can't be opened is an error: a record that this process may not read or write still exists.
 var errForeign = errors.New("not a file of this store")
 
@@ -58,7 +58,7 @@ func absent(err error) error {
 	return err
 }
 
-// view returns the record called n; [store.ErrNotFound] if its file holds none, errAbsent if there is no file.
+// view returns the record called n: [store.ErrNotFound] if its file holds no record, errAbsent if there is no file.
 func (s *Store) view(ctx context.Context, r *root, n name, wantData bool) (store.Record, error) {
 	f, err := r.openRecord(n, modeRead)
 	if err == errForeign {
@@ -100,9 +100,9 @@ func (s *Store) view(ctx context.Context, r *root, n name, wantData bool) (store
 
 // Create implements [store.Store].
 //
-// It opens the file, making it if there is none, and takes its lock. A file that holds no record counts as no
-// file: it is what a killed Create leaves, and Sweep finds it, because it was queued first. The second name of a
-// record with a principal is made before the record is written, so no record can be loaded without one.
+// It opens the file, or makes one, and takes its lock. A file without a record counts as absent: a killed Create leaves
+// such a file, and Sweep finds it, because Create queues the name first. The second name of a record with a principal
+// is made before the record is written, so no record can be loaded without one.
 func (s *Store) Create(ctx context.Context, rec store.Record) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
@@ -137,7 +137,7 @@ func (s *Store) create(ctx context.Context, r *root, n name, rec *store.Record, 
 	if err := f.lock(ctx, true); err != nil {
 		return false, err
 	}
-	// Whoever had the lock before may have removed the file; what is written to it then, nobody would find.
+	// The lock's last holder may have removed the file. Nobody would find what is written to it then.
 	if same, err := r.is(f, n.path()); err != nil || !same {
 		return err == nil, err
 	}
@@ -178,8 +178,8 @@ func (s *Store) create(ctx context.Context, r *root, n name, rec *store.Record, 
 	return false, nil
 }
 
-// Replace implements [store.Store]. A tombstone takes both slots, so that nothing of the session remains in the file.
-// It refuses a change of the principal, which the contract rules out.
+// Replace implements [store.Store]. A tombstone overwrites both slots, so that nothing of the session remains in the
+// file. Replace refuses a change of the principal, which the contract rules out.
 func (s *Store) Replace(ctx context.Context, rec store.Record, version uint64) error {
 	if err := checkRecord(&rec); err != nil {
 		return err
@@ -255,8 +255,8 @@ func (s *Store) change(
 
 // Delete implements [store.Store].
 //
-// Under its lock the record is marked as expired before its file is removed: that ends it for those who have the file
-// open, and with Sync the mark is what survives a loss of power.
+// Under its lock the record is marked as expired before its file is removed. The mark ends the record for processes
+// that have the file open, and with Sync it survives a loss of power.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(key); err != nil {
 		return err

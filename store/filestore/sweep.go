@@ -15,7 +15,7 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// sweeper is what a Store remembers between calls of Sweep. It saves work, and may be lost.
+// sweeper is the state that a Store keeps between calls of Sweep. It only saves work, so it may be lost.
 type sweeper struct {
 	turn    chan struct{} // holds a token: one Sweep of a Store at a time
 	cursors map[span]cursor
@@ -27,30 +27,30 @@ type sweeper struct {
 
 func (s *sweeper) init() {
 	s.turn, s.cursors, s.emptied = make(chan struct{}, 1), make(map[span]cursor), make(map[string]struct{})
-	s.walk = int(time.Now().UnixNano() % shards) // so that programs that are restarted often get around, too
+	s.walk = int(time.Now().UnixNano() % shards) // random, so that a program that restarts often visits all of them
 	s.turn <- struct{}{}
 }
 
-// A cursor is how far Sweep has come in a file of the queue that is still there after it: because its span has not
-// ended, so that lines may come and others fall due, or because the limit was reached. A pass reads the file from its
-// beginning. It skips the lines that the pass before has dealt with: those in front of read that were due at done.
+// A cursor is the position of Sweep in a file of the queue that it has not removed: the file's span has not ended, so
+// lines may be added and others fall due, or the limit was reached. Each pass reads the file from its beginning. It
+// skips the lines that the last pass has handled: those before read that were due at done.
 type cursor struct {
-	pos    int64 // where the pass is
-	until  int64 // when it began
+	pos    int64 // of the pass
+	until  int64 // when the pass began
 	read   int64
 	done   int64
-	failed bool // a line could not be dealt with
+	failed bool // a line could not be handled
 }
 
 // patience is how long Sweep waits for a record that somebody else has locked.
 const patience = 100 * time.Millisecond
 
-// Sweep implements [store.Sweeper]. It looks at the records whose time has come according to its queue, and then at
-// those in one of 1024 shards, in turn, for what the queue does not know: records whose line was lost, files of
-// processes that were killed while they made them, and entries of principals that lead nowhere. If something goes wrong
-// with one record, it removes the others, and returns the first error.
+// Sweep implements [store.Sweeper]. It first looks at the records that are due according to its queue. Then it looks at
+// one of 1024 shards, in turn, for files that the queue does not know: records whose line was lost, files that a killed
+// process left, and entries of principals without a record. If one record fails, Sweep removes the others and returns
+// the first error.
 //
-// Several processes may call it; it is enough if one does.
+// Several processes may call it, but one is enough.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	select {
 	case <-s.sweep.turn:
@@ -65,7 +65,7 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	if !w.stop() {
 		w.rmdirs() // not while there is more to remove: most folders have files in them until the last batch
 	}
-	// Whoever gets less than the limit takes it that nothing is left.
+	// A caller that gets less than the limit concludes that nothing is left.
 	w.do(func(r *root) error {
 		r.keep()
 		return nil
@@ -84,8 +84,8 @@ type sweep struct {
 	err  error // the first
 }
 
-// do calls fn, which takes little, so that Close never waits long. It reports whether fn has succeeded, or missed a
-// file.
+// do calls fn, which must be short, so that Close never waits long. It reports whether fn has succeeded or has not
+// found a file.
 func (w *sweep) do(fn func(*root) error) bool {
 	err := w.run(w.ctx, "sweep", fn)
 	if err == errAbsent {
@@ -102,7 +102,7 @@ func (w *sweep) do(fn func(*root) error) bool {
 // stop tells whether the call has to end.
 func (w *sweep) stop() bool { return w.left <= 0 || w.ctx.Err() != nil || w.closed.Load() }
 
-// mayBeEmpty notes the folders that a record of a principal has its names in.
+// mayBeEmpty notes the folders of a record's names.
 func (w *sweep) mayBeEmpty(n name, principal []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,7 +113,7 @@ func (w *sweep) mayBeEmpty(n name, principal []byte) {
 	}
 }
 
-// rmdirs removes the folders of shards that are empty. A writer that misses one makes it again.
+// rmdirs removes the empty folders of shards. A writer makes a missing folder again.
 func (w *sweep) rmdirs() {
 	for dirs := range slices.Chunk(slices.Collect(maps.Keys(w.sweep.emptied)), chunk) {
 		w.do(func(r *root) error {
@@ -126,7 +126,7 @@ func (w *sweep) rmdirs() {
 	clear(w.sweep.emptied)
 }
 
-// queue goes through the files of the queue whose time has come, and tells whether it got to their end.
+// queue goes through the queue's files that are due, and reports whether it reached their end.
 func (w *sweep) queue() bool {
 	var due []span
 	w.do(func(r *root) error {
@@ -156,7 +156,7 @@ func (w *sweep) queue() bool {
 	return !w.stop()
 }
 
-// span deals with the lines of a file that are due, and tells whether it got to the end of them.
+// span handles the due lines of a file, and reports whether it reached their end.
 func (w *sweep) span(s span, c cursor) (cursor, bool) {
 	buf := make([]byte, pageSize)
 	for {
@@ -181,13 +181,13 @@ func (w *sweep) span(s span, c cursor) (cursor, bool) {
 		for i := 0; i+lineSize <= n; {
 			l, ok := parseLine(buf[i : i+lineSize])
 			if !ok {
-				i++ // somebody has damaged the file: go on with the next line that there is
+				i++ // the file was damaged: go on with the next valid line
 				c.pos++
 				continue
 			}
 			if l.due <= w.now && (c.pos >= c.read || l.due > c.done) {
 				if len(due) == w.left || w.stop() {
-					break // each line may be that of a record to remove
+					break // each line may belong to a record to remove
 				}
 				due = append(due, l)
 			}
@@ -203,8 +203,8 @@ func (w *sweep) span(s span, c cursor) (cursor, bool) {
 	}
 }
 
-// Two goroutines share the work, each a chunk of lines at a time. More of them sweep no faster on two processors, and
-// the requests wait for their turn: with four the p99 of a request was 2 ms, with two it is 0.2 ms.
+// Two goroutines share the work, each a chunk of lines at a time. On two processors more goroutines sweep no faster and
+// delay requests: the p99 of a request was 2 ms with four, and is 0.2 ms with two.
 const (
 	workers = 2
 	chunk   = 16
@@ -274,7 +274,8 @@ func (w *sweep) locked(r *root, f file, n name, fn func(b *buffers, cur, older *
 	return fn(b, cur, older)
 }
 
-// look removes the record of a line if it has expired, and otherwise queues it anew, if it is the line that counts.
+// look removes the record of a line if the record has expired. Otherwise it queues the record again, if the line is the
+// one that counts.
 func (w *sweep) look(r *root, l line) error {
 	w.sweep.looks.Add(1)
 	f, err := r.openRecord(l.name, modeWrite)
@@ -348,7 +349,7 @@ func (w *sweep) shard() {
 	}
 }
 
-// record removes what is no record or has expired; and restores the entry of a record that has lost it, as view does.
+// record removes a file that has expired or holds no record. It restores a lost entry, as view does.
 func (w *sweep) record(r *root, n name) error {
 	rec, err := w.view(w.ctx, r, n, false)
 	switch {
@@ -361,11 +362,11 @@ func (w *sweep) record(r *root, n name) error {
 	return err
 }
 
-// neverDue is the time of no line, so it makes look queue nothing.
+// neverDue is a time that no line has, so that look queues nothing.
 const neverDue = -1 << 63
 
-// entry removes an entry that leads to no record of its principal. A record that is being made has its file before it
-// has its entry, and is locked meanwhile; so without a file, and under the lock of one, an entry is what somebody left.
+// entry removes an entry without a record of its principal. Create makes and locks the file before the entry. So an
+// entry without a file, or whose file has no such record under the lock, was left behind.
 func (w *sweep) entry(r *root, shard, file string) error {
 	w.sweep.looks.Add(1)
 	_, n, ok := parseEntry(file)

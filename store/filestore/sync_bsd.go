@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sync makes what was written to the file survive a loss of power. Package os knows how: on macOS fsync alone leaves
-// the data in the drive's cache.
+// sync makes the file's data survive a loss of power. Package os knows how: on macOS fsync alone leaves the data in the
+// drive's cache.
 func (f file) sync() error {
 	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

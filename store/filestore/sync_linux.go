@@ -2,8 +2,8 @@ package filestore
 
 import "golang.org/x/sys/unix"
 
-// sync makes what was written to the file survive a loss of power. fdatasync writes the size, too, but leaves out the
-// file's times, and with them a commit of the file system's journal.
+// sync makes the file's data survive a loss of power. fdatasync writes the size too, but not the file's times, and so
+// needs no commit of the file system's journal.
 func (f file) sync() error {
 	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Fdatasync(f.fd) })
 	return err

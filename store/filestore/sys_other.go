@@ -10,8 +10,9 @@ import (
 	"os"
 )
 
-// This file is what sys_unix.go is, by package os: for Windows, and so that the package can be built elsewhere, where
-// Open fails because there are no locks. What os.Root opens on Windows can be removed and renamed while it is open.
+// This file does the same as sys_unix.go by package os, for Windows. On other systems the package can be built, but
+// Open fails because there are no locks. Files that os.Root opens on Windows can be removed and renamed while they are
+// open.
 
 type root struct {
 	*os.Root

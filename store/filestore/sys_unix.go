@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is the system calls of Unix. They are made directly: an os.File costs twice as much to open, for a poller
-// that files don't need, and os.Root three times. Nothing can lead out of the folder: paths are relative to its
+// This file has the system calls of Unix. They are made directly: an os.File costs twice as much to open, for a poller
+// that files don't need, and os.Root three times as much. Nothing can lead out of the folder: paths are relative to its
 // descriptor and made of hashes, a link in place of a file is not followed, and only the folder's owner could put a
 // link in place of one of its folders.
 
@@ -47,8 +47,8 @@ func again[T any](call func() (T, error)) (T, error) {
 	}
 }
 
-// openRoot opens the folder dir. Nobody can exchange the folder between the checks and its use, as they are made on the
-// open one. The errors of openRoot, private and claim read on from "folder DIR".
+// openRoot opens the folder dir. The checks are made on the open folder, so nobody can exchange it between the checks
+// and its use. The texts of the errors of openRoot, private and claim continue "folder DIR".
 func openRoot(dir string) (*root, error) {
 	fd, err := again(func() (int, error) {
 		return unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -97,7 +97,7 @@ func (r *root) claim() error {
 	if err := unix.Fchmod(r.fd, privateMode); err != nil {
 		return fmt.Errorf("can't be made private: %w", err)
 	}
-	// From here on nobody else can make a file there. What came before that refuses the folder.
+	// From here on nobody else can make a file there. A file that another user has made before refuses the folder.
 	names, err = r.names(".")
 	for _, name := range names {
 		var st unix.Stat_t
@@ -236,7 +236,7 @@ func (f file) pread(p []byte, pos int64) (int, error) {
 		case err != nil:
 			return read, err
 		}
-		// Most files end within the page: to ask again for nothing would cost as much as the rest of the read.
+		// Most files end within the page, and a second call, which returns nothing, would cost as much as the first.
 		if read += n; n == 0 || read == len(p) || len(p) == pageSize {
 			return read, nil
 		}
