@@ -26,11 +26,12 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 
 func anyRecord(*store.Record) bool { return true }
 
-// end replaces a session's record by the marker of its end, wherever it has moved meanwhile. who is the principal that
-// the end is for, and wanted tells which of the principal's sessions: a login may have taken over another. sent is the
-// version of a marker that was sent before and may be there already, or 0.
+// end replaces a session's record by a tombstone of kind Ended, wherever the session has moved meanwhile. who is the
+// principal whose sessions may be ended, and wanted selects among them: a login may have taken over another session.
+// sent is the version of a tombstone that was sent before and may be there already, or 0.
 //
-// forget: the session is gone, and the browser may forget its cookie. did: it was this call that ended it.
+// forget reports whether the session is gone, so that the browser may delete its cookie. did reports whether this call
+// has ended it.
 func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, sent uint64,
 	wanted func(*store.Record) bool) (forget, did bool, err error) {
 	key, version := r.Key, sent
@@ -76,13 +77,14 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 	}
 }
 
-// OnEnd is told of each session that a call ended, or could not end.
+// OnEnd is called for each session that was ended, or could not be ended.
 type OnEnd func(r *store.Record, err error)
 
-// EndPrincipal ends those sessions of a principal with these handles; nil: all. It returns how many it ended.
+// EndPrincipal ends the sessions of a principal, or with handles only those for which it returns true. It returns how
+// many it ended.
 //
-// StoreTimeout bounds the whole call. So no tombstone expires meanwhile that leads to a session which the listing has
-// missed.
+// StoreTimeout bounds the whole call. So a tombstone that leads to a session which the listing has missed doesn't
+// expire during the call.
 func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal string, handles func(string) bool,
 	on OnEnd) (n int, err error) {
 	wanted := anyRecord
@@ -98,23 +100,23 @@ func (k *Engine) EndPrincipal(ctx context.Context, l store.Lister, principal str
 		batch, some = b, endSome
 	}
 	n, err = endEach(l.Principal(bounded, principal), some, func(r *store.Record) bool {
-		// Tombstones count: where they lead may not have been in the index yet when that was read.
+		// Tombstones count: the session that one leads to may not have been in the index when the index was read.
 		skip := r.Kind == store.Ended // rule: TombIdx
 		return !skip && r.Principal == principal && (r.Kind != store.Live || wanted(r))
 	}, func(rs []store.Record) (int, error) {
 		return k.endListed(bounded, batch, rs, began, wanted, on)
 	})
-	if err == nil && time.Since(began) > k.Grace { // of a store that goes on after the end of its context
+	if err == nil && time.Since(began) > k.Grace { // the store went on after the end of its context
 		err = uncertainEnds(n, errors.New("the store took longer than Grace"))
 	}
 	return n, err
 }
 
-// endListed ends the sessions of rs, those that have not changed since they were listed by one call of the store, and
-// the others one by one. It returns how many it ended.
+// endListed ends the sessions of rs. One call of the store ends all that have not changed since they were listed; the
+// others are ended one by one. It returns how many it ended.
 func (k *Engine) endListed(ctx context.Context, batch store.BatchReplacer, rs []store.Record, seen time.Time,
 	wanted func(*store.Record) bool, on OnEnd) (n int, err error) {
-	sent := map[string]uint64{} // the versions of the markers
+	sent := map[string]uint64{} // the versions of the tombstones
 	ended := map[string]bool{}
 	if len(rs) > 1 {
 		var markers []store.Record
@@ -151,17 +153,17 @@ func (k *Engine) endListed(ctx context.Context, batch store.BatchReplacer, rs []
 	return n, nil
 }
 
-// ended reports whether a session that a call has ended counts, and tells on of it.
+// ended calls on for a session that was ended, and reports whether the session counts as one.
 func (k *Engine) ended(r *store.Record, did bool, seen time.Time, on OnEnd) bool {
 	if !did || r.Kind == store.Live && !k.Lists(r, seen) {
-		return false // no list has it: it has ended for everybody who has the timeouts of now
+		return false // no list shows it: by the present timeouts it has ended already
 	}
 	on(r, nil)
 	return true
 }
 
-// EndFound ends those of the listed sessions for which del returns true, whoever's they are. It returns how many it
-// ended. StoreTimeout bounds the end of each session, and ctx the whole call. No two calls of del overlap.
+// EndFound ends the listed sessions for which del returns true, of any principal. It returns how many it ended.
+// StoreTimeout bounds the end of each session, and ctx the whole call. Calls of del don't overlap.
 func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, error], del func(*store.Record) bool,
 	on OnEnd) (n int, err error) {
 	var mu sync.Mutex
@@ -177,8 +179,8 @@ func (k *Engine) EndFound(ctx context.Context, list iter.Seq2[store.Record, erro
 	})
 }
 
-// endFound ends the session that was listed under key, or that it has moved to. It is read again, since a list may be
-// older than Grace.
+// endFound ends the session that was listed under key, wherever it has moved. It reads the record again, since a list
+// may be older than Grace.
 func (k *Engine) endFound(parent context.Context, key string, del func(*store.Record) bool, on OnEnd) (int, error) {
 	began := time.Now()
 	ctx := &timeout{}
@@ -204,17 +206,17 @@ func (k *Engine) endFound(parent context.Context, key string, del func(*store.Re
 	return 0, fmt.Errorf("more than %d renewals within Grace", maxHops)
 }
 
-// A call ends some sessions at once where the store can do that. Where it can't, the first few are ended one after the
-// other: most users have no more, and a store that fails is not asked by many at once. Of the rest several are ended
-// concurrently, since each is a round trip of its own.
+// A store that is a BatchReplacer ends many sessions in one call. For other stores the first few sessions are ended one
+// after the other: most users have no more, and a failing store doesn't get many calls at once. The rest is ended by
+// several concurrent calls, since each is a round trip.
 const (
 	endSome   = 256
 	endFew    = 8
 	endAtOnce = 64
 )
 
-// endEach calls end for some of the listed records that are wanted at a time, concurrently, until one call fails. It
-// returns how many were ended, also with an error, after all calls have returned.
+// endEach calls end for the wanted ones of the listed records, some at a time, concurrently, until one call fails. It
+// returns after all calls have returned, with the number of ended sessions, also beside an error.
 func endEach(list iter.Seq2[store.Record, error], some int, wanted func(*store.Record) bool,
 	end func([]store.Record) (n int, err error)) (int, error) {
 	var (
@@ -223,7 +225,7 @@ func endEach(list iter.Seq2[store.Record, error], some int, wanted func(*store.R
 		mu       sync.Mutex // of what follows
 		ended    int
 		failure  error
-		panicked any // by a function of the application's, for its own goroutine
+		panicked any // by the application's function: the caller's goroutine panics with the same value
 	)
 	note := func(n int, err error) (stop bool) {
 		mu.Lock()

@@ -11,21 +11,21 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Options are what an [Engine] needs to know.
+// Options are the settings of an [Engine].
 type Options struct {
 	Store   store.Store
 	Records Records
 
 	Grace        time.Duration // how long a tombstone is needed
 	StoreTimeout time.Duration // bounds one load and one save
-	TouchEvery   time.Duration // how old the stored time of the last activity may become
+	TouchEvery   time.Duration // how old the stored time of the last activity may get
 
 	// NewToken and Key are those of session.IDFormat; a token that Key refuses has a Reason.
 	NewToken func() (token, key string)
 	Key      func(token string) (key string, refused Reason)
 
-	// MaxSessions is how many sessions a principal may have: a login ends the oldest beyond. 0: any number. Index finds
-	// them.
+	// MaxSessions is how many sessions a principal may have: a login ends the oldest ones beyond that number. 0: no
+	// limit. Index finds them.
 	MaxSessions int
 	Index       store.Lister
 
@@ -37,7 +37,7 @@ type Options struct {
 type Engine struct {
 	Options
 	store store.Store
-	stale store.StaleLoader // nil: every load is one of store
+	stale store.StaleLoader // nil: the store has no cache
 	turns *turns
 }
 
@@ -59,7 +59,7 @@ func (k *Engine) NewID() *token.ID {
 	return id
 }
 
-// NeedsCookie implements Keeper: a client has to learn of a new ID. An end takes effect without it.
+// NeedsCookie implements Keeper: the client needs each new ID. A Logout takes effect without a cookie.
 func (k *Engine) NeedsCookie(c *Change) bool {
 	return c.Move != Logout && (c.creates() || c.Move != Stay)
 }
@@ -82,7 +82,7 @@ func (k *Engine) Reload(ctx context.Context, v, now *View) error {
 	return err
 }
 
-// Ping loads a key that no session has.
+// Ping loads a random key, which no session has.
 func (k *Engine) Ping(ctx context.Context) error {
 	_, key := k.NewToken()
 	bounded := &timeout{}
@@ -94,8 +94,8 @@ func (k *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
-// find loads the session under key, by way of the tombstones that Renew left. Only a live session may be stale:
-// whatever else is found is looked up again.
+// find loads the session under key, and follows the tombstones of Renew. Only a live session may come from the cache:
+// for any other result of the cache, find reads the store.
 func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (Reason, error) {
 	*v = View{At: time.Now()}
 	ctx := &timeout{}
@@ -108,7 +108,7 @@ func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (
 		v.Loads++
 		r, err := k.store.Load(ctx, key)
 		if err != nil {
-			return k.notFound(v, err) // the record is the tombstone that led here
+			return k.notFound(v, err) // v.Record is the tombstone before, if any
 		}
 		v.Record = r
 		switch v.Record.Kind {
@@ -138,7 +138,7 @@ func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (
 	return "", Unavailable("load", fmt.Errorf("more than %d renewals within Grace", maxHops))
 }
 
-// findStale loads the session under key if it is live, or was a moment ago.
+// findStale loads the session under key from the cache, and reports whether it was live there.
 func (k *Engine) findStale(ctx context.Context, key string, v *View) bool {
 	r, err := k.stale.LoadStale(ctx, key)
 	if err != nil || r.Kind != store.Live {
@@ -155,7 +155,7 @@ func (k *Engine) findStale(ctx context.Context, key string, v *View) bool {
 	return true
 }
 
-// notFound says why nothing was found.
+// notFound returns why no record was found.
 func (k *Engine) notFound(v *View, err error) (Reason, error) {
 	if !errors.Is(err, store.ErrNotFound) {
 		return "", Unavailable("load", err)
@@ -167,8 +167,8 @@ func (k *Engine) notFound(v *View, err error) (Reason, error) {
 	return Unknown, nil
 }
 
-// Lists reports whether a listed record is a session: no tombstone, and not ended by timeouts that were shortened
-// since.
+// Lists reports whether a listed record is a session: not a tombstone, and not ended by timeouts that were shortened
+// after it was written.
 func (k *Engine) Lists(r *store.Record, at time.Time) bool {
 	return r.Kind == store.Live && k.Records.overdue(r, document.IsPersistent(r.Public), at) == ""
 }
@@ -179,15 +179,16 @@ func (k *Engine) unreadable(ctx context.Context, v *View) (Reason, error) {
 	return Unreadable, nil
 }
 
-// discard ends a record that can't be decoded, so that it is reported once and fails nobody for ever.
+// discard ends a record that can't be decoded, so that it is reported once, and the client can have a new session.
 func (k *Engine) discard(ctx context.Context, r *store.Record) {
 	if !k.KeepUnreadable {
 		k.store.Replace(ctx, k.tombstone(r, store.Ended, ""), r.Version)
 	}
 }
 
-// tombstone is what takes r's place. It outlives Grace by StoreTimeout, since a slow store may count from
-// before the moment at which it applies the write: a request that loaded the session until then has to meet it.
+// tombstone returns the record that replaces r. The tombstone outlives Grace by StoreTimeout: a slow store may count
+// the lifetime from a moment before it applies the write, and every request that loaded the session before the write
+// must still find the tombstone within Grace.
 func (k *Engine) tombstone(r *store.Record, kind store.Kind, movedTo string) store.Record {
 	now := time.Now().Truncate(time.Millisecond)
 	life := k.Grace + k.StoreTimeout // rule: MergeLife
@@ -205,7 +206,7 @@ func (k *Engine) tombstone(r *store.Record, kind store.Kind, movedTo string) sto
 	return t
 }
 
-// HandleOf returns the public name of a record. A layout without room for one has the hash of its key.
+// HandleOf returns the public name of a record. In a layout without room for a name it is the hash of the key.
 func HandleOf(r *store.Record) string {
 	if r.Handle == "" && r.Key != "" {
 		return token.Hash([]byte(r.Key))

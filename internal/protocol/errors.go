@@ -13,17 +13,17 @@ var (
 	ErrTooLarge    = errors.New("session: the session is too large")
 )
 
-// Unavailable hides the store's error behind ours: its text is for the log, its type is nobody's contract.
+// Unavailable wraps the store's error: its text is for the log, and its type is not part of the API.
 func Unavailable(step string, cause error) error {
 	return fmt.Errorf("%w: %s: %v", ErrUnavailable, step, cause)
 }
 
-// Uncertain is as Unavailable, for a change that may have been applied.
+// Uncertain is Unavailable for a change that may have been applied.
 func Uncertain(step string, cause error) error {
 	return fmt.Errorf("%w: %s: %v", ErrUncertain, step, cause)
 }
 
-// BusyError is an ErrUnavailable of a store that answers: too many others write the same session.
+// BusyError is an ErrUnavailable although the store responds: too many others write the same session.
 type BusyError struct{}
 
 var (

@@ -20,24 +20,24 @@ import (
 // limitName is the public attribute with a session's [seniority]. Most sessions have none.
 const limitName = "limit"
 
-// seniority is what lists have to know of a login besides Record.CreatedAt.
+// seniority is what the limit has to know of a login besides Record.CreatedAt.
 type seniority struct {
-	// Over is the handle of the session of the same principal that the login takes over. Both records are there for a
-	// moment, and count once.
+	// Over is the handle of the session of the same principal that the login takes over. For a moment both records
+	// exist, and they count once.
 	Over string `json:"o,omitempty"`
 
-	// At is when the login was, in milliseconds since 1970, if that isn't CreatedAt: by the clock of another server, or
-	// since the user was authenticated earlier.
+	// At is the time of the login, in milliseconds since 1970, if it isn't CreatedAt: because of another server's
+	// clock, or because the user was authenticated earlier.
 	At int64 `json:"a,omitempty"`
 
-	created int64 // CreatedAt, which tells apart those that have moved to one time
+	created int64 // CreatedAt, which orders sessions of equal At
 }
 
 func (a seniority) compare(b seniority) int {
 	return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.created, b.created))
 }
 
-// IsReserved reports whether the application can't have a public attribute of that name.
+// IsReserved reports whether the application may not use a public attribute of that name.
 func IsReserved(public string) bool { return public == AuthName || public == limitName }
 
 func seniorityOf(r *store.Record) (own seniority) {
@@ -55,8 +55,8 @@ func seniorityOf(r *store.Record) (own seniority) {
 	return own
 }
 
-// ranked adds to d, of the new record r of a login, what [seniorityOf] has to find. over is the handle of the session
-// that the login takes over; "": none.
+// ranked adds the seniority of a login to d, the document of its new record r. over is the handle of the session that
+// the login takes over, or "".
 func (f *Records) ranked(d document.Document, r *store.Record, over string, now time.Time) (document.Document, error) {
 	own := seniority{Over: over}
 	if at := now.UnixMilli(); f.Limited && at != r.CreatedAt.UnixMilli() {
@@ -80,11 +80,11 @@ type peer struct {
 	records []store.Record // one, or two while its ID is being renewed
 }
 
-// maxRises bounds how often a login makes itself younger than the others that it finds.
+// maxRises bounds how often a login makes itself younger than the other logins that it finds.
 const maxRises = 3
 
-// limitLogin is the rest of a Login that is stored. It gets a copy of s, since limit moves its saving to the heap,
-// which no other save has to pay for.
+// limitLogin applies the limit after a Login was stored. It gets a copy of s, since limit moves its saving to the heap,
+// and other saves need not pay for that.
 func limitLogin(ctx context.Context, s saving) View {
 	s.attempts, s.took = 0, 0
 	if err := s.limit(ctx); err != nil {
@@ -94,13 +94,13 @@ func limitLogin(ctx context.Context, s saving) View {
 	return s.result()
 }
 
-// limit ends the oldest sessions of the principal who has just logged in, if there are more than MaxSessions. Logins at
-// the same time see each other, since each lists only after its record is in place: so all of them come to the same
+// limit ends the oldest sessions of the principal who has just logged in, if there are more than MaxSessions.
+// Concurrent logins see each other, since each lists only after its record is stored. So all of them see the same
 // order.
 //
-// A login whose session isn't among the newest was overtaken, or another server's clock is ahead: it moves its own time
-// behind theirs and lists again, and gives way only after several tries. Whatever time a session gets that way, who is
-// about to end it sees that its record has changed, and lists again.
+// A login whose session isn't among the newest was overtaken, or another server's clock is ahead. It moves its own time
+// after theirs and lists again, and gives way only after several tries. A login that is about to end a session whose
+// time has moved sees that its record has changed, and lists again.
 func (s *saving) limit(ctx context.Context) error {
 	for rises := 0; ; {
 		if err := s.again(ctx); err != nil {
@@ -116,7 +116,7 @@ func (s *saving) limit(ctx context.Context) error {
 		if slices.ContainsFunc(peers[:excess], isOwn) && rises < maxRises { // rule: LimitRise
 			rises++
 			if gone, err := s.rise(ctx, peers[len(peers)-1].At+1); err != nil || gone {
-				return err // gone: a newer login has ended it
+				return err // a newer login has ended this one
 			}
 			continue
 		}
@@ -127,8 +127,8 @@ func (s *saving) limit(ctx context.Context) error {
 	}
 }
 
-// peers returns the live sessions of the principal, the oldest first. Where a tombstone leads may not have been in the
-// index yet when that was read, so they are followed.
+// peers returns the live sessions of the principal, the oldest first. It follows tombstones: the session that one leads
+// to may not have been in the index when the index was read.
 func (s *saving) peers(ctx context.Context) ([]*peer, error) {
 	var list []*peer
 	found, followed := map[string]*peer{}, map[string]bool{}
@@ -176,19 +176,19 @@ func leadsOn(r *store.Record) bool {
 	return r.Kind == store.Renewed || r.Kind == store.Replaced // rule: LimitFollow
 }
 
-// endPeers ends sessions. changed: one of them is younger now, and was left.
+// endPeers ends sessions. changed reports whether one of them is younger now and so was not ended.
 func (s *saving) endPeers(ctx context.Context, peers []*peer) (changed bool, err error) {
 	if len(peers) == 0 {
 		return false, nil
 	}
-	var mu sync.Mutex // of what the calls at the same time do
+	var mu sync.Mutex // for the concurrent calls
 	began := s.now
 	_, err = endEach(recordsOf(peers), 1, anyRecord, func(rs []store.Record) (int, error) {
 		r := &rs[0]
 		handle, rank := HandleOf(r), seniorityOf(r)
 		_, did, err := s.k.end(ctx, *r, began, s.base.Principal, 0, func(now *store.Record) bool {
 			if HandleOf(now) != handle {
-				return false // a login has taken it over, which lists the sessions itself
+				return false // another login has taken the session over, and applies the limit itself
 			}
 			if seniorityOf(now).compare(rank) != 0 { // rule: LimitJudge
 				mu.Lock()
@@ -221,7 +221,7 @@ func recordsOf(peers []*peer) iter.Seq2[store.Record, error] {
 	}
 }
 
-// endedPeer notes that a session was ended, once for each.
+// endedPeer adds a note for an ended session, once for each session.
 func (s *saving) endedPeer(r *store.Record) {
 	handle := HandleOf(r)
 	if slices.ContainsFunc(s.c.Notes, func(n Note) bool { return n.Kind == LimitEnded && n.Handle == handle }) {
@@ -233,7 +233,7 @@ func (s *saving) endedPeer(r *store.Record) {
 	}
 }
 
-// rise gives the session that this login has made a later time. gone: it has ended.
+// rise gives the session of this login a later time. gone reports whether the session has ended.
 func (s *saving) rise(ctx context.Context, at int64) (gone bool, err error) {
 	for {
 		if err := s.again(ctx); err != nil {
@@ -254,7 +254,7 @@ func (s *saving) rise(ctx context.Context, at int64) (gone bool, err error) {
 			s.base, s.document, s.at = r, d, s.now
 			return false, nil
 		}
-		// A request that came with the old ID may have followed, or somebody has ended it.
+		// Another request may have changed the record, or ended the session.
 		now, err := s.load(ctx, r.Key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):

@@ -9,14 +9,14 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// successor is the record under the new ID.
+// successor returns the record under the new ID.
 func (s *saving) successor() (store.Record, document.Document, error) {
 	r, d, err := s.k.Records.successor(s.c, s.base, s.document, s.now)
 	r.Version = store.NewVersion()
 	return r, d, err
 }
 
-// cleared is what the tombstone of a Login says that came with a Clear: see [saving.mayFollow].
+// cleared marks the tombstone of a Login that came with a Clear: see [saving.mayFollow].
 var cleared = []byte(`{"cleared":true}`)
 
 // moveID gives the session a new ID. It first creates the new record n, whose ID no client has, then
@@ -30,7 +30,7 @@ func (s *saving) moveID(ctx context.Context) error {
 	if err := s.put(ctx, &n); err != nil {
 		return err
 	}
-	s.at = seen // gone asks when the old record was stored
+	s.at = seen // gone needs the time at which the old record was last seen
 	kind := store.Renewed
 	if s.move.retires() { // rule: Hard
 		kind = store.Replaced
@@ -64,8 +64,8 @@ func (s *saving) moveID(ctx context.Context) error {
 	}
 }
 
-// rebuild makes the new record n anew from the old one, which is newer than the base that n was made from, and is the
-// base now.
+// rebuild makes the new record n again, because another request has changed the old record since. s.base is the newer
+// old record.
 func (s *saving) rebuild(ctx context.Context, n *store.Record, d *document.Document) error {
 	next, nd, err := s.successor()
 	if err != nil {
@@ -79,19 +79,20 @@ func (s *saving) rebuild(ctx context.Context, n *store.Record, d *document.Docum
 	return nil
 }
 
-// oldID says what was found under an ID that was to be retired.
+// oldID is what retire found under the old ID.
 type oldID uint8
 
 const (
 	retired  oldID = iota // the tombstone is there
-	newer                 // a record newer than s.base was, and s.base now
+	newer                 // a newer record, which is s.base now
 	renewed               // another Renew came first
 	replaced              // another Login came first
 	ended
 	absent
 )
 
-// retire replaces s.base by the tombstone t. An error that is not ErrUncertain means that t will never be there.
+// retire replaces s.base by the tombstone t. An error other than ErrUncertain means that t was not stored and never
+// will be.
 func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 	key := s.base.Key
 	for try := 1; ; try++ {
@@ -133,8 +134,8 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 	}
 }
 
-// whereabouts loads the record that the tombstone is for. A move that retires the ID goes on along the renewals of
-// others.
+// whereabouts loads the record that the tombstone is to replace. A move that retires the ID follows the renewals of
+// other requests.
 func (s *saving) whereabouts(ctx context.Context, key string) (store.Record, error) {
 	for {
 		r, err := s.load(ctx, key)
@@ -151,8 +152,8 @@ func (s *saving) whereabouts(ctx context.Context, key string) (store.Record, err
 	}
 }
 
-// fence gives the old record a new version, so that a tombstone in flight can't replace it any more: only then is it
-// sure that nothing was changed.
+// fence gives the old record a new version, so that a tombstone in flight can't replace it any more. Only then is it
+// certain that nothing was changed.
 func (s *saving) fence(ctx context.Context) error {
 	fenced := s.base
 	fenced.Version = store.NewVersion()
@@ -162,7 +163,8 @@ func (s *saving) fence(ctx context.Context) error {
 	return Unavailable("renew", errors.New("the store did not take the tombstone of the old ID"))
 }
 
-// rewrite replaces n, whose ID nobody has yet, by next. An error means that n is gone or going: nothing was changed.
+// rewrite replaces n, whose ID no client has, by next. An error means that n was removed or is about to be, and that
+// nothing was changed for clients.
 func (s *saving) rewrite(ctx context.Context, n *store.Record, next store.Record) error {
 	for try := 1; ; try++ {
 		err := s.k.store.Replace(ctx, next, n.Version)
@@ -185,8 +187,8 @@ func (s *saving) rewrite(ctx context.Context, n *store.Record, next store.Record
 	}
 }
 
-// lost is for a new ID whose old session has ended meanwhile. A Login gets a session all the same, with the changes of
-// this request alone; for any other move nothing is left.
+// lost handles a new ID whose old session has ended meanwhile. A Login gets a session all the same, with the changes of
+// this request alone. Any other move is dropped.
 func (s *saving) lost(ctx context.Context, n *store.Record, absent bool) error {
 	if s.move == Login { // rule: LoginAny
 		r, d, err := s.first() // rule: LoginFresh
@@ -208,8 +210,8 @@ func (s *saving) lost(ctx context.Context, n *store.Record, absent bool) error {
 	return nil
 }
 
-// yield is for a Renew that finds the ID renewed by another request: the browser gets the cookie of that one. The
-// changes follow it.
+// yield handles a Renew that finds the ID renewed by another request. The browser gets the cookie of the other request,
+// and the changes follow to its ID.
 func (s *saving) yield(ctx context.Context, n *store.Record) error {
 	s.k.store.Delete(ctx, n.Key)
 	s.move, s.unsure, s.moved = Stay, false, true

@@ -1,10 +1,10 @@
-// Package protocol loads, saves, moves and ends sessions: the protocol of docs/protocol.md, which a model checker has
-// been over (verify/model). Each step and each order of questions is there because a simpler one lost a write, revived
-// a session or logged somebody out. It knows records, documents, principals and time; it knows no HTTP, no cookie and
-// no configuration.
+// Package protocol loads, saves, moves and ends sessions by the protocol of docs/protocol.md, which a model checker has
+// verified (verify/model). Each step and each order of checks is there because a simpler one lost a write, revived a
+// session or logged somebody out. The package knows records, documents, principals and time. It knows no HTTP, no
+// cookie and no configuration.
 //
-// A comment "rule: NAME" marks the line that a rule of the protocol stands on. verify/interleave switches each of them
-// off in turn, and shows which promise breaks.
+// A comment "rule: NAME" marks a line that a rule of the protocol depends on. verify/interleave switches each rule off
+// in turn, and shows which promise breaks.
 package protocol
 
 import (
@@ -17,29 +17,30 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Keeper keeps sessions: in a store ([Engine]), or in the cookie itself. It is safe for concurrent use.
+// Keeper keeps sessions, in a store ([Engine]) or in the cookie itself. It is safe for concurrent use.
 type Keeper interface {
 	// NewID makes the ID of a session that is going to be created.
 	NewID() *token.ID
 
-	// Check returns the key of the session that a token names, or refuses one that gives none, as far as that can be
-	// told without I/O.
+	// Check returns the key of the session that a token names, or the reason why the token names none, as far as that
+	// is known without I/O.
 	Check(token string) (key string, refused Reason)
 
-	// Load reads the session that a client names by token into v. A session that is not live has a reason. stale: a
-	// live one may be as it was a moment before (View.Stale).
+	// Load reads the session that a client names by token into v, and returns a reason if the session is not live. With
+	// stale, a live session may be read from a cache (View.Stale).
 	Load(ctx context.Context, token string, stale bool, v *View) (Reason, error)
 
 	// Reload reads the session of v again, into now.
 	Reload(ctx context.Context, v, now *View) error
 
-	// NeedsCookie reports whether the client has to get a cookie for c, or c is lost. It does no I/O.
+	// NeedsCookie reports whether c is lost unless the client gets a cookie. It does no I/O.
 	NeedsCookie(c *Change) bool
 
-	// Save does what c says, and returns the session as it is then.
+	// Save applies c, and returns the session as it is afterwards.
 	Save(ctx context.Context, c *Change) (View, error)
 
-	// End ends the session of v, by its own principal. forget: the client may forget it.
+	// End ends the session of v on behalf of its own principal. forget reports whether the client may delete its
+	// cookie.
 	End(ctx context.Context, v *View) (forget bool, err error)
 }
 
@@ -49,27 +50,27 @@ type State uint8
 const (
 	Fresh State = iota // nothing is stored
 	Live               // the record is stored
-	// found under an ID that a login or an end retired: reads empty, takes no changes; only Login works
+	// the ID was retired by a login or an end: the session reads empty and takes no changes; only Login works
 	Late
-	Spent  // saved across a concurrent move that retired its ID: keeps its view, takes no changes
+	Spent  // saved across a concurrent move that retired the ID: keeps its view, takes no changes
 	Failed // could not be read: reads empty, takes no changes
 )
 
 // View is a session as a load found it or a save left it.
 type View struct {
 	State State
-	// found by a tombstone of Renew: the client has, or will get, the new ID from another response
+	// reached through a tombstone of Renew: the client has, or will get, the new ID from another response
 	Moved    bool
-	Loads    uint8             // calls of the store that the load took
-	Stale    bool              // Record was there at most maxStale before At, and may have changed or ended since
-	Ahead    bool              // Record came with times in the future, and has been corrected: see Records.correct
-	Record   store.Record      // of state Live; of others what is known, for events
-	Document document.Document // of Record, or none after a Login over another principal
+	Loads    uint8             // calls of the store that the load made
+	Stale    bool              // Record was stored at most maxStale before At, and may have changed or ended since
+	Ahead    bool              // Record had times in the future, which correct has mended
+	Record   store.Record      // in state Live; in other states what is known of it, for events
+	Document document.Document // of Record; empty after a Login over another principal
 	At       time.Time         // when Record was last known to be stored, unless it is Stale
 	Token    string            // what Record was decoded from, if the session is kept in the cookie
 }
 
-// maxStale is what store.StaleLoader allows.
+// maxStale is the age that store.StaleLoader allows.
 const maxStale = time.Minute
 
 // stored returns when the record was last known to be stored.
@@ -94,65 +95,65 @@ const (
 // retires reports whether the old ID is no longer valid afterwards.
 func (m Move) retires() bool { return m == Hard || m == Login }
 
-// Fate is what became of a save.
+// Fate is the result of a save.
 type Fate uint8
 
 const (
-	Unchanged Fate = iota // there was nothing to store, but perhaps the time of the last activity
-	Stored                // under the ID that the session had
+	Unchanged Fate = iota // there was nothing to store, except perhaps the time of the last activity
+	Stored                // under the session's ID
 	Created               // under Change.Next
-	Emptied               // nothing was left that is worth a session, so none is kept
-	Dropped               // the session has ended, and the changes with it
-	Crossed               // the changes followed a move that retired the ID, which this request does not get to see
+	Emptied               // no value was left, so no session is kept
+	Dropped               // the session has ended, so the changes were dropped
+	Crossed               // the changes were stored across a move that retired the ID, so this request doesn't see them
 )
 
-// Change is one save: what it is to do, and afterwards what became of it. It is used once.
+// Change is one save: first its changes, and afterwards its result. It is used once.
 type Change struct {
-	Base   *View // what the request has loaded; it does not change while the save runs
+	Base   *View // what the request has loaded; it does not change during the save
 	Values document.Changes
-	Label  *string         // nil: as it is
-	Auth   *Authentication // of a Login, or a Hard move that elevates; nil: as it is
-	Next   *token.ID       // of a Move, and of the first save of a session
-	Take   bool            // Values removes one name, which exactly one of several saves may do
+	Label  *string         // nil: unchanged
+	Auth   *Authentication // of a Login, or a Hard move that elevates; nil: unchanged
+	Next   *token.ID       // the ID for a Move, and for the first save of a session
+	Take   bool            // Values removes one name, and exactly one of several concurrent saves may do that
 	Move   Move
 	Active bool // counts as activity
 	Sealed bool // no cookie can be sent any more
 
 	Fate      Fate
-	Overtaken bool   // of a Login: newer ones have ended the new session already, by Options.MaxSessions
-	Token     string // what the client has to get; "": nothing
+	Overtaken bool   // newer logins have ended the new session of this Login already, by Options.MaxSessions
+	Token     string // to be sent to the client; "": none
 	Notes     []Note
-	Excess    error // of a Login that is stored: why there may be more sessions than MaxSessions; nil: there are not
+	Excess    error // why there may be more sessions than MaxSessions after a Login that is stored; nil: there are not
 
 	Figures Figures
 
 	timeout timeout
 }
 
-// Authentication is who is logged in, and how. It doesn't change: a save in flight has it.
+// Authentication is who is logged in, and how. It is immutable, since saves in flight share it.
 type Authentication struct {
 	Principal string    // of a Login
 	Since     time.Time // of a Login: when the user was authenticated, from which Lifetime counts; zero: now
-	Attribute []byte    // the public attribute AuthName; nil: as it is
+	Attribute []byte    // the public attribute AuthName; nil: unchanged
 }
 
-// Figures are what a save took.
+// Figures are the costs of a save.
 type Figures struct {
 	Attempts, Conflicts int
 	Waited              time.Duration
 	Bytes               int // for the caller
 }
 
-// creates reports whether c makes a session where none is.
+// creates reports whether c creates a session.
 func (c *Change) creates() bool { return c.Base.State != Live }
 
-// onlyMoves reports whether c changes nothing within the session.
+// onlyMoves reports whether c changes neither values nor the label.
 func (c *Change) onlyMoves() bool { return c.Values.Empty() && c.Label == nil }
 
-// onlyTouches reports whether all that c can change is the time of the last activity.
+// onlyTouches reports whether c can change nothing but the time of the last activity.
 func (c *Change) onlyTouches() bool { return c.Move == Stay && c.onlyMoves() }
 
-// Note is something that happened on the way of a save and that an operator wants to know.
+// Note is something that happened during a save and that an operator wants to know.
 type Note struct {
 	Kind                     NoteKind
 	Handle, Principal, Label string
@@ -166,14 +167,14 @@ type NoteKind uint8
 const (
 	Undecodable    NoteKind = iota // a record could not be decoded
 	TouchFailed                    // the time of the last activity was not stored
-	AttributesLeft                 // changes of attributes were dropped, since a login has taken the session's place
+	AttributesLeft                 // changes of attributes were dropped, since a login has replaced the session
 	LimitEnded                     // a session was ended, since its principal has more than Options.MaxSessions
 )
 
 // Reason says why a client's token gives no session.
 type Reason string
 
-// The reasons that an [Engine] has. Those of package session have the same texts.
+// The reasons of an [Engine]. Package session has the same texts.
 const (
 	Idle       Reason = "idle"
 	Lifetime   Reason = "lifetime"
@@ -183,33 +184,33 @@ const (
 	Unreadable Reason = "undecodable"
 )
 
-// Records says what a session's record looks like, wherever it is kept.
+// Records defines the form of a session's record, wherever it is kept.
 type Records struct {
 	Serializer document.Serializer
-	Begin      document.Document // what a session holds before its first change
+	Begin      document.Document // of a session before its first change
 	MaxBytes   int               // of Data
 
 	// Persistent reports whether the session outlives the browser.
 	Persistent func(document.Document) bool
 
-	// Expiry is the end of a session that is not used again, Deadline its end however much it is used: both by the
-	// configuration of now.
+	// Expiry returns the end of a session that is not used again, Deadline the end however much it is used, both by the
+	// present configuration.
 	Expiry   func(created, seen time.Time, persistent bool) time.Time
 	Deadline func(r *store.Record, persistent bool) time.Time
 
-	// Issued returns the value of document.Issued, which a Renew sets; nil: nobody needs it.
+	// Issued returns the value of document.Issued, which a Renew sets. Nil: Renew sets none.
 	Issued func(time.Time) ([]byte, error)
 
 	// Limited says that Options.MaxSessions is set.
 	Limited bool
 
-	// Listed says that a record's Public tells whether the session is persistent, since lists don't have the document.
+	// Listed says that a record's Public says whether the session is persistent, since lists don't have the document.
 	Listed bool
 }
 
-// Overdue says why a live record gives no session at that time, though it hasn't expired: the timeouts were shortened
-// after it was written. "": it does. If they were not, the store alone decides, whose clock is the same for all
-// servers.
+// Overdue returns why a live record that hasn't expired is no session at that time: the timeouts were shortened after
+// it was written. "" means that it is a session. Without shorter timeouts the store alone decides, since its clock is
+// the same for all servers.
 func (f *Records) Overdue(r *store.Record, d document.Document, at time.Time) Reason {
 	return f.overdue(r, f.Persistent(d), at)
 }
@@ -222,8 +223,8 @@ func (f *Records) overdue(r *store.Record, persistent bool, at time.Time) Reason
 	return idleOrOld(end, f.Deadline(r, persistent))
 }
 
-// Expired says which of its two times ended a session whose record has expired. Of an expired tombstone nothing is
-// known any more.
+// Expired returns which of the two timeouts has ended the session of an expired record. For an expired tombstone it
+// returns Unknown.
 func (f *Records) Expired(r *store.Record, persistent bool) Reason {
 	if r.Kind != store.Live {
 		return Unknown
@@ -238,17 +239,17 @@ func idleOrOld(end, deadline time.Time) Reason {
 	return Lifetime
 }
 
-// skew is how far the clocks of servers may differ before anybody is told.
+// skew is how far the clocks of servers may differ before an event reports it.
 const skew = time.Minute
 
-// Ahead reports whether a record has a time that lies in the future.
+// Ahead reports whether a record has a time in the future.
 func Ahead(r *store.Record, now time.Time) bool {
 	latest := now.Add(skew)
 	return r.CreatedAt.After(latest) || r.LastSeenAt.After(latest)
 }
 
-// correct makes a record that a server with a wrong clock has written one that is first seen now. Otherwise its
-// timeouts would begin when that clock says. It reports whether it did.
+// correct mends a record that a server with a wrong clock has written: times in the future become now. Otherwise the
+// timeouts would begin in the future. It reports whether it has changed the record.
 func correct(r *store.Record, now time.Time) bool {
 	if !Ahead(r, now) {
 		return false
@@ -261,7 +262,7 @@ func correct(r *store.Record, now time.Time) bool {
 	return true
 }
 
-// first returns the record and document of a session that has none.
+// first returns the record and document of a new session.
 func (f *Records) first(c *Change, now time.Time) (store.Record, document.Document, error) {
 	r := store.Record{Key: c.Next.Key, Handle: c.Next.Handle, CreatedAt: now.Truncate(time.Millisecond)}
 	if c.Move == Login {
@@ -270,8 +271,8 @@ func (f *Records) first(c *Change, now time.Time) (store.Record, document.Docume
 	return f.moved(c, r, f.Begin, "", now)
 }
 
-// successor returns the record under the new ID, which has the values of r and the changes. A login over another
-// principal starts from nothing.
+// successor returns the record under the new ID, with the values of r and the changes. A login over another principal
+// starts empty.
 func (f *Records) successor(c *Change, r store.Record, d document.Document, now time.Time) (store.Record,
 	document.Document, error) {
 	if c.Move == Login && r.Principal != "" && r.Principal != c.Auth.Principal { // rule: Scrub
@@ -302,12 +303,12 @@ func (c *Change) loginTime(now time.Time) time.Time {
 	return now.Truncate(time.Millisecond)
 }
 
-// AuthName is the public attribute that says how the user was authenticated.
+// AuthName names the public attribute that says how the user was authenticated.
 const AuthName = "auth"
 
-// moved is build for a record under a new ID. What the user was authenticated by is part of that record alone: it is
-// not among the changes, which can follow a session to wherever another request has moved it. over is the handle of the
-// session that a login takes over, where that counts.
+// moved is build for a record under a new ID. The authentication is part of this record alone and not among the
+// changes, since changes can follow a session to an ID that another request has moved it to. over is the handle of the
+// session that a login takes over, if sessions are limited.
 func (f *Records) moved(c *Change, r store.Record, d document.Document, over string, now time.Time) (store.Record,
 	document.Document, error) {
 	r, d, _, err := f.build(c, r, d, now)
@@ -327,7 +328,7 @@ func (f *Records) moved(c *Change, r store.Record, d document.Document, over str
 	return r, d, err
 }
 
-// build returns r with the changes, and whether anything but times differs.
+// build returns r with the changes, and whether anything except times differs.
 func (f *Records) build(c *Change, r store.Record, d document.Document, now time.Time) (store.Record, document.Document,
 	bool, error) {
 	d, changed, err := c.Values.Apply(d)
@@ -356,7 +357,7 @@ func (f *Records) encode(c *Change, r *store.Record, d document.Document, persis
 	return f.check(c, r, d)
 }
 
-// Next returns the record and document that c makes of its view, and whether they differ from it.
+// Next returns the record and document that c makes of its view, and whether they differ from the view.
 func (f *Records) Next(c *Change, now time.Time) (r store.Record, d document.Document, changed bool, err error) {
 	switch {
 	case c.creates():
@@ -369,7 +370,7 @@ func (f *Records) Next(c *Change, now time.Time) (r store.Record, d document.Doc
 	return r, d, true, err
 }
 
-// check refuses a record that is too large, and names the longest of the values that this request changed.
+// check refuses a record that is too large. The error names the longest value that this request has changed.
 func (f *Records) check(c *Change, r *store.Record, d document.Document) error {
 	if len(r.Public) > store.MaxPublic {
 		return fmt.Errorf("%w: the public attributes have %d bytes together, at most %d", ErrTooLarge,

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// timeout is context.WithTimeout for one load or save, but sets no timer before somebody asks for Done: most stores in
-// memory and files never wait, and a timer that is set and stopped costs half as much as all the rest of a request.
+// timeout is context.WithTimeout for one load or save, but sets its timer only when Done is called. Stores in memory
+// and files mostly don't wait, and to set and stop a timer costs half as much as the rest of a request.
 type timeout struct {
-	context.Context      // without the end
-	detached        bool // it gives values alone, as context.WithoutCancel
+	context.Context      // the parent
+	detached        bool // only the parent's values count, as in context.WithoutCancel
 	deadline        time.Time
 
 	over  atomic.Bool
 	timed atomic.Pointer[timed] // nil until Done is called, or Err after the end
-	mu    sync.Mutex            // of who sets it
+	mu    sync.Mutex            // held to set timed
 }
 
 type timed struct {
@@ -34,7 +34,7 @@ func (t *timeout) forSave(parent context.Context, deadline time.Time) {
 	t.Context, t.deadline, t.detached = parent, deadline, true
 }
 
-// cancel ends the context, for whoever kept it.
+// cancel ends the context.
 func (t *timeout) cancel() {
 	t.over.Store(true)
 	if timed := t.timed.Load(); timed != nil {
@@ -71,13 +71,13 @@ func (t *timeout) start() context.Context {
 	n := &timed{}
 	n.Context, n.stop = context.WithDeadline(parent, t.deadline)
 	t.timed.Store(n)
-	if t.over.Load() { // asked after it was set: cancel sees either of the two
+	if t.over.Load() { // checked after timed was set: so cancel or this call stops the timer
 		n.stop()
 	}
 	return n
 }
 
-// Value asks the context with the timer first, so that contexts made from this one find in it what Done belongs to.
+// Value asks the context with the timer first, so that package context finds the context that Done belongs to.
 func (t *timeout) Value(key any) any {
 	if timed := t.timed.Load(); timed != nil {
 		return timed.Value(key)
