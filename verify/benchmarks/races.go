@@ -26,16 +26,16 @@ type race struct {
 var allRaces = []race{
 	{"writes lost", fmt.Sprintf("%d requests of one session overlap, each changes another key", raceWriters), overlap},
 	{"logins back after a slow change", "the session is logged out while a request that changes it is " +
-		"under way; then the browser is logged in again", slowChange},
+		"in flight; then the browser is logged in again", slowChange},
 	{"after a slow read", "the same, with a request that only reads", slowRead},
 	{"cookies valid after logout", "a copy of the cookie is used after the logout", copied},
-	{"writes lost in a renewal", fmt.Sprintf("the session gets a new ID while %d requests are under "+
-		"way that change a key each", raceWriters), renewal},
-	{"logins undone", fmt.Sprintf("a visitor logs in while %d earlier requests are under way that change "+
-		"a key each; their answers, which come later, take the login away", raceWriters), loginUndone},
-	{"strangers in an outage", "the store can't be reached: the answer is 200, from a handler that takes " +
+	{"writes lost in a renewal", fmt.Sprintf("the session gets a new ID while %d requests are in "+
+		"flight that change a key each", raceWriters), renewal},
+	{"logins undone", fmt.Sprintf("a visitor logs in while %d earlier requests are in flight that change "+
+		"a key each; their responses, which come later, undo the login", raceWriters), loginUndone},
+	{"strangers in an outage", "the store can't be reached: the response is 200, from a handler that takes " +
 		"a logged-in user for a stranger", outageRead},
-	{"lost writes answered by 200", "the store fails between reading and saving: the answer is 200, " +
+	{"lost writes answered by 200", "the store fails between reading and saving: the response is 200, " +
 		"and the change is lost", outageSave},
 }
 
