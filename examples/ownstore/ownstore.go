@@ -1,4 +1,4 @@
-// Package ownstore is a whole store, to begin one's own with: see docs/write-a-store.md.
+// Package ownstore is a complete store, to begin your own with: see docs/write-a-store.md.
 package ownstore
 
 import (
@@ -24,7 +24,7 @@ type entry struct {
 // New returns an empty Store.
 func New() *Store { return &Store{records: map[string]entry{}} }
 
-// find returns the record under key if it is there, has not expired and has that version; 0 is any. The lock is held.
+// find returns the live record under key, if it has that version; 0 is any version. The caller holds the lock.
 func (s *Store) find(ctx context.Context, key string, version uint64) (store.Record, error) {
 	e, ok := s.records[key]
 	switch {
@@ -43,10 +43,10 @@ func clone(rec store.Record) store.Record {
 	return rec
 }
 
-// put stores rec until it expires. The lock is held.
+// put stores rec until it expires. The caller holds the lock.
 func (s *Store) put(rec store.Record) {
 	s.remove(rec.Key)
-	rec = clone(rec) // the bytes that were given stay the caller's
+	rec = clone(rec) // the caller may change its bytes afterwards
 	s.records[rec.Key] = entry{rec, time.AfterFunc(time.Until(rec.ExpiresAt), func() { s.expire(rec.Key) })}
 }
 
@@ -115,5 +115,5 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(key)
-	return ctx.Err() // an error says nothing: removed or not, both are right
+	return ctx.Err() // with an error the record may be removed or not
 }

@@ -92,8 +92,9 @@ func TestAblations(t *testing.T) {
 
 const tableHead = `# What each rule is for
 
-Each line is a rule of the save protocol (docs/protocol.md) or of the store's contract, switched off in the real code,
-and the first broken promise that the explorer found without it. Made, and checked, by
+Each row switches off a rule of the save protocol ([docs/protocol.md](../../docs/protocol.md)) or of the store's
+contract in the real code. "Caught by" is the scenario, "after runs" the number of interleavings until the explorer
+found a broken promise, and "what broke" that promise. This command makes the table:
 
 ` + "```sh\ngo test -run Ablations -ablate -table ablations.md\n```\n\n"
 

@@ -19,18 +19,18 @@ var ablations = []ablation{
 		scenario: "logout|renew", faults: 1, daily: true,
 	},
 	{
-		rule: "Rebuild", what: "a tombstone that met another write is sent again, the new record left as it was",
+		rule: "Rebuild", what: "after another write the tombstone is sent again, but the new record is not rebuilt",
 		edits:    []edit{{at: "Rebuild", do: remove}},
 		scenario: "setupd|renew", faults: 1, daily: true,
 	},
 	{
-		rule: "Reload", what: "if the tombstone's answer is lost, the old record is deleted",
+		rule: "Reload", what: "if the response to the tombstone is lost, the old record is deleted",
 		edits: []edit{{"Reload", instead,
 			"if s.k.store.Delete(ctx, key) == nil { return retired, nil }; return 0, Unavailable(\"renew\", err)"}},
 		scenario: "logout|renew", faults: 1,
 	},
 	{
-		rule: "Own", what: "a save whose answer was lost does not look for its version, and is applied again",
+		rule: "Own", what: "a save whose response was lost does not look for its version, and is applied again",
 		edits:    []edit{{at: "Own", do: never}, {at: "Once", do: never}},
 		scenario: "upd|upd", faults: 1, daily: true,
 	},
@@ -40,12 +40,12 @@ var ablations = []ablation{
 		scenario: "upd|upd", faults: 1,
 	},
 	{
-		rule: "Own", what: "an Update that may have been applied is applied to what another request made of it",
+		rule: "Own", what: "an Update that may have been applied is applied again after another request's write",
 		edits:    []edit{{at: "Once", do: never}},
 		scenario: "upd|upd", faults: 1,
 	},
 	{
-		rule: "Own", what: "Renew and Login do not know their own tombstone",
+		rule: "Own", what: "Renew and Login do not recognize their own tombstone",
 		edits:    []edit{{at: "OwnTombstone", do: never}},
 		scenario: "setupd|renew", faults: 1,
 	},
@@ -70,7 +70,7 @@ var ablations = []ablation{
 		scenario: "attribute|login", faults: 0,
 	},
 	{
-		rule: "Gather", what: "a save takes others along while what it sent may be in flight",
+		rule: "Gather", what: "a save takes others along while a write of its own may be in flight",
 		edits:    []edit{{at: "GatherSure", do: never}},
 		scenario: "upd|upd|upd", managers: 1, faults: 1,
 	},
@@ -90,12 +90,12 @@ var ablations = []ablation{
 		scenario: "logout|login from anonymous", faults: 0,
 	},
 	{
-		rule: "TombIdx", what: "RevokeAll passes over tombstones",
+		rule: "TombIdx", what: "RevokeAll skips tombstones",
 		edits:    []edit{{"TombIdx", instead, "skip := r.Kind != store.Live"}},
 		scenario: "revoke|renew;renew down", faults: 1,
 	},
 	{
-		rule: "BatchRest", what: "RevokeAll passes over sessions that changed since they were listed",
+		rule: "BatchRest", what: "RevokeAll skips sessions that changed since they were listed",
 		edits:    []edit{{"BatchRest", instead, "rest := r.Kind != store.Live"}},
 		scenario: "limit 3: login;revoke|renew down", faults: 0,
 	},
@@ -107,7 +107,7 @@ var ablations = []ablation{
 		scenario: "renew|touch", faults: 0,
 	},
 	{
-		rule: "Marker", what: "an ended session leaves nothing",
+		rule: "Marker", what: "an ended session leaves no tombstone",
 		edits:    []edit{{"Marker", before, "k.store.Delete(ctx, r.Key)"}},
 		scenario: "revoke|login|set", faults: 0,
 	},
@@ -132,7 +132,7 @@ var ablations = []ablation{
 		scenario: "logout|renew", faults: 0,
 	},
 	{
-		rule: "Fence", what: "a tombstone that was not taken twice is given up without a new version of the old record",
+		rule: "Fence", what: "a tombstone whose write failed twice is given up without a new version of the old record",
 		edits:    []edit{{"Fence", instead, "return 0, Unavailable(\"renew\", errors.New(\"no fence\"))"}},
 		scenario: "setupd|renew", faults: 2,
 	},
@@ -162,7 +162,7 @@ var ablations = []ablation{
 		scenario: "renew|renew expiry", faults: 0,
 	},
 	{
-		rule: "Uncertain", what: "a save that could not look after a lost answer says that nothing was changed",
+		rule: "Uncertain", what: "a save that could not look after a lost response says that nothing was changed",
 		edits:    []edit{{"Uncertain", called, "Unavailable"}, {at: "UncertainBound", do: never}},
 		scenario: "set|upd", faults: 2,
 	},
@@ -182,13 +182,13 @@ var ablations = []ablation{
 		scenario: "elevate|set|set", faults: 0, daily: true,
 	},
 	{
-		rule: "Hard", what: "an Elevate that came by a renewed ID keeps that",
+		rule: "Hard", what: "an Elevate that came by a renewed ID keeps that ID",
 		edits: []edit{{"RenewOnce", instead,
 			"if s.move != protocol.Login && s.view.Moved { return protocol.Stay }"}},
 		scenario: "renew|elevate;read", faults: 0,
 	},
 	{
-		rule: "Crossed", what: "a save that met an elevation takes it over",
+		rule: "Crossed", what: "a save that finds an elevation shows it to its request",
 		edits:    []edit{{at: "Crossed", do: remove}},
 		scenario: "setupd|elevate", faults: 0,
 	},
@@ -232,7 +232,8 @@ var ablations = []ablation{
 		scenario: "index: revoke|login;revoke", faults: 1,
 	},
 	{
-		rule: "OneWrite, OneCreate", what: "the store's client repeats a write whose answer was lost", store: "repeats",
+		rule: "OneWrite, OneCreate", what: "the store's client repeats a write whose response was lost",
+		store: "repeats",
 		scenario: "upd|upd", faults: 1,
 	},
 }

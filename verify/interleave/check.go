@@ -26,7 +26,7 @@ func (w *world) checkAlways() {
 		given := w.given>>k&1 == 1
 		if given && w.ended>>w.session[k]&1 == 1 {
 			if e, ok := w.serves(k); ok && (w.entries[e].record.Principal != "" || w.entries[e].value.old) {
-				w.broken("P2: ended session still answers")
+				w.broken("P2: ended session is still served")
 			}
 		}
 		if w.live(k) {
@@ -63,7 +63,7 @@ func (w *world) checkRetired() {
 				continue
 			}
 			if _, ok := w.serves(k); ok {
-				w.broken("P2: an ID from before " + q.name + " still answers")
+				w.broken("P2: an ID from before " + q.name + " still works")
 			}
 		}
 	}
@@ -152,7 +152,7 @@ func (w *world) checkAnswer(q *request) {
 		w.broken("P3: an ID that the browser has was sent again")
 	}
 	if q.tooLate && (q.before.principal != 0 || q.before.old) {
-		w.broken("P2: ended session still answers a request")
+		w.broken("P2: ended session still serves a request")
 	}
 	if q.recorder.Code != http.StatusOK {
 		return
@@ -164,10 +164,10 @@ func (w *world) checkAnswer(q *request) {
 		w.broken("PRINCIPAL: a handler sees another principal's data")
 	}
 	if q.hard() && q.out == saved && q.before.principal != 0 && q.setCookie < 0 {
-		w.broken("ELEVATION: answered 2xx, and the ID stays")
+		w.broken("ELEVATION: 2xx, but the ID stays")
 	}
 	if q.shown.elevated && !q.before.elevated && q.life != elevate {
-		w.broken("ELEVATION: a request sees one that it has not loaded")
+		w.broken("ELEVATION: a request sees an elevation that it has not loaded")
 	}
 	if q.life == login {
 		return
@@ -334,7 +334,7 @@ func (w *world) checkDropped(q *request, revoker bool) {
 	case q.life == login && w.limits(q):
 		w.except(overtaken, "LOGIN: ended itself, since others overtook it again and again")
 	case q.life == login && !revoker:
-		w.broken("LOGIN: answered 2xx without effect")
+		w.broken("LOGIN: 2xx without effect")
 	}
 	if q.out == dropped && !q.take && q.life != logout && q.life != login && !q.hard() && q.loaded >= 0 {
 		e, cut := w.lineage(q.loaded)
