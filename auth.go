@@ -12,26 +12,27 @@ import (
 )
 
 // Auth says how somebody was authenticated (NIST SP 800-63B-4; ASVS 5.0, 7.1.3, 7.5.1 and 7.5.3). [Session.LoginWith]
-// and [Session.Elevate] take one, [Session.Auth] and [Info.Auth] return it. The zero value is a login now, of which
-// nothing else is said. Times are kept to the millisecond.
+// and [Session.Elevate] take one, [Session.Auth] and [Info.Auth] return it. The zero value is a login now, by unknown
+// methods. Times are kept to the millisecond.
 type Auth struct {
-	// Time is when the user was authenticated. Zero, or in the future: now.
+	// Time is when the user was authenticated. Zero, or a time in the future, stands for now.
 	Time time.Time
 
-	// Methods are what the user was authenticated by, as RFC 8176 names it: "pwd", "otp", "hwk", "swk", "fpt" and
+	// Methods are the methods of authentication, by their names in RFC 8176: "pwd", "otp", "hwk", "swk", "fpt" and
 	// others. A method has 1 to 64 bytes of printable ASCII without spaces. With the session's other public attributes
 	// they have at most 512 bytes: see [PublicAttribute].
 	Methods []string
 
-	// Level is the authenticator assurance level, 1 to 3. 0: not said.
+	// Level is the authenticator assurance level, 1 to 3. 0: unknown.
 	Level int
 
-	// Until is the end of an elevation: then the Auth before it holds again. Zero for a login.
+	// Until is the end of an elevation, after which the Auth of the login applies again. Zero for a login.
 	Until time.Time
 }
 
-// LoginWith is [Session.Login] with what is known of the authentication. [Config.Lifetime] counts from auth.Time, so
-// that a login that another system has begun ends when it would have ended there; [Info.CreatedAt] is that time.
+// LoginWith is [Session.Login] that also records how the user was authenticated. [Config.Lifetime] counts from
+// auth.Time, so a login that began in another system ends when it would have ended there. [Info.CreatedAt] is that
+// time.
 //
 // An auth that is out of bounds, or has Until, sets [Session.Err] and fails the request. A layout that is shared with
 // Flask has a place for Flask-Login's _fresh alone; the rest of auth is dropped there.
@@ -51,23 +52,23 @@ func (s *Session) LoginWith(principal string, auth Auth) {
 	s.login(principal, auth)
 }
 
-// Elevate notes that the user who is logged in has been authenticated again, or by more ("step-up"). [Session.Auth]
-// returns auth until auth.Until, which is required; then the Auth of the login holds again. There is one elevation at a
-// time: a further one takes its place. The level never sinks: with a lower level than the session has, auth counts for
-// no longer than the elevation before it, and with that one's level.
+// Elevate records that the user who is logged in has been authenticated again, or by a further method ("step-up").
+// [Session.Auth] returns auth until auth.Until, which is required; then the Auth of the login applies again. There is
+// one elevation at a time: a further one takes its place. The level never sinks: if auth.Level is lower than the
+// session's, auth gets the session's level, and ends no later than the earlier elevation.
 //
-// When it is saved, the session gets a new ID, as by [Session.Renew], and the old one is no longer valid, so that
-// whoever has copied the cookie gets nothing of the elevation. Values, attributes, principal, handle and Lifetime stay.
-// Call it right after the user has been authenticated, before the first byte of the response: see [ErrTooLate].
+// When the elevation is saved, the session gets a new ID, as by [Session.Renew]. The old ID is no longer valid, so a
+// copied cookie is worth nothing. Values, attributes, principal, handle and Lifetime stay. Call it right after the user
+// has been authenticated, before the first byte of the response: see [ErrTooLate].
 //
-// A request that came with the old ID before is confirmed after it, not taken over: it keeps the view that it has
-// loaded, without the elevation, and may store its changes once more. One that comes with the old ID afterwards reads
-// an empty session and gets no cookie. If the session is ended or replaced by another request, Elevate is dropped: see
-// [ErrEnded].
+// A request that has loaded the session before keeps its view, without the elevation, and may store its changes once
+// more. A request that arrives with the old ID afterwards reads an empty session and gets no cookie. If the session is
+// ended or replaced by another request, Elevate is dropped: see [ErrEnded].
 //
-// Errors set [Session.Err] and fail the request: nobody is logged in, Until is missing or not after Time, or auth is
-// out of bounds. With a [Config.CookieCodec] a copy of the old cookie stays valid, without the elevation. A layout that
-// is shared with Flask has a place for Flask-Login's _fresh alone: there Elevate sets that, and Auth returns nothing.
+// Errors set [Session.Err] and fail the request: if nobody is logged in, if Until is missing, has passed or is not
+// after Time, or if auth is out of bounds. With a [Config.CookieCodec] a copy of the old cookie stays valid, without
+// the elevation. A layout that is shared with Flask has a place for Flask-Login's _fresh alone: there Elevate sets
+// that, and Auth returns nothing.
 func (s *Session) Elevate(auth Auth) {
 	now := time.Now()
 	err := auth.check()
@@ -118,8 +119,7 @@ func (s *Session) Elevate(auth Auth) {
 }
 
 // Auth returns how the user was authenticated, with the elevation that holds now, if there is one. It returns the zero
-// Auth while nobody is logged in. Where the layout is shared with Flask, which keeps no such thing, it is zero too, and
-// so is its Time.
+// Auth while nobody is logged in. With a layout that is shared with Flask, which stores no Auth, it is always zero.
 func (s *Session) Auth() Auth {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,12 +12,12 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// Config is what [New] makes a [Manager] from. Only SecretKey is required; the zero value of every other field is a
-// safe default. Later changes to a Config, its slices included, have no effect.
+// Config is the configuration of a [Manager], which [New] makes. Only SecretKey is required; the zero value of every
+// other field is a safe default. Later changes to a Config, its slices included, have no effect.
 //
-// Packages fmt, log/slog and encoding/json print nothing of a Config. But fmt calls no Format method where the Config
-// is in an unexported field of another struct, nor for %p and %w, and prints the secrets there. So set the keys last,
-// from the environment, on the copy that New gets, and keep no Config with keys:
+// Packages fmt, log/slog and encoding/json print nothing of a Config. But package fmt doesn't call the method Format
+// for a Config in an unexported field of another struct, nor for %p and %w: there it prints the secrets. So set the
+// keys last, from the environment, on the copy that New gets, and keep no Config with keys:
 //
 //	config := session.Config{IdleTimeout: time.Hour} // what the application keeps
 //	config.SecretKey = os.Getenv("SECRET_KEY")
@@ -25,33 +25,34 @@ import (
 type Config struct {
 	// SecretKey is the application's secret: at least 16 bytes, better 32 random ones. [NewSecretKey] makes one.
 	// Session IDs are signed and cookies are encrypted with keys derived from it, one for each use. All servers of an
-	// application have the same one. [New] refuses a short key, a well-known sample, and a guessable key: one that is
-	// made of words, repetitions, sequences or walks over the keyboard. Only flask.Cookie takes the Flask application's
-	// key as it is, with a warning in the log. Flask calls it SECRET_KEY.
+	// application need the same SecretKey. [New] refuses a short key, a well-known sample, and a guessable key: one
+	// that is made of words, repetitions, sequences or walks over the keyboard. Only flask.Cookie accepts such a key,
+	// since it is the Flask application's, and logs a warning. Flask calls it SECRET_KEY.
 	SecretKey string
 
 	// SecretKeyFallbacks are earlier secret keys. They verify and decrypt, but don't sign or encrypt: put the old key
-	// here when SecretKey changes, and remove it after Lifetime. The order doesn't matter. The rules of SecretKey hold
-	// for each. Flask calls them SECRET_KEY_FALLBACKS.
+	// here when SecretKey changes, and remove it after Lifetime. The order doesn't matter. The rules for
+	// SecretKey apply to each. Flask calls them SECRET_KEY_FALLBACKS.
 	SecretKeyFallbacks []string
 
 	// Store keeps the sessions. Nil: a [filestore.Store] in a private folder, which the Manager opens and closes. The
 	// folder is $STATE_DIRECTORY/sessions if that is set, as systemd does, else one in [os.TempDir] that depends on the
-	// user and the keys; a new SecretKey keeps it, if the old one is a fallback once. The Manager never closes a Store
-	// given here; several Managers may share it. New finds what the Store can do besides, such as [store.Lister], with
-	// [store.As].
+	// user and the keys; with a new SecretKey the folder stays the same, if the old key is among the fallbacks at the
+	// first start. The Manager never closes a Store given here; several Managers may share it. New finds further
+	// capabilities of the Store, such as [store.Lister], with [store.As].
 	Store store.Store
 
 	// Realm keeps the principals of Managers that share a Store apart: user "7" of a shop's customers and user "7" of
 	// its staff. Lists, counts, Revoke and RevokeAll are of one realm. [Manager.All] and [Manager.RevokeFunc] leave out
 	// the sessions of another realm's principals, but anonymous sessions belong to no realm: every Manager of the Store
-	// has them there. A Manager without a Realm, such as that of the command hipflask, sees all in these two.
+	// has them there. For a Manager without a Realm, such as that of the command hipflask, these two methods include
+	// the sessions of all realms.
 	//
-	// At most 64 bytes of UTF-8. In the Store a principal is preceded by its realm, which shortens the longest one by 6
-	// bytes and the realm's. A principal that is stored under another Realm, or none, is not logged in: setting or
-	// changing Realm logs everybody out. Empty: none, and New logs a warning if Managers with different cookies share a
-	// Store in this process. If they are to share their principals, give them the same Realm. It excludes CookieCodec,
-	// and layouts that are shared with Flask.
+	// At most 64 bytes of UTF-8. In the Store a principal is preceded by its realm, so the longest principal is shorter
+	// by the bytes of the realm and 6 more. A principal that is stored under another Realm, or none, is not logged in:
+	// setting or changing Realm logs everybody out. Empty: none, and New logs a warning if Managers with different
+	// cookies share a Store in this process. If they are to share their principals, give them the same Realm. It
+	// excludes CookieCodec, and layouts that are shared with Flask.
 	Realm string
 
 	// CookieCodec keeps the whole session in the cookie instead of a store: [EncryptedCookie], or flask.Cookie. Nil:
@@ -77,12 +78,12 @@ type Config struct {
 	// that is shorter. Negative: none. At least 1 ms, at most Lifetime. Only requests that look at their session count.
 	// Persistent sessions have PersistentIdleTimeout instead.
 	//
-	// To save writes, a request stores its time only if the stored one is older than a twentieth of IdleTimeout, but at
-	// least a minute; or a quarter of IdleTimeout, if that is less than a minute. A session may expire that much
-	// earlier.
+	// To save writes, a request stores its time only if the stored time is older than a twentieth of IdleTimeout and
+	// than a minute. If IdleTimeout is less than 4 minutes, a quarter of it takes the place of the minute. A session
+	// may expire that much earlier.
 	//
-	// IdleTimeout and Lifetime bind sessions that exist already: a load judges a session by them as well as by the
-	// expiry that was stored, whichever is earlier.
+	// New values of IdleTimeout and Lifetime apply to existing sessions too: a session expires by them, or at the
+	// stored expiry, whichever is earlier.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session this long after its creation or last login, whatever its activity (ASVS 5.0, 7.3.2).
@@ -90,8 +91,8 @@ type Config struct {
 	Lifetime time.Duration
 
 	// PersistentIdleTimeout is the idle timeout of persistent sessions ("remember me": see [Session.SetPersistent]).
-	// Zero: none, so that their lifetime alone ends them. At least 1 ms, at most PersistentLifetime. The server alone
-	// judges it: the browser keeps the cookie for longer. A layout shared with Flask has no place for it, and New
+	// Zero: none, so that their lifetime alone ends them. At least 1 ms, at most PersistentLifetime. Only the server
+	// enforces it: the browser keeps the cookie for longer. A layout shared with Flask has no place for it, and New
 	// refuses it there.
 	PersistentIdleTimeout time.Duration
 
@@ -99,19 +100,19 @@ type Config struct {
 	// PersistentIdleTimeout a login slides: it lasts for as long as it is used. At least 1 ms, at most 50 years. A
 	// layout shared with Flask has no place for it, and New refuses it there.
 	//
-	// Browsers keep a cookie for at most 400 days. A persistent session that lives longer is renewed by a request
-	// before that, in time for PersistentIdleTimeout: see [Session.Renew].
+	// Browsers keep a cookie for at most 400 days. If a persistent session may live longer, a request renews it before
+	// that time, early enough for PersistentIdleTimeout: see [Session.Renew].
 	PersistentLifetime time.Duration
 
 	// MaxSessions is how many sessions one principal may have at a time (ASVS 5.0, 7.1.2). A login beyond it ends the
 	// oldest ones, each of which is an [EventRevoked] with [ReasonMaxSessions]. Zero: any number. It needs a Store that
 	// is a [store.Lister]. All Managers that share the Store should have the same number. A login costs a listing of
-	// the principal's sessions. It doesn't count the session that it takes over, so a browser that logs in again ends
-	// no other.
+	// the principal's sessions. The session that the login takes over is not counted, so a browser that logs in again
+	// ends no other session.
 	//
-	// Logins at the same time leave exactly MaxSessions sessions when all have been answered, also if the clocks of
-	// servers differ. A login that newer ones overtake several times may end itself: [ErrEnded], without a cookie. If
-	// the store fails after the new session is stored, there may be too many until the next login: then the save is
+	// After concurrent logins have returned, exactly MaxSessions sessions are left, even if the clocks of servers
+	// differ. A login that newer ones overtake several times may end itself: [ErrEnded], without a cookie. If the store
+	// fails after the new session is stored, there may be too many until the next login: then the save is
 	// [ErrUncertain], but the response has the cookie.
 	MaxSessions int
 
@@ -121,12 +122,13 @@ type Config struct {
 	MaxBytes int
 
 	// StoreTimeout bounds one load, and one save, each with all its steps and retries. Zero: 5 seconds. At least 1 ms.
-	// Afterwards the request fails with [ErrUnavailable] or [ErrUncertain].
+	// If the time runs out, the request fails with [ErrUnavailable] or [ErrUncertain].
 	StoreTimeout time.Duration
 
 	// Grace is how long the store remembers where a session went after Login, Renew, Logout and Revoke, for requests in
-	// flight. For as long, the ID from before a Renew is accepted as well. Zero: 2 minutes. At least StoreTimeout. If a
-	// request runs longer than Grace and its session was renewed, replaced or ended meanwhile, its changes are dropped.
+	// flight. For that time, the ID from before a Renew is accepted as well. Zero: 2 minutes. At least StoreTimeout. If
+	// a request runs longer than Grace and its session was renewed, replaced or ended meanwhile, its changes are
+	// dropped.
 	Grace time.Duration
 
 	// SweepInterval is the pause between two removals of expired sessions, if the Store is a [store.Sweeper]; other
@@ -136,8 +138,9 @@ type Config struct {
 
 	// Adopt takes over a session of an older system. It is called when a request that looks at its session has none of
 	// ours, at most once per request: read the old system's cookie from the request, then call Login and Set on the
-	// Session that is passed. It is not called for a request of another site from which ours may be withheld: see
-	// [ErrCrossSite]; with SameSite=Strict that is any link. An error fails the request: see ErrorHandler.
+	// Session that is passed. It is not called for a request from another site from which the browser may have withheld
+	// our cookie: see [ErrCrossSite]. With SameSite=Strict every link from another site is such a request. An error
+	// fails the request: see ErrorHandler.
 	//
 	// [Session.LoginWith] keeps the time of the old login. One that is older than Lifetime is dropped at once, with all
 	// that Adopt has set: an [EventRejected] with [ReasonLifetime]. A logout has to end the old system's session as
@@ -146,14 +149,14 @@ type Config struct {
 	Adopt func(*http.Request, *Session) error
 
 	// AdoptCookie is the name of the cookie that Adopt reads. New refuses the name of our own cookie: a program that
-	// makes the browser forget the old cookie would log everybody out. That of alexedwards/scs and of Flask is
-	// "session" by default, and so is ours with InsecureHTTP. Empty: Adopt reads no cookie, or one whose name is not
+	// makes the browser forget the old cookie would log everybody out. The cookies of alexedwards/scs and of Flask are
+	// named "session" by default, as is ours with InsecureHTTP. Empty: Adopt reads no cookie, or one whose name is not
 	// checked.
 	AdoptCookie string
 
-	// ErrorHandler sends the response to a request whose session can't be loaded or saved, in place of the handler's.
-	// Nil: 503 with Retry-After for [ErrUnavailable] and [ErrUncertain], else 500, as plain text and never cached. The
-	// error is for logs: its text names settings and steps, but no secret.
+	// ErrorHandler sends the response to a request whose session can't be loaded or saved, in place of the handler's
+	// response. Nil: 503 with Retry-After for [ErrUnavailable] and [ErrUncertain], else 500, as plain text and never
+	// cached. The error is for logs: its text names settings and steps, but no secret.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnEvent is called for each [Event], with the context of the request around the Handler, or of the call outside
@@ -165,12 +168,13 @@ type Config struct {
 	// measured.
 	Trace *Trace
 
-	// Logger gets the events that are failures, each kind at most once a second, and warnings, once each, about a
-	// cookie that a browser drops: a Secure one over plain http, one without Secure over https, one of another Domain.
-	// New logs a warning if a key is weak but accepted. Nil: [slog.Default], as it is at the time.
+	// Logger gets the events that are failures, each kind at most once a second. It also gets warnings, each once,
+	// about a cookie that a browser drops or that is not safe: a Secure one over plain http, one without Secure over
+	// https, one of another Domain. New logs a warning if a key is weak but accepted. Nil: [slog.Default] at the time
+	// of the call.
 	Logger *slog.Logger
 
-	// Serializer encodes values and whole sessions. Nil: [JSON], or what the CookieCodec brings.
+	// Serializer encodes values and whole sessions. Nil: [JSON], or the Serializer of the CookieCodec.
 	Serializer Serializer
 
 	// IDFormat makes the format of session IDs. It gets SecretKey, followed by its fallbacks, and a name: the cookie's,

@@ -29,8 +29,8 @@ type Cookie struct {
 	Path string
 
 	// SameSite is Lax, Strict or None. Zero: Lax, or None with Partitioned. [http.SameSiteNoneMode] needs https.
-	// Browsers withhold a Lax cookie from requests that another site causes, but for links; a Strict one from links
-	// too. Without the cookie, such a request of another site stores nothing but a Login: see [ErrCrossSite].
+	// Browsers withhold a Lax cookie from requests that another site causes, except links, and a Strict cookie from
+	// links too. Without the cookie, such a request stores nothing but a Login: see [ErrCrossSite].
 	SameSite http.SameSite
 
 	// Partitioned gives each top-level site around a frame a cookie of its own (CHIPS), for applications in frames of

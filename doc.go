@@ -75,10 +75,12 @@
 // Methods that change a session return no error, so a handler without error handling still fails closed. If the session
 // can't be loaded or saved, the Handler discards the handler's response and sends that of [Config.ErrorHandler]; by
 // default 503 with Retry-After in an outage, else 500. The client's cookie stays as it was. [Session.Err] returns what
-// went wrong. Two errors leave the response as it is, since the changes alone are lost: [ErrEnded] and [ErrTooLate].
+// went wrong. Three errors leave the response as it is, since only changes are lost: [ErrEnded], [ErrTooLate] and
+// [ErrCrossSite].
 //
 // The side effects of the handler itself can't be taken back. [Manager.Preload] runs a handler only if its session
-// could be loaded, and [Open] returns the error instead. [Session.Save] and [Key.Take] save at once and return theirs.
+// could be loaded, and [Open] returns the error instead. [Session.Save] and [Key.Take] save at once and return the
+// error.
 //
 // A new cookie can be sent only before the first byte of the response. So log in, renew, or make the first change of a
 // new session before you write; other changes may come later, and cost a second save.
@@ -95,8 +97,8 @@
 // The cookie ends with the browser, unless [Session.SetPersistent] or [Cookie.Persistent] says otherwise. A persistent
 // session has timeouts of its own: [Config.PersistentIdleTimeout] and [Config.PersistentLifetime].
 //
-// An expired session is gone at once. If the store doesn't remove expired records itself, the Manager does so in the
-// background ([Config.SweepInterval]).
+// A session is invalid as soon as it expires. If the store doesn't remove expired records itself, the Manager does so
+// in the background ([Config.SweepInterval]).
 //
 // # Security
 //
@@ -110,12 +112,12 @@
 //
 // What remains for the application:
 //
-//   - Check the password or whatever identifies a user, then call Login. Call [Session.Renew] when the rights of the
-//     session grow, and [Session.RevokeOthers] after a change of password.
+//   - Check the password or whatever identifies a user, then call Login. Call [Session.Elevate] when a user has
+//     authenticated again or by a second factor, and [Session.RevokeOthers] after a change of password.
 //   - Serve https, change nothing on a GET, and put an [http.CrossOriginProtection] around the Handler: SameSite=Lax
 //     alone doesn't stop forged requests from sibling hosts.
-//   - Whoever has a copy of a cookie has the session, until it ends or gets a new ID. A session in an [EncryptedCookie]
-//     can't be ended on the server: its copies are valid until they expire.
+//   - Whoever has a copy of a cookie can use the session, until the session ends or gets a new ID. A session in an
+//     [EncryptedCookie] can't be ended on the server: its copies are valid until they expire.
 //
 // # Testing
 //

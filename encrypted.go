@@ -17,9 +17,9 @@ import (
 // AES-256-GCM. Set [Config.CookieCodec] to it. About 2800 bytes of values fit: name and value of a cookie together have
 // at most 4096 bytes (RFC 6265bis, section 5.6), and a longer one is [ErrTooLarge].
 //
-// There is no server to merge or end such a session on. The last response of overlapping requests wins. Logout makes
-// this browser forget the cookie, but a copy of it is valid until it expires: keep [Config.IdleTimeout] short, or use a
-// [Config.Store] where that matters. [Key.Take], lists and revocation don't work.
+// No server can merge the changes of such a session, or end it. The last response of overlapping requests wins. Logout
+// makes this browser forget the cookie, but a copy of it is valid until it expires: keep [Config.IdleTimeout] short, or
+// use a [Config.Store] where that matters. [Key.Take], lists and revocation don't work.
 //
 // Each message has a key of its own, from HKDF-Expand-SHA256 (RFC 5869) with a random salt, so a secret key can encrypt
 // any number of messages. The first of keys encrypts, all decrypt. The cookie's name is authenticated too, so a cookie

@@ -9,10 +9,10 @@ import (
 
 // The errors that callers distinguish with [errors.Is]. Neither their texts nor those of errors that wrap them contain
 // an ID, a cookie, a secret key or a value. The error of a store is part of the text, but can't be found with
-// errors.As: what type it has is no part of this package's contract.
+// [errors.As], because its type is not part of this package's contract.
 var (
 	// ErrEnded says that the session was logged out, revoked, replaced by a login, or has expired. Its unsaved changes
-	// are dropped. The response stands.
+	// are dropped; the response is sent as it is.
 	ErrEnded = protocol.ErrEnded
 
 	// ErrUnavailable says that the store could not be reached within [Config.StoreTimeout], and that nothing was
@@ -23,17 +23,17 @@ var (
 	// 503.
 	ErrUncertain = protocol.ErrUncertain
 
-	// ErrTooLate says that changes needed a new cookie after the response's header had been sent. They are dropped, and
-	// the response stands. Call Login, Renew and SetPersistent, and make the first change of a new session, before the
-	// first byte of the response. With a [Config.CookieCodec] that holds for Logout and every change. A handler that
-	// writes to another writer than the one that [Manager.Handler] passes, such as a framework's own, is too late in
-	// any case.
+	// ErrTooLate says that changes needed a new cookie after the response's header had been sent. The changes are
+	// dropped, and the response is sent as it is. Call Login, Renew and SetPersistent, and make the first change of a
+	// new session, before the first byte of the response. With a [Config.CookieCodec], Logout and every change need a
+	// cookie too. A handler that writes to another writer than the one that [Manager.Handler] passes, such as a
+	// framework's own, is too late in any case.
 	ErrTooLate = errors.New("session: too late for a new cookie: the response's header has been sent")
 
-	// ErrCrossSite says that another site caused the request, and that the browser withheld the session's cookie if it
-	// has one ([Cookie.SameSite]), so that a new session's cookie could take the place of a login. What the request
-	// sets is stored only if it calls Login; else it is dropped, and the response stands. A payment provider that sends
-	// the client back by POST causes such a request: redirect to a page that stores the result.
+	// ErrCrossSite says that another site caused the request, and that the browser may have withheld the session's
+	// cookie ([Cookie.SameSite]). The cookie of a new session could then replace a login. So the request's changes are
+	// stored only if it calls Login. Otherwise they are dropped, and the response is sent as it is. A payment provider
+	// that sends the client back by POST causes such a request: redirect to a page that stores the result.
 	ErrCrossSite = errors.New("session: the request comes from another site, without the session's cookie: " +
 		"only a Login is stored")
 

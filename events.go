@@ -40,14 +40,15 @@ const (
 	EventContention EventKind = "contention"
 	EventUncertain  EventKind = "uncertain" // the store failed during a change: see ErrUncertain
 	EventFailed     EventKind = "failed"    // a session was not loaded or stored for another reason: see Event.Err
-	// many rightly signed sessions in a row are not in the store: emptied, or the wrong one? At most once in 10 minutes
+	// many correctly signed sessions in a row are not in the store: it was emptied, or is the wrong one. At most once
+	// in 10 minutes
 	EventEmptied EventKind = "emptied"
 	// a stored session has times in the future: the servers' clocks differ. It counts as first seen now
 	EventClock EventKind = "clock"
 )
 
-// Reason says why a cookie or token gives no session. It is an error, so that a [Codec] and an [IDFormat] can return
-// it. Clients never see it: to them all refusals look alike.
+// Reason says why a cookie or token gives no session. A Reason is an error, so that a [Codec] and an [IDFormat] can
+// return it. Clients never see it: to them all refusals look alike.
 type Reason string
 
 // The reasons of [EventRejected]; the last two are of [EventDropped] and [EventRevoked].
@@ -71,8 +72,8 @@ const (
 	ReasonMaxSessions Reason = "max sessions"
 )
 
-// Error implements error. The text holds the reason and nothing of the cookie. It is empty for the empty reason, so
-// that the log of an event without a reason tells of no refusal.
+// Error implements error. The text holds the reason and nothing of the cookie. It is empty for the empty reason, so the
+// log of an event without a reason shows none.
 func (r Reason) Error() string {
 	if r == "" {
 		return ""
@@ -80,9 +81,9 @@ func (r Reason) Error() string {
 	return "session: cookie refused: " + string(r)
 }
 
-// Event is something that an operator may want to count, to log, or to be alarmed by. [Config.OnEvent] gets it. It
-// never holds an ID, a cookie, a secret key or a value, so all of it may be logged. Who did it, and from where, is in
-// the context that [Config.OnEvent] gets with it.
+// Event is something that an operator may want to count, log or alert on. [Config.OnEvent] gets it. An Event never
+// holds an ID, a cookie, a secret key or a value, so all of it may be logged. The context that Config.OnEvent gets can
+// tell who made the request, and from where, if a middleware puts that into it.
 type Event struct {
 	Kind EventKind
 	// why, for EventRejected, EventDropped and EventRevoked; for EventCreated and EventLogin why the request's cookie,
@@ -128,8 +129,8 @@ func about(kind EventKind, r *store.Record, err error) Event {
 // actor is the key of WithActor's value in a context.
 type actor struct{}
 
-// WithActor returns a context that names who acts by it, such as an administrator: [Manager.Revoke],
-// [Manager.RevokeAll] and [Manager.RevokeFunc] put the name into [Event].Actor of the sessions that they end.
+// WithActor returns a context that names the actor, such as an administrator. [Manager.Revoke], [Manager.RevokeAll] and
+// [Manager.RevokeFunc] put the name into Event.Actor of the events of the sessions that they end.
 func WithActor(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, actor{}, strings.Clone(name))
 }

@@ -35,7 +35,7 @@ func (f *FlashMessage) UnmarshalJSON(data []byte) error {
 
 // Flash keeps a message until [Session.Flashes] is called, normally by the next page. The category is "message" if none
 // is given, as in Flask (flask/helpers.py, flash); only the first one is used. Messages of overlapping requests are all
-// kept. They are a value under the key "_flashes".
+// kept. The messages are stored under the key "_flashes".
 func (s *Session) Flash(message string, category ...string) {
 	// the save may run the function again, when the caller's memory has changed
 	f := document.Flash{Category: "message", Message: strings.Clone(message)}
@@ -49,7 +49,8 @@ func (s *Session) Flash(message string, category ...string) {
 
 // Flashes returns the messages, oldest first, and removes them; nil if there are none. Call it before the first byte of
 // the response: a template that calls it further down costs a second save. A message that an overlapping request adds
-// stays for the next call. What Flask flashes and is no text, such as a form's errors, is shown as Python's str of it.
+// stays for the next call. If Flask flashes a value that is no text, such as a form's errors, Message is Python's str
+// of that value.
 func (s *Session) Flashes() []FlashMessage {
 	list, _ := getValue[[]document.Flash](s, flashesKey, s.m.serializer)
 	if len(list) == 0 {

@@ -16,12 +16,11 @@ import (
 type Member = document.Member
 
 // Serializer encodes values and whole sessions, called documents. Values are encoded when they are set and decoded when
-// they are read. A document is split without decoding its values, so a request pays only for what it uses. [JSON] is
-// the default; package flask has those of Flask.
+// they are read. A document is split without decoding its values, so a request pays only for the values that it uses.
+// [JSON] is the default; package flask has those of Flask.
 //
-// One that splits documents of several formats may have a method Rejoin(members []Member, before []byte) ([]byte,
-// error), which is called in place of Join where the session had a document before, to write it in the format that it
-// has.
+// A Serializer of several formats may have a method Rejoin(members []Member, before []byte) ([]byte, error). If the
+// session already has a document, Rejoin is called in place of Join, to keep the format of that document.
 //
 // Implementations must be safe for concurrent use, and must not panic, whatever the bytes.
 type Serializer interface {
@@ -66,7 +65,7 @@ type IDFormat interface {
 // The store's key is the second half, as 22 characters. It tells nothing about the random bytes or the first half, so
 // nobody can make a cookie from a copy of the store. A token without a valid signature never reaches the store. The
 // first of keys signs, all verify. The name is part of what is signed, so a token that was made for one cookie is
-// refused as another. A key of less than 16 bytes, or a well-known sample, is an error.
+// refused under the name of another. A key of less than 16 bytes, or a well-known sample, is an error.
 func SignedID(keys []string, name string) (IDFormat, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -117,9 +116,9 @@ func (f *signedID) Parse(text string) (string, error) {
 type CookieCodec func(keys []string, cookieName string) (Codec, error)
 
 // Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic,
-// whatever the text. A Codec that is a [Policy] too follows the rules of another framework. One that has a method
-// Refresh(value string) (string, error) is called by that in place of Encode when a session is renewed but unchanged,
-// with the value that was decoded.
+// whatever the text. A Codec that is a [Policy] too follows the rules of another framework. A Codec may have a method
+// Refresh(value string) (string, error). If the expiry of an unchanged session is refreshed, Refresh is called in place
+// of Encode, with the value that was decoded.
 type Codec interface {
 	// Serializer returns the Serializer of the session's values.
 	Serializer() Serializer
@@ -137,22 +136,21 @@ type Codec interface {
 // framework, and follows its rules. A session then lives for a time from its last change or refresh;
 // [Config.IdleTimeout] doesn't apply. Implementations must be safe for concurrent use.
 type Policy interface {
-	// Lifetime is called once, by [New], with [Config.Lifetime] as it was given; zero if it was not. It returns how
-	// long a session lives from its last change, and after which time a request that looks at the session refreshes
-	// that. With a Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the
-	// store.
+	// Lifetime is called once, by [New], with the given [Config.Lifetime]. It returns how long a session lives after
+	// its last change or refresh, and how old that may be before a request that looks at the session refreshes it. With
+	// a Codec a refresh sends the cookie of a persistent session again, else it moves the expiry in the store.
 	Lifetime(configured time.Duration) (lifetime, refresh time.Duration)
 
-	// UserKey is the key whose value names the user. [Session.Set] and [Session.Delete] of it are a Login and the end
-	// of one. It never changes.
+	// UserKey is the key whose value names the user. [Session.Set] of this key is a Login, and [Session.Delete] of it
+	// ends the login. UserKey always returns the same key.
 	UserKey() string
 
-	// LoginKeys are the keys that belong to a login, UserKey among them. [Session.Clear] keeps them; they go when the
-	// login ends. It never changes.
+	// LoginKeys are the keys that belong to a login, UserKey among them. [Session.Clear] keeps them; the end of the
+	// login removes them. LoginKeys always returns the same keys.
 	LoginKeys() []string
 
-	// Login returns the values that a [Session.Login] of principal sets. get reads the session's values as they are
-	// before, as in Principal.
+	// Login returns the values that a [Session.Login] of principal sets. get reads the session's earlier values, as in
+	// Principal.
 	Login(principal string, get func(key string, pointer any) bool) map[string]any
 
 	// Logout returns the values of the new, anonymous session that follows a [Session.Logout] in r; nil for none.

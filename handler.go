@@ -115,8 +115,8 @@ func (m *Manager) serve(next http.Handler, w http.ResponseWriter, r *http.Reques
 }
 
 // Preload returns a handler that loads the session and runs next only if that succeeds; else [Config.ErrorHandler]
-// sends the response. It is for routes with side effects that must not happen while it is unknown who the client is. It
-// has to be inside [Manager.Handler], else it panics.
+// sends the response. It is for routes whose side effects must not happen in an outage, while it is unknown who the
+// client is. It has to be inside [Manager.Handler], else it panics.
 func (m *Manager) Preload(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := m.exchange(r).open(false)
@@ -140,7 +140,7 @@ func (m *Manager) Preload(next http.Handler) http.Handler {
 // [ErrUnavailable] and [ErrUncertain], and for a request whose context has ended; 401 for [ErrEnded]; else 500.
 // Handlers call it for an error of [Open], [Key.Take] or [Session.Save].
 //
-// A failed save is over then: what the session holds and was not saved before is never stored.
+// Error also gives up a failed save: changes that were not stored before are never stored.
 func (m *Manager) Error(w http.ResponseWriter, r *http.Request, err error) {
 	if x, ok := r.Context().Value(m).(*exchange); ok {
 		x.giveUp()
@@ -188,8 +188,8 @@ func (x *exchange) giveUp() {
 // first call of a request loads the session; later calls return the same one. From panics if there is no Handler.
 //
 // If the session can't be loaded, [Session.Err] says why, the session reads empty and ignores changes, and the response
-// is replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. Its side effects
-// happen, however: use [Manager.Preload] to keep it from running, or [Open] to get the error.
+// is replaced by that of [Config.ErrorHandler]. So a handler fails closed without error handling. But its side effects
+// happen: use [Manager.Preload] to keep the handler from running, or [Open] to get the error.
 func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
 // From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
@@ -541,7 +541,7 @@ func (x *exchange) Fail(w http.ResponseWriter, err error) {
 }
 
 // Vary returns the name of the request's header that has the cookie or the bearer token: "Cookie" or "Authorization".
-// [Manager.Handler] sets Vary by itself. It is for adapters to frameworks whose caches look before the response is
+// [Manager.Handler] sets Vary by itself. It is for adapters to frameworks whose caches read Vary before the response is
 // complete.
 func (m *Manager) Vary() string {
 	if m.config.BearerToken {

@@ -15,19 +15,19 @@ const (
 	Pass Verdict = iota
 
 	// PassIdle lets the request have the session, but the request doesn't count as activity for [Config.IdleTimeout]:
-	// it is one that a browser sends by itself.
+	// the browser sends such requests by itself.
 	PassIdle
 
-	// Withhold gives the request no session: it reads empty and anonymous, and it takes no changes (as after
-	// [ErrEnded]) until Login or Logout. What is stored stays as it is.
+	// Withhold gives the request an empty, anonymous session, which takes no changes (as after [ErrEnded]) until Login
+	// or Logout. The stored session stays as it is.
 	Withhold
 )
 
 // Interceptor watches the session of one request, for modules that add a check or a header to every session, such as
 // module dbsc. [Manager.Intercept] installs it. A request that doesn't look at its session calls neither method.
 //
-// The methods run while the session is loaded or sent. They must not call [From], [Open] or [FromContext] for this
-// request.
+// The methods run while the session is being loaded or sent, so they must not call [From], [Open] or [FromContext] for
+// this request.
 type Interceptor interface {
 	// Loaded is called once, after the session has been loaded and before the handler sees it. refused says why the
 	// request's cookie or token gives no session; it is "" if there was none, or if the session is live. Loaded is not

@@ -14,8 +14,8 @@ import (
 // Values are encoded when they are set, and decoded when they are read. A stored value that can't be decoded into a T
 // counts as absent and is reported as [EventUndecodable], so a changed type never fails a request.
 //
-// A key is any UTF-8 text but "_permanent" and what begins with "_hipflask:", which are reserved. Methods are safe for
-// concurrent use, and none but [Key.Take] does I/O.
+// A key is any UTF-8 text, except "_permanent" and texts that begin with "_hipflask:", which are reserved. Methods are
+// safe for concurrent use, and only [Key.Take] does I/O.
 type Key[T any] string
 
 // Get returns the value, and whether there is one. Without one it returns the zero value of T.
@@ -67,14 +67,14 @@ func (k Key[T]) Update(s *Session, fn func(T) T) T {
 // Take removes the value from the store at once and returns it. If several requests take the same value, exactly one
 // gets it; the others get false. It is for values that may be used only once, such as an OAuth state or a reset code.
 //
-// Other changes of the session wait for its save. Take goes on when ctx is cancelled, for at most
+// Take stores no other changes of the session: the next save does. If ctx is cancelled, Take goes on for at most
 // [Config.StoreTimeout]. A value that is not a T is removed too, and counts as absent.
 //
 // Errors:
 //   - [ErrUnavailable]: the store can't be reached, and the value is still there.
 //   - [ErrUncertain]: the store failed, and the value may be gone.
 //   - [ErrEnded]: the session has ended, and the value with it.
-//   - [errors.ErrUnsupported]: there is a [Config.CookieCodec], and so no store in which one request could be the
+//   - [errors.ErrUnsupported]: there is a [Config.CookieCodec], and so no store that could tell which request came
 //     first.
 func (k Key[T]) Take(ctx context.Context, s *Session) (T, bool, error) {
 	var v, zero T

@@ -14,8 +14,8 @@ import (
 const minSecretKey = 16
 
 // NewSecretKey returns a new random [Config.SecretKey]: 256 bits from crypto/rand, as 43 characters of base64url. Keep
-// it where all servers of the application find it, such as in an environment variable: with another key at each start,
-// nobody stays logged in. It is safe for concurrent use.
+// it where all servers of the application find it, such as in an environment variable: a new key at each start would
+// log everybody out. NewSecretKey is safe for concurrent use.
 func NewSecretKey() string {
 	var b [32]byte
 	rand.Read(b[:])

@@ -23,7 +23,7 @@ import (
 // An invalid principal sets [Session.Err] and fails the request. After the first byte of the response it is too late
 // for the new cookie: see [ErrTooLate].
 //
-// [Session.LoginWith] says more of the authentication.
+// [Session.LoginWith] also records how the user was authenticated.
 func (s *Session) Login(principal string) { s.LoginWith(principal, Auth{}) }
 
 // login is LoginWith. The caller holds io and mu.
@@ -186,8 +186,8 @@ func (s *Session) dropOverdue() {
 // principal, handle and Lifetime stay; requests in flight keep their changes.
 //
 // The old ID is accepted for the time of [Config.Grace] and [Config.StoreTimeout] together, for reads and writes, so a
-// copy of the old cookie is served as long. When the rights of the session grow, call [Session.Elevate], and to put out
-// whoever may have copied the cookie, [Session.RevokeOthers]: after these the old ID is not accepted. Renew does
+// copy of the old cookie works for as long. When the rights of the session grow, call [Session.Elevate]. If somebody
+// may have copied the cookie, call [Session.RevokeOthers]. After these two the old ID is not accepted. Renew does
 // nothing to a session that is not stored yet, nor if this request came with an ID that another request has renewed
 // already. After the first byte of the response it is too late for the new cookie: see [ErrTooLate].
 func (s *Session) Renew() {
@@ -278,9 +278,9 @@ func (s *Session) currentLabel() string {
 
 // SetPersistent says whether the session outlives the browser ("remember me"), as Flask's session.permanent does. The
 // default is [Cookie.Persistent]. A persistent session has the timeouts [Config.PersistentIdleTimeout] and
-// [Config.PersistentLifetime], and its cookie a Max-Age: the rest of the latter, but at most 400 days (RFC 6265bis,
-// section 5.5). Call it with the value of the login form's checkbox, whichever that is: SetPersistent(false) ends what
-// an earlier login has chosen.
+// [Config.PersistentLifetime], and its cookie has a Max-Age: the rest of PersistentLifetime, but at most 400 days (RFC
+// 6265bis, section 5.5). Always call it with the value of the login form's checkbox: SetPersistent(false) undoes the
+// choice of an earlier login.
 //
 // If that changes anything for a session that is stored already, SetPersistent includes a [Session.Renew], since a
 // cookie is sent only with a new ID.

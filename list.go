@@ -47,9 +47,9 @@ func (m *Manager) Sessions(ctx context.Context, principal string) iter.Seq2[Info
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.Principal(ctx, principal) })
 }
 
-// All yields every live session, anonymous ones included, for administration: with a [Config.Realm] those of its own
-// principals and all anonymous ones of the store, without one all of the store. It reads the store as the loop goes on,
-// and has the same errors as [Manager.Sessions].
+// All yields every live session of the store, anonymous ones included, for administration. With a [Config.Realm] it
+// leaves out sessions of other realms' principals. It reads the store as the loop goes on, and has the same errors as
+// [Manager.Sessions].
 func (m *Manager) All(ctx context.Context) iter.Seq2[Info, error] {
 	return m.list(func(l store.Lister) iter.Seq2[store.Record, error] { return l.All(ctx) })
 }
@@ -107,12 +107,12 @@ func (m *Manager) Revoke(ctx context.Context, principal, handle string) error {
 }
 
 // RevokeAll ends all sessions of a principal ("log out everywhere"; ASVS 5.0, 7.4.2), and returns how many it ended. No
-// request in flight brings them back. A concurrent login may come after it. Up to 64 sessions end concurrently, and the
-// whole call takes at most [Config.StoreTimeout].
+// request in flight brings them back. A concurrent login may be stored after RevokeAll, and stays. Up to 64 sessions
+// end concurrently, and the whole call takes at most [Config.StoreTimeout].
 //
 // Errors:
-//   - [ErrUncertain]: the store failed, or StoreTimeout was over, after that many sessions had been ended; the error's
-//     text tells the number as well. Others may have ended too. Call it again for the rest.
+//   - [ErrUncertain]: the store failed, or StoreTimeout ran out, after the returned number of sessions had been ended;
+//     the error's text has the number as well. Others may have ended too. Call it again for the rest.
 //   - [ErrUnavailable]: the store failed, and none was ended. Call it again.
 //   - [errors.ErrUnsupported]: as for [Manager.Sessions].
 func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) {
@@ -124,15 +124,15 @@ func (m *Manager) RevokeAll(ctx context.Context, principal string) (int, error) 
 // cookie works, not even one of this browser's own.
 //
 // Call it after the user has been authenticated: whoever holds a copy of the cookie could call it as well, and would
-// keep the session. A request in flight with the old ID may store its changes once more. Two devices that call it at
-// the same time may end each other, and a login that is under way may come after it. The new cookie is sent even if an
-// error says that not all others were ended.
+// keep the session. A request in flight with the old ID may store its changes once more. Two devices that call
+// RevokeOthers at the same time may end each other, and a concurrent login may be stored after it. The new cookie is
+// sent even if an error says that not all others were ended.
 //
 // The ID is changed only where a cookie can be sent: with [Config.BearerToken], outside a [Manager.Handler] or after
-// the first byte of the response RevokeOthers ends the others alone, and a copy of this session's own token stays
-// valid.
+// the first byte of the response, RevokeOthers only ends the other sessions, and a copy of this session's own token
+// stays valid.
 //
-// Errors: those of [Session.Save], and then nothing was ended; and those of [Manager.RevokeAll].
+// The errors are those of [Session.Save], after which no session was ended, and those of [Manager.RevokeAll].
 func (s *Session) RevokeOthers(ctx context.Context) (int, error) {
 	s.mu.Lock()
 	if s.view.State == protocol.Spent && s.move != protocol.Login {
@@ -177,9 +177,9 @@ func (m *Manager) revoke(ctx context.Context, principal string, wanted func(hand
 	return m.engine.EndPrincipal(ctx, l, principal, wanted, m.onEnd(ctx))
 }
 
-// RevokeFunc ends every session for which del returns true, of any principal and anonymous ones, and returns how many
-// it ended. It is for administration: it reads the list of all sessions, which ctx alone bounds, and may call del twice
-// for one, but never twice at a time. Sessions that begin meanwhile may be missed. So may sessions that are renewed
+// RevokeFunc ends every session for which del returns true, anonymous ones included, and returns how many it ended. It
+// is for administration: it reads the list of all sessions, which only ctx bounds. It may call del twice for one
+// session, but never concurrently. Sessions that begin meanwhile may be missed. So may sessions that are renewed
 // meanwhile, if reading the list takes longer than [Config.Grace]: then call it again.
 //
 // Errors: those of [Manager.RevokeAll].

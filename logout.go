@@ -6,8 +6,8 @@ import (
 )
 
 // LogoutHandler returns a handler that ends the request's session, as [Session.Logout] does, and then redirects to a
-// page (303). It takes POST alone, and not from another site: whoever could make a browser log out by a link or an
-// image would. It goes inside a [Manager.Handler].
+// page (303). It accepts only POST requests from this site, so a link or an image on another site can't log users out.
+// It goes inside a [Manager.Handler].
 //
 //	mux.Handle("/logout", session.LogoutHandler("/"))
 //

@@ -301,8 +301,8 @@ func (s *signing) of(purpose string) []*token.MAC {
 // purpose alone. [Manager.Verify] checks it. The purpose is a constant of the program, such as
 // "example.com/invitation": a MAC for one purpose is not valid for another.
 //
-// A MAC has no expiry, and belongs to no session: put a deadline, and whatever else it is to be bound to, into the
-// message.
+// A MAC has no expiry, and belongs to no session. Put a deadline into the message, and whatever else the MAC has to be
+// bound to.
 func (m *Manager) Sign(purpose string, message []byte) []byte {
 	sum := m.signing.of(purpose)[0].Sum(message)
 	return sum[:]

@@ -22,7 +22,7 @@ import (
 //   - [ErrEnded]: the session has ended, and the changes are dropped.
 //   - [ErrUnavailable]: nothing was stored. The changes are kept, so Save may be called again.
 //   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with
-//     that error; outside a request, load the session again.
+//     this error. Outside a request, load the session again.
 //   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
 //   - [ErrCrossSite]: the request came from another site, which may have withheld the client's cookie. The changes are
 //     dropped.

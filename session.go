@@ -21,8 +21,8 @@ import (
 //
 // A Session is safe for concurrent use by the goroutines of its request, which see each other's changes. It is never
 // reused for another request. After the handler has returned it stays usable, through [Session.Save] and
-// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O, and [Session.Elevate] after a read
-// from a cache.
+// [Session.Reload]. Only these two, [Session.RevokeOthers] and [Key.Take] do I/O, and [Session.Elevate] if the session
+// was read from a cache.
 //
 // Methods that change a session return no error. [Session.Err] says what went wrong, such as a value that can't be
 // encoded, a session that has ended meanwhile, or a store that failed, and the [Manager.Handler] fails the request
@@ -348,8 +348,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Token returns what the client has to send to have this session: the cookie's value, or the bearer token. It is a
-// secret. It returns "" while there is no session to be stored.
+// Token returns what the client has to send to use this session: the cookie's value, or the bearer token. It is a
+// secret. Token returns "" while the session is not stored and holds nothing to store.
 //
 // The token is chosen by Login, Renew, or the first change of a new session, but is valid only after the session has
 // been saved. With a [Config.CookieCodec] it is known only then. If another request has renewed the session meanwhile,
@@ -363,8 +363,8 @@ func (s *Session) Token() string {
 	return s.token
 }
 
-// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while there is
-// no session to be stored. Between Login and the save the times are zero.
+// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while the
+// session is not stored and holds nothing to store. Between Login and the save the times are zero.
 func (s *Session) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()

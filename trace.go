@@ -13,7 +13,7 @@ import (
 // should return soon; they must be safe for concurrent use, and must not use the request's Session. The context is the
 // one of the request around the [Manager.Handler], or of the call outside one.
 //
-// What they get holds no ID, key, principal or value.
+// Their arguments hold no ID, key, principal or value.
 type Trace struct {
 	// LoadStart is called before a session is loaded. The context that it returns is passed on to the store and to
 	// LoadDone, so a span in it is the parent of what the store does.
@@ -46,7 +46,7 @@ type SaveFigures struct {
 	Kind     SaveKind
 	Duration time.Duration
 	Waited   time.Duration // for the turn: for saves of the same session by other requests of this process
-	// how often changes were sent or the session was looked for anew; 0 if the save of another request did it
+	// how often changes were sent or the session was loaded again; 0 if another request's save stored the changes
 	Attempts  int
 	Conflicts int     // how often another server's save came first
 	Bytes     int     // of the session's encoded values, as they are stored now; 0 if nothing was stored
@@ -75,7 +75,7 @@ const (
 	// of a load: the cookie or token gives no session, see LoadFigures.Reason
 	OutcomeNone        Outcome = "none"
 	OutcomeStored      Outcome = "stored"      // changed, created, or ended
-	OutcomeUnchanged   Outcome = "unchanged"   // there was nothing to store but perhaps the time of the last request
+	OutcomeUnchanged   Outcome = "unchanged"   // nothing to store, except perhaps the time of the last request
 	OutcomeDropped     Outcome = "dropped"     // the session had ended
 	OutcomeUnavailable Outcome = "unavailable" // ErrUnavailable
 	OutcomeContention  Outcome = "contention"  // ErrUnavailable, because of other requests: see EventContention
@@ -194,8 +194,8 @@ func (m *Manager) traceSave(ctx context.Context, kind SaveKind, p *protocol.Figu
 	return err
 }
 
-// Ping reports whether the store answers: it loads a random key, within [Config.StoreTimeout], and changes nothing. It
-// is for readiness probes. With a [Config.CookieCodec] there is nothing to ask, and it returns nil.
+// Ping reports whether the store responds: it loads a random key, within [Config.StoreTimeout], and changes nothing. It
+// is for readiness probes. With a [Config.CookieCodec] there is no store, and Ping returns nil.
 //
 // The error is [ErrUnavailable], or the cause of ctx's end.
 func (m *Manager) Ping(ctx context.Context) error {

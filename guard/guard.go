@@ -1,17 +1,18 @@
-// Package guard has middleware for routes that need a login, a fresh one, or one by more than a password. It goes
-// inside [session.Manager.Handler]:
+// Package guard has middleware for routes that need a login, a recent login, or a login by more than a password. It
+// goes inside [session.Manager.Handler]:
 //
 //	mux.Handle("GET /account", guard.Login("/login")(account))
 //	mux.Handle("POST /password", guard.Fresh(10*time.Minute, "/confirm")(change))
 //	mux.Handle("/admin/", guard.Level(2, "/second-factor")(admin))
 //
-// A guard sends who doesn't get through to a page of the application, which finds the way back by [Next]. If the
-// session can't be read, the answer is that of [session.Config.ErrorHandler], by default 503, and never a redirect: an
-// outage must not look like a logout. Where a request passes several Managers, a [Guard] names the one that is asked.
+// If a request doesn't pass, a guard redirects it to a page of the application. After the login that page redirects to
+// [Next]. If the session can't be read, the response is that of [session.Config.ErrorHandler], by default 503, and
+// never a redirect: an outage must not look like a logout. If a request passes several Managers, a [Guard] says which
+// one counts.
 //
-// The page for logins should let users log in again who are logged in if [Why] says so: one that sends them back at
-// once would go in circles. A guard that has sent a user who is logged in away from the same page three times within
-// some seconds answers 403 instead of the next redirect.
+// If [Why] is not empty, the login page must show its form even to users who are logged in: a page that redirects them
+// back at once would cause a loop. To end such a loop, a guard that has redirected a logged-in user from the same page
+// three times within some seconds responds with 403.
 package guard
 
 import (
@@ -35,21 +36,22 @@ func Login(loginURL string) func(http.Handler) http.Handler { return Guard{}.Log
 // Fresh lets requests through whose user was authenticated less than maxAge ago ([session.Auth.Time]; ASVS 5.0, 7.5.1
 // and 7.5.3). It reloads the session first, so that an elevation or a logout of a moment ago counts. Others are sent to
 // reauthURL as by [Login], with ?why=fresh; there the application authenticates the user, and calls Elevate or Login.
-// Where the layout of the sessions is shared with Flask, which keeps no such time, the answer is 500 and says so. It
-// panics if maxAge is not positive or reauthURL is no URL.
+// With a layout that is shared with Flask, which stores no such time, the response is 500 and says so. It panics if
+// maxAge is not positive or reauthURL is no URL.
 func Fresh(maxAge time.Duration, reauthURL string) func(http.Handler) http.Handler {
 	return Guard{}.Fresh(maxAge, reauthURL)
 }
 
-// Level lets requests through whose user was authenticated with at least that level, 1 to 3 ([session.Auth.Level]).
-// Level 1 accepts every login. Others are sent to stepUpURL as by [Login], with ?why=level; there the application
-// authenticates the user by more, and calls Elevate. It panics if level is out of bounds or stepUpURL is no URL.
+// Level lets requests through whose user was authenticated with at least the given level, 1 to 3
+// ([session.Auth.Level]). Level 1 accepts every login. Others are sent to stepUpURL as by [Login], with ?why=level;
+// there the application authenticates the user by a further method, and calls Elevate. It panics if level is out of
+// bounds or stepUpURL is no URL.
 func Level(level int, stepUpURL string) func(http.Handler) http.Handler {
 	return Guard{}.Level(level, stepUpURL)
 }
 
-// Guard makes the guards of one Manager, for applications whose requests pass several. The zero Guard is that of the
-// innermost.
+// Guard makes the guards of one Manager, for applications whose requests pass several. The zero Guard is for the
+// innermost one.
 type Guard struct {
 	Manager *session.Manager
 }

@@ -26,8 +26,8 @@ func Next(r *http.Request, fallback string) string {
 	return next
 }
 
-// Why returns why a guard has sent the user here: "fresh" or "level"; "" for a login, or without a guard. A page for
-// logins should not send users back who are logged in unless it is "".
+// Why returns why a guard has redirected the user here: "fresh" or "level"; "" for a login, or without a guard. Only if
+// it is "" may a login page redirect users who are logged in.
 func Why(r *http.Request) string {
 	why := r.URL.Query().Get("why")
 	if why == "" && r.PostForm != nil {
@@ -89,10 +89,10 @@ var reload = template.Must(template.New("reload").Parse(`<!doctype html>
 `))
 
 // SameSite is for sessions whose cookie is SameSite=Strict: browsers withhold it when a link on another site leads
-// here, and the user seems to be logged out. SameSite answers such a request, if it comes without a live session, by a
-// page that loads itself again, from this site now, with the cookie. A fragment of the link is lost. It costs a visitor
-// without a session one more request, so with SameSite=Lax, where links bring the cookie along, leave it out. Clients
-// that send no Fetch Metadata are let through.
+// here, and the user seems to be logged out. If such a request has no live session, SameSite responds with a page that
+// loads itself again, now from this site and with the cookie. A fragment of the link is lost. It costs a visitor
+// without a session one more request, so leave it out with SameSite=Lax, where links carry the cookie. Clients that
+// send no Fetch Metadata are let through.
 func SameSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest")

@@ -58,10 +58,10 @@ func New(t testing.TB, options ...func(*session.Config)) *session.Manager {
 	return m
 }
 
-// Request returns a copy of r that comes with a new session. fill prepares the session, such as by
-// [session.Session.Login]; Request saves it and puts it into the cookie, or with [session.Config.BearerToken] into the
-// Authorization header. If fill is nil or changes nothing, the request has no session. r itself is not changed. If the
-// session can't be saved, the test fails at once.
+// Request returns a copy of r that comes with a new session. fill prepares the session, for example by
+// [session.Session.Login]. Request saves it and puts its token into the cookie, or with [session.Config.BearerToken]
+// into the Authorization header. If fill is nil or changes nothing, the request has no session. r itself is not
+// changed. If the session can't be saved, the test fails at once.
 func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*session.Session)) *http.Request {
 	t.Helper()
 	s, err := m.Load(t.Context(), "")
@@ -83,11 +83,10 @@ func Request(t testing.TB, m *session.Manager, r *http.Request, fill func(*sessi
 	return r
 }
 
-// Read returns the session that a response leaves in the client, as it is stored now: that of the cookie which the
-// response sets, else the one that the request came with, whose ID has not changed. For the latter pass the request;
-// the response of an http.Client knows its own. With [session.Config.BearerToken] the request is needed, or
-// [session.Manager.Load] on the token that the handler has sent. If there is no live session of m, such as after a
-// logout, the test fails at once.
+// Read returns the session that the client has after a response, as it is stored now. It is that of the cookie which
+// the response sets, or else that of the request's cookie. For the latter pass the request, unless the response comes
+// from an [http.Client]. With [session.Config.BearerToken] pass the request, or call [session.Manager.Load] with the
+// token that the handler has sent. If there is no live session of m, such as after a logout, the test fails at once.
 func Read(t testing.TB, m *session.Manager, res *http.Response, request ...*http.Request) *session.Session {
 	t.Helper()
 	var found *session.Session
@@ -131,7 +130,7 @@ func Read(t testing.TB, m *session.Manager, res *http.Response, request ...*http
 	return found
 }
 
-// LoggedIn returns a function for [Request]: the principal logged in so long ago. Negative is as zero. Where
+// LoggedIn returns a function for [Request]: the principal logged in so long ago. A negative time counts as zero. If
 // [session.Config.Lifetime] is shorter, nobody is logged in.
 func LoggedIn(principal string, ago time.Duration) func(*session.Session) {
 	return func(s *session.Session) {
@@ -139,7 +138,7 @@ func LoggedIn(principal string, ago time.Duration) func(*session.Session) {
 	}
 }
 
-// WantLogin reports an error if another principal is logged in; "" is nobody.
+// WantLogin reports an error if another principal than this is logged in; "" is nobody.
 func WantLogin(t testing.TB, s *session.Session, principal string) {
 	t.Helper()
 	if got := s.Principal(); got != principal {
@@ -147,8 +146,8 @@ func WantLogin(t testing.TB, s *session.Session, principal string) {
 	}
 }
 
-// WantFlashes reports an error if the session has other flash messages, whatever their categories, or in another order.
-// It takes them out of s, but not out of the store, unless s is saved.
+// WantFlashes reports an error if the session has other flash messages than these, or in another order; categories
+// don't matter. It removes the messages from s, but not from the store, unless s is saved.
 func WantFlashes(t testing.TB, s *session.Session, messages ...string) {
 	t.Helper()
 	var got []string
@@ -165,7 +164,7 @@ func WantFlashes(t testing.TB, s *session.Session, messages ...string) {
 // [store.StaleLoader] if Store has them: see
 // [store.As]. Set Store before use; the zero value doesn't work. It is safe for concurrent use.
 //
-// Of Fail, FailWrites and LoseWrites the last call counts.
+// Each call of Fail, FailWrites or LoseWrites replaces the one before.
 type FailStore struct {
 	Store store.Store // gets the calls while there is no outage
 
@@ -179,17 +178,16 @@ type fault struct {
 	after bool // writes reach the store, and fail then
 }
 
-// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. A failed
-// load is [session.ErrUnavailable] to the application, a failed save that or [session.ErrUncertain].
+// Fail makes every call but OnEvict fail with err from now on, before it reaches Store. Nil ends the outage. To the
+// application a failed load is [session.ErrUnavailable], and a failed save that or [session.ErrUncertain].
 func (f *FailStore) Fail(err error) { f.set(err, true, false) }
 
-// FailWrites makes every write fail with err from now on, before it reaches Store, while reads go on: a full disk, or a
-// replica that takes no writes. Nil ends it.
+// FailWrites makes every write fail with err from now on, before it reaches Store, while reads go on, as with a full
+// disk or a replica that takes no writes. Nil ends the failures.
 func (f *FailStore) FailWrites(err error) { f.set(err, false, false) }
 
-// LoseWrites makes every write return err from now on although Store has done it: a connection that breaks before the
-// reply has come. The application can't know what was stored: [session.ErrUncertain], unless the engine finds out by a
-// read. Nil ends it.
+// LoseWrites makes every write return err from now on although Store has done it, as if the connection broke before the
+// response. The application can't know what was stored: [session.ErrUncertain], unless a read finds out. Nil ends this.
 func (f *FailStore) LoseWrites(err error) { f.set(err, false, true) }
 
 func (f *FailStore) set(err error, reads, after bool) {

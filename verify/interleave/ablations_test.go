@@ -233,7 +233,7 @@ var ablations = []ablation{
 	},
 	{
 		rule: "OneWrite, OneCreate", what: "the store's client repeats a write whose response was lost",
-		store: "repeats",
+		store:    "repeats",
 		scenario: "upd|upd", faults: 1,
 	},
 }
