@@ -22,9 +22,9 @@ import (
 // use a [Config.Store] where that matters. [Key.Take], lists and revocation don't work.
 //
 // Each message has a key of its own, from HKDF-Expand-SHA256 (RFC 5869) with a random salt, so a secret key can encrypt
-// any number of messages. The first of keys encrypts, all decrypt. The cookie's name is authenticated too, so a cookie
-// is refused under another name. A key of less than 16 bytes, or a well-known sample, is an error. EncryptedCookie runs
-// with GODEBUG=fips140=only.
+// any number of messages. The first key encrypts, and all keys decrypt. The cookie's name is authenticated too, so a
+// cookie is refused under another name. A key of less than 16 bytes, or a well-known sample, is an error.
+// EncryptedCookie runs with GODEBUG=fips140=only.
 func EncryptedCookie(keys []string, cookieName string) (Codec, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err

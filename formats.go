@@ -64,7 +64,7 @@ type IDFormat interface {
 //
 // The store's key is the second half, as 22 characters. It tells nothing about the random bytes or the first half, so
 // nobody can make a cookie from a copy of the store. A token without a valid signature never reaches the store. The
-// first of keys signs, all verify. The name is part of what is signed, so a token that was made for one cookie is
+// first key signs, and all keys verify. The name is part of what is signed, so a token that was made for one cookie is
 // refused under the name of another. A key of less than 16 bytes, or a well-known sample, is an error.
 func SignedID(keys []string, name string) (IDFormat, error) {
 	if err := checkKeys(keys); err != nil {

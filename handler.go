@@ -192,13 +192,13 @@ func (x *exchange) giveUp() {
 // happen: use [Manager.Preload] to keep the handler from running, or [Open] to get the error.
 func From(r *http.Request) *Session { return from(r.Context(), nearest{}) }
 
-// From returns the request's session as the function [From] does, but that of this Manager, if several are nested.
+// From is like the function [From], but returns the session of this Manager if several are nested.
 func (m *Manager) From(r *http.Request) *Session { return from(r.Context(), m) }
 
-// Peek returns what a list of sessions shows of the request's session, and whether there is one. It doesn't count as
-// activity for [Config.IdleTimeout], unless the request calls [From] as well: so a page can ask every minute how much
-// time is left, and show "you will be logged out in two minutes", without prolonging the session. If the session can't
-// be loaded, the response is replaced, as From says. Peek panics if there is no [Manager.Handler].
+// Peek returns the [Info] of the request's session, as a list of sessions shows it, and whether there is a session. It
+// doesn't count as activity for [Config.IdleTimeout], unless the request calls [From] as well: so a page can ask every
+// minute how much time is left, and show "you will be logged out in two minutes", without prolonging the session. If
+// the session can't be loaded, the response is replaced, as From says. Peek panics if there is no [Manager.Handler].
 func Peek(r *http.Request) (Info, bool) { return peek(r.Context(), nearest{}) }
 
 // Peek is the function [Peek] for the session of this Manager, if several are nested.
@@ -242,7 +242,7 @@ func from(ctx context.Context, key any) *Session {
 //   - The error of [Config.Adopt].
 func Open(r *http.Request) (*Session, error) { return open(r.Context(), nearest{}) }
 
-// Open returns the request's session as the function [Open] does, but that of this Manager, if several are nested.
+// Open is like the function [Open], but returns the session of this Manager if several are nested.
 func (m *Manager) Open(r *http.Request) (*Session, error) { return open(r.Context(), m) }
 
 func open(ctx context.Context, key any) (*Session, error) {

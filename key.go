@@ -35,9 +35,9 @@ func (k Key[T]) Or(s *Session, fallback T) T {
 	return fallback
 }
 
-// Set sets the value. It is encoded at once, so later changes of what it points to have no effect. The session is saved
-// before the first byte of the response. A value that can't be encoded, or a reserved name, sets [Session.Err] and
-// fails the request.
+// Set sets the value. It is encoded at once, so later changes to data that it points to have no effect. The session is
+// saved before the first byte of the response. A value that can't be encoded, or a reserved name, sets [Session.Err]
+// and fails the request.
 func (k Key[T]) Set(s *Session, value T) { s.Set(string(k), value) }
 
 // Pop removes the value and returns it, and whether there was one. Of overlapping requests several may get it: use

@@ -234,7 +234,7 @@ func (s *Session) choose() bool {
 	return true
 }
 
-// Principal returns who is logged in, as [Session.Login] was told; "" for nobody.
+// Principal returns the principal who is logged in (see [Session.Login]); "" for nobody.
 func (s *Session) Principal() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -75,10 +75,10 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 	return s, nil
 }
 
-// Reload loads the session again and keeps changes that are not saved yet. Handlers that live long, such as that of a
-// WebSocket, call it to see what other requests have changed, and to notice a logout. It doesn't count as activity for
-// [Config.IdleTimeout]. For a session that was never saved it does nothing, and with a [Config.CookieCodec] it finds
-// what the cookie held.
+// Reload loads the session again and keeps changes that are not saved yet. Long-lived handlers, such as for a
+// WebSocket, call it to see the changes of other requests, and to notice a logout. It doesn't count as activity for
+// [Config.IdleTimeout]. For a session that was never saved it does nothing. With a [Config.CookieCodec] there is no
+// newer state than the cookie's.
 //
 // Reload follows a [Session.Renew] by another request, if the session was loaded, saved or reloaded less than
 // [Config.Grace] before.

@@ -94,8 +94,8 @@ func (s *Session) Get(key string) (any, bool) {
 	return Key[any](key).Get(s)
 }
 
-// Set sets the value of key. It is encoded at once, so later changes of what it points to have no effect. A value that
-// can't be encoded, or a reserved name (see [Key]), sets [Session.Err] and fails the request.
+// Set sets the value of key. It is encoded at once, so later changes to data that it points to have no effect. A value
+// that can't be encoded, or a reserved name (see [Key]), sets [Session.Err] and fails the request.
 func (s *Session) Set(key string, value any) {
 	data, err := s.m.serializer.Marshal(value)
 	if s.m.policy != nil && err == nil {
@@ -363,7 +363,7 @@ func (s *Session) Token() string {
 	return s.token
 }
 
-// Info returns what a list of sessions shows of this one, as far as this request knows it. Handle is "" while the
+// Info describes the session as a list of sessions does, as far as this request knows it. Handle is "" while the
 // session is not stored and holds nothing to store. Between Login and the save the times are zero.
 func (s *Session) Info() Info {
 	s.mu.Lock()

@@ -60,10 +60,11 @@ type SaveKind string
 const (
 	SaveCreate SaveKind = "create" // the first one of a session
 	SaveChange SaveKind = "change" // changes
-	SaveMove   SaveKind = "move"   // a new ID: Login, Renew or a call that includes one, with the changes of the request
-	SaveTake   SaveKind = "take"   // a Take
-	SaveTouch  SaveKind = "touch"  // the time of the last request alone
-	SaveEnd    SaveKind = "end"    // a Logout
+	// a new ID: Login, Renew or a call that includes one, with the changes of the request
+	SaveMove  SaveKind = "move"
+	SaveTake  SaveKind = "take"  // a Take
+	SaveTouch SaveKind = "touch" // the time of the last request alone
+	SaveEnd   SaveKind = "end"   // a Logout
 )
 
 // Outcome says how a load or a save ended.
