@@ -19,7 +19,7 @@ type EventKind string
 const (
 	EventCreated EventKind = "created" // an anonymous session was stored for the first time
 	EventLogin   EventKind = "login"   // a Login was stored: the session has a new ID and a principal
-	// a Renew, or a RevokeOthers with its new ID, was stored
+	// a Renew was stored, also as part of a RevokeOthers: the session has a new ID
 	EventRenewed  EventKind = "renewed"
 	EventElevated EventKind = "elevated" // an Elevate was stored: the session has a new ID
 	EventLogout   EventKind = "logout"   // a Logout was stored
