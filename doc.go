@@ -104,7 +104,7 @@
 //
 // The defaults are those of the OWASP ASVS 5.0: the cookie is __Host-session, Secure, HttpOnly, SameSite=Lax; a session
 // ID has 128 random bits; Login gives a new ID. IDs are signed with a key derived from [Config.SecretKey], so a forged
-// cookie never reaches the store. A store holds only hashes of the IDs, so a copy of its data is no login.
+// cookie never reaches the store. A store holds only hashes of the IDs, so nobody can log in with a copy of its data.
 // [Config.SecretKeyFallbacks] lets you change the secret without logging anybody out.
 //
 // Session IDs, cookies, secret keys and values are in no error, event or log line. A Config, Manager or Session prints

@@ -260,7 +260,7 @@ func open(ctx context.Context, key any) (*Session, error) {
 const carried = "github.com/hipflask/session"
 
 // FromContext returns the session of a context that comes from a request inside a [Manager.Handler], or from
-// [NewContext]; false if there is none. It loads the session, and fails, as [From] does.
+// [NewContext]; false if there is none. It loads the session as [From] does, with the same response if that fails.
 func FromContext(ctx context.Context) (*Session, bool) {
 	found := ctx.Value(nearest{})
 	if found == nil {

@@ -87,7 +87,7 @@ func (m *Manager) Load(ctx context.Context, token string) (*Session, error) {
 //   - [ErrEnded]: the session was logged out, revoked, replaced by a login, or has expired. It reads empty from then
 //     on.
 //   - [ErrUnavailable]: the store can't be reached, or ctx has ended. The session stays as it was; try again.
-//   - [ErrUncertain]: an earlier save ended so. Load the session anew.
+//   - [ErrUncertain]: an earlier save failed with it. Load the session anew.
 func (s *Session) Reload(ctx context.Context) error {
 	s.io.Lock()
 	defer s.io.Unlock()

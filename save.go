@@ -12,8 +12,8 @@ import (
 )
 
 // Save stores the changes now. Inside a [Manager.Handler] it is necessary only for streams, handlers that live long,
-// and those that want the error; outside one, nothing else stores them. Without changes it does nothing. It goes on
-// when ctx is cancelled, for at most [Config.StoreTimeout].
+// and those that want the error; outside one, nothing else stores them. Without changes it does nothing. If ctx is
+// cancelled, Save goes on for at most [Config.StoreTimeout].
 //
 // If a new cookie is needed, the Handler sends it with the response's header. Outside a Handler [Manager.Cookie]
 // returns it.
@@ -24,7 +24,7 @@ import (
 //   - [ErrUncertain]: the changes may have been stored. This Session stores nothing more, and the request fails with
 //     this error. Outside a request, load the session again.
 //   - [ErrTooLate]: the changes need a new cookie, but the response's header has been sent. They are dropped.
-//   - [ErrCrossSite]: the request came from another site, which may have withheld the client's cookie. The changes are
+//   - [ErrCrossSite]: the request came from another site, and the browser may have withheld its cookie. The changes are
 //     dropped.
 //   - [ErrTooLarge]: the session is too large. Nothing was stored; Save again after removing values.
 //   - Any other error is about an earlier call, such as a value that can't be encoded: see [Session.Err].

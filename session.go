@@ -162,8 +162,8 @@ func (s *Session) remove(name string, err error) {
 	}
 }
 
-// Clear removes all values, also those that overlapping requests have set before this one is saved. The session keeps
-// its ID, principal, label, persistence and attributes; [Session.Logout] ends it.
+// Clear removes all values, also those that overlapping requests have set before the session is saved. The session
+// keeps its ID, principal, label, persistence and attributes; [Session.Logout] ends it.
 func (s *Session) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -333,9 +333,9 @@ func (s *Session) IsNew() bool {
 }
 
 // Err returns what went wrong with the session in this request; nil if nothing did. After [ErrEnded], [ErrTooLate] and
-// [ErrCrossSite] the changes are lost, but the response stands. For any other error [Manager.Handler] replaces the
-// response: [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid name or
-// principal.
+// [ErrCrossSite] the changes are lost, but the response is sent as it is. For any other error [Manager.Handler]
+// replaces the response: [ErrUnavailable], [ErrUncertain], [ErrTooLarge], a value that can't be encoded, an invalid
+// name or principal.
 //
 // Logout resets ErrEnded and ErrCrossSite, and so does Login. A later save that succeeds resets ErrUnavailable and
 // ErrTooLarge.
