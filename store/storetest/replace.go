@@ -10,7 +10,7 @@ import (
 var replaceClauses = []clause{{
 	name: "ReplaceStoresTheWholeRecord", twoOpens: true,
 	rule: "after Replace has answered nil, Load returns the new record in every field and nothing of the old one: " +
-		"an answer means saved, and a value that was removed stays removed.",
+		"a response means saved, and a value that was removed stays removed.",
 	run: replaceStoresTheWholeRecord,
 }, {
 	name: "ReplaceShrinksAndGrows", twoOpens: true,
