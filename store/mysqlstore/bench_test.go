@@ -2,9 +2,9 @@ package mysqlstore_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/mysqlstore"
 	"github.com/hipflask/session/store/storetest"
 )
@@ -13,13 +13,13 @@ import (
 // by the primary key, prepared, with the same connections.
 func BenchmarkFloor(b *testing.B) {
 	db := database(b, owner, "")
-	s, err := mysqlstore.New(db, &mysqlstore.Options{Table: table()})
+	s, err := mysqlstore.New(db, &mysqlstore.Options{Table: sqltest.Table()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	migrated(b, s)
+	sqltest.Migrated(b, s, nil)
 	ctx := b.Context()
-	rec := create(b, s, newRecord("ann"))
+	rec := sqltest.Create(b, s, sqltest.NewRecord("ann"))
 	run(b, "CREATE TABLE IF NOT EXISTS floor (k VARBINARY(128) PRIMARY KEY, data LONGBLOB, n BIGINT)",
 		"TRUNCATE TABLE floor")
 	if _, err := db.ExecContext(ctx, "INSERT INTO floor VALUES (?, ?, 0)", rec.Key, rec.Data); err != nil {
@@ -33,33 +33,12 @@ func BenchmarkFloor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	measure := func(name string, call func() error) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := call(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-	measure("op=load/by=client", func() error {
+	sqltest.Floor(b, s, rec, func() error {
 		var data []byte
 		return load.QueryRowContext(ctx, rec.Key).Scan(&data)
-	})
-	measure("op=load/by=store", func() error {
-		_, err := s.Load(ctx, rec.Key)
-		return err
-	})
-	measure("op=replace/by=client", func() error {
+	}, func() error {
 		_, err := update.ExecContext(ctx, rec.Data, rec.Key)
 		return err
-	})
-	measure("op=replace/by=store", func() error {
-		old := rec.Version
-		rec.Version = old%(1<<62) + 1
-		rec.ExpiresAt = rec.ExpiresAt.Add(time.Millisecond)
-		return s.Replace(ctx, rec, old)
 	})
 }
 
@@ -67,7 +46,7 @@ func BenchmarkFloor(b *testing.B) {
 func BenchmarkSize(b *testing.B) {
 	server := servertest.MariaDB(b, "--innodb-flush-method=fsync", "--innodb-buffer-pool-size=512M")
 	db := databaseAt(b, server, owner, "")
-	opts := &mysqlstore.Options{Table: table()}
+	opts := &mysqlstore.Options{Table: sqltest.Table()}
 	storetest.BenchSize(b, open(b, server.URL, opts), func() (bytes int64) {
 		if _, err := db.ExecContext(b.Context(), "ANALYZE TABLE "+opts.Table); err != nil {
 			b.Fatal(err)

@@ -3,11 +3,10 @@ package mysqlstore_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/mysqlstore"
 )
 
@@ -15,7 +14,7 @@ import (
 // makes room there.
 func smallDatabase(t *testing.T) (name string, free func()) {
 	t.Helper()
-	name = table()
+	name = sqltest.Table()
 	run(t, "CREATE DATABASE "+name)
 	dir := filepath.Join(server().Dir, "data", name)
 	info, err := os.Stat(dir)
@@ -46,32 +45,6 @@ func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	name, free := smallDatabase(t)
 	s := open(t, server().URL, &mysqlstore.Options{Table: name + ".sessions"})
-	var kept []store.Record
-	var full error
-	for range 10_000 {
-		rec := newRecord("ann")
-		rec.Data = []byte(strings.Repeat(rec.Key, 100))
-		if full = s.Create(t.Context(), rec); full != nil {
-			break
-		}
-		kept = append(kept, rec)
-	}
-	if full == nil || !strings.Contains(full.Error(), "error 1114") || len(kept) == 0 {
-		t.Fatalf("got error %v after %d records, want that the table is full", full, len(kept))
-	}
-	for _, rec := range kept {
-		if got, err := s.Load(t.Context(), rec.Key); err != nil || string(got.Data) != string(rec.Data) {
-			t.Fatalf("Load on a full disk: %v", err)
-		}
-	}
-	free()
-	for _, rec := range kept {
-		next := rec
-		next.Version, next.Data = store.NewVersion(), append(rec.Data, rec.Data...)
-		if err := s.Replace(t.Context(), next, rec.Version); err != nil {
-			t.Fatalf("Replace when there is room again: %v", err)
-		}
-	}
-	create(t, s, newRecord("bob"))
+	sqltest.Full(t, s, "error 1114", free)
 	run(t, "DROP TABLE "+name+".sessions, "+name+".sessions_schema") // before the disk goes
 }

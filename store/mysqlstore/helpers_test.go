@@ -1,18 +1,15 @@
 package mysqlstore_test
 
 import (
-	"context"
-	"crypto/rand"
 	"database/sql"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/mysqlstore"
 )
 
@@ -27,19 +24,7 @@ var server = sync.OnceValue(func() *servertest.Server {
 func open(tb testing.TB, url string, opts *mysqlstore.Options) *mysqlstore.Store {
 	tb.Helper()
 	s, err := mysqlstore.Open(tb.Context(), url, opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return migrated(tb, s)
-}
-
-func migrated(tb testing.TB, s *mysqlstore.Store) *mysqlstore.Store {
-	tb.Helper()
-	tb.Cleanup(func() { s.Close() })
-	if err := s.Migrate(context.WithoutCancel(tb.Context())); err != nil {
-		tb.Fatal(err)
-	}
-	return s
+	return sqltest.Migrated(tb, s, err)
 }
 
 // database opens connections of the test's own, with the driver's settings as they are but for those given.
@@ -72,10 +57,7 @@ func opener(table string) func(testing.TB) store.Store {
 		db := database(tb, owner, "sql_mode=''&time_zone='-03:30'&interpolateParams=true&charset=latin1")
 		db.SetMaxIdleConns(16)
 		s, err := mysqlstore.New(db, opts)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return migrated(tb, s)
+		return sqltest.Migrated(tb, s, err)
 	}
 }
 
@@ -92,37 +74,4 @@ func run(tb testing.TB, statements ...string) {
 			tb.Fatalf("%s: %v", statement, err)
 		}
 	}
-}
-
-// table returns the name of a table that nobody else has.
-func table() string { return "t_" + strings.ToLower(rand.Text()) }
-
-// newRecord returns a live record of a principal.
-func newRecord(principal string) store.Record {
-	now := time.Now().Truncate(time.Millisecond)
-	return store.Record{
-		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows",
-		Handle:    rand.Text(),
-		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
-	}
-}
-
-func create(tb testing.TB, s store.Store, rec store.Record) store.Record {
-	tb.Helper()
-	if err := s.Create(tb.Context(), rec); err != nil {
-		tb.Fatal(err)
-	}
-	return rec
-}
-
-// expired creates n records that are over at once.
-func expired(tb testing.TB, s store.Store, n int) []store.Record {
-	tb.Helper()
-	recs := make([]store.Record, n)
-	for i := range recs {
-		recs[i] = newRecord("")
-		recs[i].ExpiresAt = time.Now().Add(-time.Second)
-		create(tb, s, recs[i])
-	}
-	return recs
 }

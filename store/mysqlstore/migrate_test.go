@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/mysqlstore"
 )
 
@@ -16,36 +16,20 @@ import (
 func TestMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	for range 3 {
-		opts := &mysqlstore.Options{Table: table()}
-		var wg sync.WaitGroup
-		for range 10 {
-			s, err := mysqlstore.Open(t.Context(), server().URL, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wg.Go(func() {
-				defer s.Close()
-				for range 2 {
-					if err := s.Migrate(t.Context()); err != nil {
-						t.Errorf("Migrate among others: %v", err)
-					}
-				}
-				if _, err := s.Load(t.Context(), "key"); err == nil || strings.Contains(err.Error(), "error 1146") {
-					t.Errorf("Load as soon as Migrate has returned: got error %v, want that nothing is found", err)
-				}
-			})
-		}
-		wg.Wait()
+		opts := &mysqlstore.Options{Table: sqltest.Table()}
+		sqltest.MigrateAtOnce(t, func() (*mysqlstore.Store, error) {
+			return mysqlstore.Open(t.Context(), server().URL, opts)
+		}, "error 1146")
 	}
 }
 
 // An application may run as a user who can use the table, but not make any.
 func TestMigrateWithoutRights(t *testing.T) {
 	t.Parallel()
-	name := table()
+	name := sqltest.Table()
 	user := name + "@127.0.0.1"
 	run(t, "CREATE USER "+user+" IDENTIFIED BY 'secret'")
-	opts := &mysqlstore.Options{Table: table()}
+	opts := &mysqlstore.Options{Table: sqltest.Table()}
 	open(t, server().URL, &mysqlstore.Options{Table: name}) // something that the user may enter the database for
 	run(t, "GRANT SELECT ON "+servertest.User+"."+name+" TO "+user)
 	s, err := mysqlstore.New(database(t, name+":secret", ""), opts)
@@ -63,7 +47,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Errorf("Migrate where everything is there: %v", err)
 	}
-	rec := create(t, s, newRecord("ann"))
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	if err := s.Replace(t.Context(), rec, rec.Version); err != nil {
 		t.Errorf("Replace: %v", err)
 	}
@@ -74,11 +58,12 @@ func TestMigrateWithoutRights(t *testing.T) {
 
 func TestMigrateIsMissing(t *testing.T) {
 	t.Parallel()
-	s, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: table()})
+	s, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: sqltest.Table()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Create(t.Context(), newRecord("ann")); err == nil || !strings.Contains(err.Error(), "call Migrate") {
+	err = s.Create(t.Context(), sqltest.NewRecord("ann"))
+	if err == nil || !strings.Contains(err.Error(), "call Migrate") {
 		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
 	}
 }
@@ -86,9 +71,9 @@ func TestMigrateIsMissing(t *testing.T) {
 // The table may stand in another database, and have a name that means something in SQL.
 func TestTableName(t *testing.T) {
 	t.Parallel()
-	other := table()
+	other := sqltest.Table()
 	run(t, "CREATE DATABASE "+other)
-	create(t, open(t, server().URL, &mysqlstore.Options{Table: other + ".Select"}), newRecord("ann"))
+	sqltest.Create(t, open(t, server().URL, &mysqlstore.Options{Table: other + ".Select"}), sqltest.NewRecord("ann"))
 	var n int
 	err := database(t, owner, "").QueryRow("SELECT count(*) FROM " + other + ".`Select`").Scan(&n)
 	if err != nil || n != 1 {
@@ -107,11 +92,11 @@ func TestTableName(t *testing.T) {
 // People look at sessions with the query that docs/sql.md shows.
 func TestReadable(t *testing.T) {
 	t.Parallel()
-	opts := &mysqlstore.Options{Table: table()}
+	opts := &mysqlstore.Options{Table: sqltest.Table()}
 	s := open(t, server().URL, opts)
-	rec := newRecord("änn")
+	rec := sqltest.NewRecord("änn")
 	rec.Data = []byte(`{"name":"Zoë"}`)
-	create(t, s, rec)
+	sqltest.Create(t, s, rec)
 	doc, err := os.ReadFile("../../docs/sql.md")
 	if err != nil {
 		t.Fatal(err)

@@ -19,13 +19,13 @@ func TestPlans(t *testing.T) {
 	r := new(sqltest.Recorder)
 	db := r.Open(mysql.MySQLDriver{}, owner+"@tcp("+server().Addr+")/"+servertest.User+"?clientFoundRows=true")
 	t.Cleanup(func() { db.Close() })
-	opts := &mysqlstore.Options{Table: table()}
+	opts := &mysqlstore.Options{Table: sqltest.Table()}
 	s, err := mysqlstore.New(db, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrated(t, s)
-	rec := create(t, s, newRecord("ann"))
+	sqltest.Migrated(t, s, nil)
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	run(t, fmt.Sprintf(`INSERT INTO %s SELECT CONCAT('key', seq), 1, IF(seq %% 3 = 0, '', CONCAT('p', seq DIV 5)), '',
 		0, 0, 0, seq + UNIX_TIMESTAMP() * 1000 - 1000, 0, '', '', '', '' FROM seq_1_to_20000`, opts.Table),
 		"ANALYZE TABLE "+opts.Table)
@@ -34,7 +34,7 @@ func TestPlans(t *testing.T) {
 		"Principal": opts.Table + "_principal", "Sweep": opts.Table + "_deadline",
 	}
 	plans := database(t, owner, "")
-	for name, call := range calls(s, rec) {
+	for name, call := range sqltest.Calls(s, rec) {
 		if index[name] == "" {
 			continue
 		}
@@ -58,6 +58,6 @@ func TestPlans(t *testing.T) {
 		if err := s.Delete(t.Context(), rec.Key); err != nil {
 			t.Fatal(err)
 		}
-		create(t, s, rec)
+		sqltest.Create(t, s, rec)
 	}
 }

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/mysqlstore"
 )
 
 // Sweepers that meet each other, and writers of the rows that they remove, get in no deadlock that anybody sees.
 func TestSweepersAndWriters(t *testing.T) {
 	t.Parallel()
-	s := open(t, server().URL, &mysqlstore.Options{Table: table()})
+	s := open(t, server().URL, &mysqlstore.Options{Table: sqltest.Table()})
 	const n = 1300
-	recs := expired(t, s, n)
-	live := create(t, s, newRecord("ann"))
+	recs := sqltest.Expired(t, s, n)
+	live := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	var removed, created, deleted atomic.Int64
 	var wg sync.WaitGroup
 	for range 2 {
@@ -33,7 +34,7 @@ func TestSweepersAndWriters(t *testing.T) {
 	for w := range 4 {
 		wg.Go(func() {
 			for i := w; i < n/4; i += 4 {
-				again := newRecord("bob")
+				again := sqltest.NewRecord("bob")
 				again.Key = recs[i].Key
 				if err := s.Create(t.Context(), again); err != nil {
 					t.Errorf("Create of an expired key: %v", err)
@@ -73,12 +74,12 @@ func TestSweepersAndWriters(t *testing.T) {
 // Without clientFoundRows the server does not count a row that was the same before.
 func TestTouchThatChangesNothing(t *testing.T) {
 	t.Parallel()
-	s, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: table()})
+	s, err := mysqlstore.New(database(t, owner, ""), &mysqlstore.Options{Table: sqltest.Table()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrated(t, s)
-	rec := create(t, s, newRecord("ann"))
+	sqltest.Migrated(t, s, nil)
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	for range 300 { // the server's clock may tick in between, not every time
 		if err := s.Touch(t.Context(), rec.Key, rec.Version, rec.LastSeenAt, rec.ExpiresAt); err != nil {
 			t.Fatalf("Touch by the times that are there: %v", err)
@@ -92,15 +93,15 @@ func TestTouchThatChangesNothing(t *testing.T) {
 // The victim of a deadlock, which the server has undone, is sent again.
 func TestDeadlock(t *testing.T) {
 	t.Parallel()
-	opts := &mysqlstore.Options{Table: table()}
+	opts := &mysqlstore.Options{Table: sqltest.Table()}
 	s := open(t, server().URL, opts)
-	recs := []store.Record{newRecord(""), newRecord("")}
+	recs := []store.Record{sqltest.NewRecord(""), sqltest.NewRecord("")}
 	for i := range recs {
 		recs[i].ExpiresAt = time.Now().Add(time.Duration(i-2) * time.Minute)
-		create(t, s, recs[i])
+		sqltest.Create(t, s, recs[i])
 	}
 	db := database(t, owner, "")
-	side := table()
+	side := sqltest.Table()
 	run(t, "CREATE TABLE "+side+" (n INT PRIMARY KEY) ENGINE = InnoDB")
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {

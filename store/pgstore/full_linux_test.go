@@ -5,18 +5,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/pgstore"
 )
 
 // smallDisk returns a folder of the server's user on a file system of its own, and a function that makes room there.
 func smallDisk(t *testing.T) (dir string, free func()) {
 	t.Helper()
-	disk := filepath.Join(server().Dir, table())
+	disk := filepath.Join(server().Dir, sqltest.Table())
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -51,12 +50,12 @@ func smallDisk(t *testing.T) (dir string, free func()) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir, free := smallDisk(t)
-	space := table()
+	space := sqltest.Table()
 	p := pool(t, server().URL, nil)
 	if _, err := p.Exec(t.Context(), fmt.Sprintf("CREATE TABLESPACE %s LOCATION '%s'", space, dir)); err != nil {
 		t.Fatal(err)
 	}
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		for _, sql := range []string{"DROP TABLE " + opts.Table + ", " + opts.Table + "_schema CASCADE",
@@ -67,29 +66,5 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	s := open(t, server().URL+"?default_tablespace="+space, opts)
-	var kept []store.Record
-	var full error
-	for range 10_000 {
-		rec := newRecord("ann")
-		rec.Data = []byte(strings.Repeat(rec.Key, 100))
-		if full = s.Create(t.Context(), rec); full != nil {
-			break
-		}
-		kept = append(kept, rec)
-	}
-	if full == nil || !strings.Contains(full.Error(), "53100") || len(kept) == 0 {
-		t.Fatalf("got error %v after %d records, want that the disk is full", full, len(kept))
-	}
-	for _, rec := range kept {
-		if got, err := s.Load(t.Context(), rec.Key); err != nil || string(got.Data) != string(rec.Data) {
-			t.Fatalf("Load on a full disk: %v", err)
-		}
-	}
-	free()
-	create(t, s, newRecord("bob"))
-	next := kept[0]
-	next.Version = store.NewVersion()
-	if err := s.Replace(t.Context(), next, kept[0].Version); err != nil {
-		t.Errorf("Replace when there is room again: %v", err)
-	}
+	sqltest.Full(t, s, "53100", free)
 }

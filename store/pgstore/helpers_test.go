@@ -1,18 +1,15 @@
 package pgstore_test
 
 import (
-	"context"
-	"crypto/rand"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hipflask/session/internal/servertest"
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/pgstore"
 )
 
@@ -30,14 +27,7 @@ var (
 func open(tb testing.TB, url string, opts *pgstore.Options) *pgstore.Store {
 	tb.Helper()
 	s, err := pgstore.Open(tb.Context(), url, opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { s.Close() })
-	if err := s.Migrate(context.WithoutCancel(tb.Context())); err != nil {
-		tb.Fatal(err)
-	}
-	return s
+	return sqltest.Migrated(tb, s, err)
 }
 
 // opener returns a function that opens the sessions of one table, in turn by each of the URLs.
@@ -75,36 +65,5 @@ func run(tb testing.TB, statements ...string) {
 		if _, err := p.Exec(tb.Context(), statement); err != nil {
 			tb.Fatalf("%s: %v", statement, err)
 		}
-	}
-}
-
-// table returns the name of a table that nobody else has.
-func table() string { return "t_" + strings.ToLower(rand.Text()) }
-
-// newRecord returns a live record of a principal.
-func newRecord(principal string) store.Record {
-	now := time.Now().Truncate(time.Millisecond)
-	return store.Record{
-		Key: rand.Text(), Version: store.NewVersion(), Principal: principal, Label: "Firefox on Windows",
-		Handle:    rand.Text(),
-		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(time.Hour), Data: []byte(`{"visits":1}`),
-	}
-}
-
-func create(tb testing.TB, s store.Store, rec store.Record) store.Record {
-	tb.Helper()
-	if err := s.Create(tb.Context(), rec); err != nil {
-		tb.Fatal(err)
-	}
-	return rec
-}
-
-// expired creates n records that are over at once.
-func expired(tb testing.TB, s store.Store, n int) {
-	tb.Helper()
-	for range n {
-		rec := newRecord("")
-		rec.ExpiresAt = time.Now().Add(-time.Second)
-		create(tb, s, rec)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hipflask/session/internal/servertest"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/pgstore"
 )
 
@@ -18,33 +18,17 @@ func TestMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, server := range []*servertest.Server{server(), bouncer()} {
 		for range 3 {
-			opts := &pgstore.Options{Table: table()}
-			var wg sync.WaitGroup
-			for range 10 {
-				s, err := pgstore.Open(t.Context(), server.URL, opts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				wg.Go(func() {
-					defer s.Close()
-					for range 2 {
-						if err := s.Migrate(t.Context()); err != nil {
-							t.Errorf("Migrate among others: %v", err)
-						}
-					}
-					if _, err := s.Load(t.Context(), "key"); err == nil || strings.Contains(err.Error(), "SQLSTATE") {
-						t.Errorf("Load as soon as Migrate has returned: got error %v, want that nothing is found", err)
-					}
-				})
-			}
-			wg.Wait()
+			opts := &pgstore.Options{Table: sqltest.Table()}
+			sqltest.MigrateAtOnce(t, func() (*pgstore.Store, error) {
+				return pgstore.Open(t.Context(), server.URL, opts)
+			}, "SQLSTATE")
 		}
 	}
 }
 
 // role makes a user and returns a pool of connections of that user.
 func role(t *testing.T) (name string, p *pgxpool.Pool) {
-	name = table()
+	name = sqltest.Table()
 	run(t, "CREATE ROLE "+name+" LOGIN PASSWORD 'secret'")
 	return name, pool(t, server().URL, func(c *pgxpool.Config) {
 		c.ConnConfig.User, c.ConnConfig.Password = name, "secret"
@@ -55,7 +39,7 @@ func role(t *testing.T) (name string, p *pgxpool.Pool) {
 func TestMigrateWithoutRights(t *testing.T) {
 	t.Parallel()
 	name, p := role(t)
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	s, err := pgstore.New(p, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +49,8 @@ func TestMigrateWithoutRights(t *testing.T) {
 		t.Errorf("Migrate where there is no table, without the right to make it: got error %v, want "+
 			"one that says so", err)
 	}
-	if err := s.Create(t.Context(), newRecord("ann")); err == nil || !strings.Contains(err.Error(), "call Migrate") {
+	err = s.Create(t.Context(), sqltest.NewRecord("ann"))
+	if err == nil || !strings.Contains(err.Error(), "call Migrate") {
 		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
 	}
 	open(t, server().URL, opts)
@@ -74,7 +59,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Errorf("Migrate where everything is there: %v", err)
 	}
-	rec := create(t, s, newRecord("ann"))
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	if err := s.Replace(t.Context(), rec, rec.Version); err != nil {
 		t.Errorf("Replace: %v", err)
 	}
@@ -90,7 +75,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 // A release that knows less than the table's leaves it alone.
 func TestMigrateByAnEarlierRelease(t *testing.T) {
 	t.Parallel()
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	s := open(t, server().URL, opts)
 	run(t, "INSERT INTO "+opts.Table+"_schema (version) VALUES (1000)")
 	if err := s.Migrate(t.Context()); err != nil {
@@ -101,10 +86,10 @@ func TestMigrateByAnEarlierRelease(t *testing.T) {
 // The table may stand in a schema, and under a name that SQL would otherwise fold.
 func TestTableName(t *testing.T) {
 	t.Parallel()
-	schema := table()
+	schema := sqltest.Table()
 	run(t, "CREATE SCHEMA "+schema)
 	s := open(t, server().URL, &pgstore.Options{Table: schema + ".Select"})
-	create(t, s, newRecord("ann"))
+	sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	var n int
 	err := pool(t, server().URL, nil).QueryRow(t.Context(), `SELECT count(*) FROM `+schema+`."Select"`).Scan(&n)
 	if err != nil || n != 1 {
@@ -124,7 +109,7 @@ func TestTableName(t *testing.T) {
 func TestUnlogged(t *testing.T) {
 	t.Parallel()
 	for unlogged, want := range map[bool]string{false: "p", true: "u"} {
-		opts := &pgstore.Options{Table: table(), Unlogged: unlogged}
+		opts := &pgstore.Options{Table: sqltest.Table(), Unlogged: unlogged}
 		open(t, server().URL, opts)
 		var got string
 		err := pool(t, server().URL, nil).QueryRow(t.Context(),
@@ -138,15 +123,15 @@ func TestUnlogged(t *testing.T) {
 // People look at sessions in psql.
 func TestReadable(t *testing.T) {
 	t.Parallel()
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	s := open(t, server().URL, opts)
-	rec := newRecord("änn")
+	rec := sqltest.NewRecord("änn")
 	rec.Data = []byte(`{"name":"Zoë \"Z\"","visits":7}`)
-	create(t, s, rec)
-	binary := newRecord("\x00")
+	sqltest.Create(t, s, rec)
+	binary := sqltest.NewRecord("\x00")
 	binary.Data = []byte{0, 0xff}
-	create(t, s, binary)
-	expired(t, s, 1)
+	sqltest.Create(t, s, binary)
+	sqltest.Expired(t, s, 1)
 	p := pool(t, server().URL, nil)
 	var kind, name string
 	var visits int

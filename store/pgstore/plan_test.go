@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/pgstore"
 )
 
@@ -41,7 +42,7 @@ func TestPlans(t *testing.T) {
 	t.Parallel()
 	tr := new(tracer)
 	traced := pool(t, server().URL, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tr })
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	s, err := pgstore.New(traced, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func TestPlans(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	rec := create(t, s, newRecord("ann"))
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	run(t, fmt.Sprintf(`INSERT INTO %[1]s SELECT ('key' || n)::bytea, 1, CASE n %% 3 WHEN 0 THEN ''
 		ELSE 'p' || n / 5 END::bytea, '', 0, 0, 0,
 		n + (extract(epoch from now()) * 1000)::bigint - 1000, 0, '', '', '', ''
@@ -68,7 +69,7 @@ func TestPlans(t *testing.T) {
 		"Delete": opts.Table + "_pkey", "All": opts.Table + "_pkey",
 		"Principal": opts.Table + "_principal", "Sweep": opts.Table + "_deadline",
 	}
-	for name, call := range calls(s, rec) {
+	for name, call := range sqltest.Calls(s, rec) {
 		if index[name] == "" {
 			continue
 		}
@@ -91,7 +92,7 @@ func TestPlans(t *testing.T) {
 		if err := s.Delete(t.Context(), rec.Key); err != nil {
 			t.Fatal(err)
 		}
-		create(t, s, rec)
+		sqltest.Create(t, s, rec)
 		tr.take()
 	}
 }
@@ -112,7 +113,7 @@ func explain(t *testing.T, p *pgxpool.Pool, statement pgx.TraceQueryStartData) s
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	name := table()
+	name := sqltest.Table()
 	if _, err := tx.Exec(t.Context(), "PREPARE "+name+" AS "+statement.SQL); err != nil {
 		t.Fatal(err)
 	}

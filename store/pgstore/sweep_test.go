@@ -7,15 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/pgstore"
 )
 
 // What another sweeper is about to remove is left to it: nobody waits.
 func TestSweepSkipsLocked(t *testing.T) {
 	t.Parallel()
-	opts := &pgstore.Options{Table: table()}
+	opts := &pgstore.Options{Table: sqltest.Table()}
 	s := open(t, server().URL, opts)
-	expired(t, s, 10)
+	sqltest.Expired(t, s, 10)
 	tx, err := pool(t, server().URL, nil).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -40,10 +41,10 @@ func TestSweepSkipsLocked(t *testing.T) {
 // Several sweepers share the work, in more than one statement each.
 func TestSweepers(t *testing.T) {
 	t.Parallel()
-	s := open(t, server().URL, &pgstore.Options{Table: table()})
+	s := open(t, server().URL, &pgstore.Options{Table: sqltest.Table()})
 	const n = 1300
-	expired(t, s, n)
-	live := create(t, s, newRecord("ann"))
+	sqltest.Expired(t, s, n)
+	live := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	var removed atomic.Int64
 	var wg sync.WaitGroup
 	for range 2 {

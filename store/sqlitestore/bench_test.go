@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/sqlitestore"
 	"github.com/hipflask/session/store/storetest"
 )
@@ -19,9 +19,9 @@ func BenchmarkFloor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	migrated(b, s)
+	sqltest.Migrated(b, s, nil)
 	ctx := b.Context()
-	rec := create(b, s, newRecord("ann"))
+	rec := sqltest.Create(b, s, sqltest.NewRecord("ann"))
 	for _, statement := range []string{
 		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
 		"CREATE TABLE floor (k TEXT PRIMARY KEY, data BLOB)",
@@ -41,33 +41,12 @@ func BenchmarkFloor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	measure := func(name string, call func() error) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := call(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-	measure("op=load/by=client", func() error {
+	sqltest.Floor(b, s, rec, func() error {
 		var data []byte
 		return load.QueryRowContext(ctx, rec.Key).Scan(&data)
-	})
-	measure("op=load/by=store", func() error {
-		_, err := s.Load(ctx, rec.Key)
-		return err
-	})
-	measure("op=replace/by=client", func() error {
+	}, func() error {
 		_, err := update.ExecContext(ctx, rec.Data, rec.Key)
 		return err
-	})
-	measure("op=replace/by=store", func() error {
-		old := rec.Version
-		rec.Version = old%(1<<62) + 1
-		rec.ExpiresAt = rec.ExpiresAt.Add(time.Millisecond)
-		return s.Replace(ctx, rec, old)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/sqlitestore"
 	"github.com/hipflask/session/store/storetest"
 )
@@ -22,7 +23,7 @@ func TestConformance(t *testing.T) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return migrated(tb, s)
+		return sqltest.Migrated(tb, s, nil)
 	})
 }
 

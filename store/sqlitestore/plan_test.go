@@ -22,8 +22,8 @@ func TestPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrated(t, s)
-	rec := create(t, s, newRecord("ann"))
+	sqltest.Migrated(t, s, nil)
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	plans := database(t, path)
 	index := map[string]string{
 		"Load": "sqlite_autoindex_hipflask_sessions_1", "Principal": "hipflask_sessions_principal",
@@ -32,7 +32,7 @@ func TestPlans(t *testing.T) {
 	for _, name := range []string{"Replace", "Touch", "Delete", "All"} {
 		index[name] = index["Load"]
 	}
-	for name, call := range calls(s, rec) {
+	for name, call := range sqltest.Calls(s, rec) {
 		if index[name] == "" {
 			continue
 		}
@@ -69,6 +69,6 @@ func TestPlans(t *testing.T) {
 		if err := s.Delete(t.Context(), rec.Key); err != nil {
 			t.Fatal(err)
 		}
-		create(t, s, rec)
+		sqltest.Create(t, s, rec)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/sqlitestore"
 )
 
@@ -65,7 +66,7 @@ func increment(path string) error {
 	if err := s.Migrate(ctx); err != nil {
 		return err
 	}
-	rec := newRecord("ann")
+	rec := sqltest.NewRecord("ann")
 	rec.Key, rec.Data = "key", nil
 	if err := s.Create(ctx, rec); err != nil && !errors.Is(err, store.ErrExists) {
 		return err
@@ -114,7 +115,7 @@ func write(path string) error {
 		return err
 	}
 	for {
-		rec := newRecord("ann")
+		rec := sqltest.NewRecord("ann")
 		rec.Data = []byte(strings.Repeat(rec.Key, 500))
 		if err := s.Create(context.Background(), rec); err != nil {
 			return err
@@ -141,7 +142,7 @@ func TestProcessIsKilled(t *testing.T) {
 			keys = append(keys, out.Text())
 		}
 		child.Wait()
-		create(t, s, newRecord("bob"))
+		sqltest.Create(t, s, sqltest.NewRecord("bob"))
 		for _, key := range keys {
 			if rec, err := s.Load(t.Context(), key); err != nil || string(rec.Data) != strings.Repeat(key, 500) {
 				t.Fatalf("Load of what was answered before the process was killed: %v", err)

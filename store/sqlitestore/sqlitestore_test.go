@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hipflask/session/store"
+	"github.com/hipflask/session/store/internal/sqltest"
 	"github.com/hipflask/session/store/sqlitestore"
 	"github.com/hipflask/session/store/sqlstore"
 )
@@ -23,7 +24,7 @@ func TestFileIsPrivate(t *testing.T) {
 		t.Skip("Windows has no file modes")
 	}
 	path := file(t)
-	create(t, open(t, path, nil), newRecord("ann"))
+	sqltest.Create(t, open(t, path, nil), sqltest.NewRecord("ann"))
 	for _, end := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + end)
 		if err != nil {
@@ -42,7 +43,7 @@ func TestPaths(t *testing.T) {
 	for _, name := range []string{"a b", "a?mode=memory", "a#b", "100%", "%41", "ä", "a&b=c", "a;b",
 		":memory:x", "file:x"} {
 		path := filepath.Join(dir, name)
-		rec := create(t, open(t, path, nil), newRecord("ann"))
+		rec := sqltest.Create(t, open(t, path, nil), sqltest.NewRecord("ann"))
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%q: no private file under that name (%v)", name, err)
 		}
@@ -95,7 +96,8 @@ func TestMigrateIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Create(t.Context(), newRecord("ann")); err == nil || !strings.Contains(err.Error(), "call Migrate") {
+	err = s.Create(t.Context(), sqltest.NewRecord("ann"))
+	if err == nil || !strings.Contains(err.Error(), "call Migrate") {
 		t.Errorf("Create where there is no table: got error %v, want one that says what to do", err)
 	}
 }
@@ -120,7 +122,7 @@ func TestMigrateAtOnce(t *testing.T) {
 						t.Errorf("Migrate among others: %v", err)
 					}
 				}
-				if err := s.Create(t.Context(), newRecord("ann")); err != nil {
+				if err := s.Create(t.Context(), sqltest.NewRecord("ann")); err != nil {
 					t.Errorf("Create as soon as Migrate has returned: %v", err)
 				}
 			})
@@ -163,7 +165,7 @@ func TestLockIsHeld(t *testing.T) {
 	t.Parallel()
 	path := file(t)
 	s := open(t, path, nil)
-	rec := create(t, s, newRecord("ann"))
+	rec := sqltest.Create(t, s, sqltest.NewRecord("ann"))
 	conn, err := database(t, path).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +174,7 @@ func TestLockIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	const patience = 10 * time.Second
-	for name, call := range calls(s, rec) {
+	for name, call := range sqltest.Calls(s, rec) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		began := time.Now()
 		err := call(ctx)
@@ -203,7 +205,7 @@ func TestLockIsHeld(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	path := file(t)
-	rec := create(t, open(t, path, nil), newRecord("ann"))
+	rec := sqltest.Create(t, open(t, path, nil), sqltest.NewRecord("ann"))
 	db := database(t, path)
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("PRAGMA query_only = 1"); err != nil {
@@ -216,7 +218,7 @@ func TestReadOnly(t *testing.T) {
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Errorf("Migrate where everything is there: %v", err)
 	}
-	for name, call := range calls(s, rec) {
+	for name, call := range sqltest.Calls(s, rec) {
 		err := call(t.Context())
 		switch {
 		case name == "Load" || name == "Principal" || name == "All":
