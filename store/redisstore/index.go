@@ -47,23 +47,35 @@ func seconds(milliseconds int64) int64 { return (max(milliseconds, 0) + 999) / 1
 
 // keep makes or prolongs a record's entry in its principal's index.
 func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e entry, err error) {
-	args := []string{key, strconv.FormatInt(indexTime(key, left), 10), strconv.FormatInt(seconds(left)+slack, 10)}
-	if s.keeps.Add(1)%tidyEach == 0 {
-		args = append(args, "tidy")
+	ends, began := indexTime(key, left), time.Now()
+	args := []string{key, strconv.FormatInt(ends, 10)}
+	tidy := s.keeps.Add(1)%tidyEach == 0
+	now, known := s.clock.now(began)
+	if known = known && seconds(now+left)+slack <= ends; !known {
+		args = append(args, flag(tidy), strconv.FormatInt(seconds(left)+slack, 10))
+	} else if tidy {
+		args = append(args, flag(tidy))
 	}
 	a, err := s.run(ctx, &keepScript, s.indexKey(principal), args...)
 	if err != nil {
 		return e, err
 	}
-	now, rest, _ := strings.Cut(a.text(0), " ")
-	micros, ends, _ := strings.Cut(rest, " ")
-	var numbers [3]int64
-	for i, text := range [...]string{now, micros, ends} {
-		if numbers[i], err = strconv.ParseInt(text, 10, 64); err != nil {
-			return e, errUnexpected
-		}
+	text, told, _ := strings.Cut(a.text(0), " ")
+	if e.ends, err = strconv.ParseInt(text, 10, 64); err != nil {
+		return entry{}, errUnexpected
 	}
-	return entry{ends: numbers[2], now: numbers[0]*1000 + numbers[1]/1000}, nil
+	if known {
+		e.now = now
+		return e, nil
+	}
+	sec, micros, _ := strings.Cut(told, " ")
+	server, err := parseTime(sec, micros)
+	if err != nil {
+		return entry{}, err
+	}
+	s.clock.read(began, server)
+	e.now = server.UnixMilli()
+	return e, nil
 }
 
 // released says that the entry of a record, which expires at before, is needed until after, or no more if that is 0.

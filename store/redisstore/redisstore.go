@@ -103,6 +103,7 @@ type Store struct {
 	cache   *cache        // nil without Options.MaxStale
 	lanes   lanes         // what waits for replicas
 	doubts  *doubts       // nil without replicas to wait for
+	clock   clock         // the server's
 	silent  atomic.Bool   // the last call got no answer
 	keeps   atomic.Uint64 // calls of keep: some of them tidy the index
 	running sync.RWMutex  // read-locked by each goroutine of the Store's; Close locks it

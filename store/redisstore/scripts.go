@@ -26,22 +26,24 @@ const (
 // time. So the index misses no record, in whatever order calls arrive, and however late.
 //
 // The callers' index times move in steps (indexTime), so that most writes find the very bytes that they expect, the
-// version and the index time, and compare nothing else. They also pass the last second at which the index time is
-// enough. It has ten digits, as the server's time has, and is compared as text. No binary text is compared by < or >:
-// Lua does that by the server's locale. Numbers that a script passes on are written as text: converting them costs
-// more.
+// version and the index time, and compare nothing else. A caller that knows the server's time (clock) sends an absolute
+// expiry, before the index time. One that doesn't passes the last second at which the index time is enough. It has ten
+// digits, as the server's time has, and is compared as text. No binary text is compared by < or >: Lua does that by the
+// server's locale. Numbers that a script passes on are written as text: converting them costs more.
 
 // create makes a record that must not exist. Its arguments are those of SET: NX makes it fail if the key is taken.
 var createCommand = script{command: "SET"}
 
-// replace takes: the offset of the last byte of what the record has to begin with; that beginning; the new record;
-// milliseconds left or "0"; with a principal, and of every tombstone, the last second for this index time; "1" for a
-// tombstone, "0" for others; "1" if the index entry has been prolonged to the new index time.
+// replace takes: the offset of the last byte of what the record has to begin with; that beginning; the new record; its
+// expiry: "0" if it has expired, of a record with a principal a time of the server's clock, of others milliseconds
+// left. If the caller doesn't know the server's clock, and of every tombstone, the expiry is milliseconds left too,
+// and these follow: the last second for this index time; "1" for a tombstone, "0" for others; "1" if the index entry
+// has been prolonged to the new index time. The answer to a live record then contains the server's time.
 //
 // A tombstone needs its entry for a short time only: the script returns what the record began with, and the caller
 // releases the entry. The record is removed before a tombstone takes its place, since a server that has reached
 // maxmemory lets a script store something only after it has removed something: a logout has to work there.
-var replaceScript = script{sha1: "fca330a931ad980b9427a37be1c568e15264167c",
+var replaceScript = script{sha1: "ba661f8e64c3f5b788b0cb2c71509085e7ae30d7",
 	lua: `local key, call = KEYS[1], redis.call
 local head, value = call('GETRANGE', key, '0', ARGV[1]), ARGV[3]
 if head ~= ARGV[2] then
@@ -61,14 +63,19 @@ if ARGV[4] == '0' then
   call('DEL', key)
   return 1
 end
-if ARGV[5] and call('TIME')[1] > ARGV[5] then return 4 end
+if not ARGV[5] then
+  call('SET', key, value, ARGV[1] == '8' and 'PX' or 'PXAT', ARGV[4])
+  return 1
+end
+local now = call('TIME')
+if now[1] > ARGV[5] then return 4 end
 if ARGV[6] == '1' then
   call('DEL', key)
   call('SET', key, value, 'PX', ARGV[4])
   return head
 end
 call('SET', key, value, 'PX', ARGV[4])
-return 1`}
+return {1, now[1], now[2]}`}
 
 // batch replaces live records by tombstones, as replace does, where nothing else has to be done: no entry to be
 // prolonged. It takes, for each key: format and version; the tombstone; milliseconds left; the last second for its
@@ -139,21 +146,25 @@ const tidy = `  local over = call('ZRANGEBYSCORE', key, '-inf', call('TIME')[1],
   if #over > 0 then call('ZREM', key, unpack(over)) end
 `
 
-// keep takes a record's key, an index time, the seconds for which the entry is needed at least, and a fourth argument
-// if the index is to be tidied. It makes the entry, or prolongs it, and returns the server's time, in seconds and
-// microseconds, and the entry's index time. That is another one each time, so that release finds out about it. The
-// three are one text: an array costs the server more.
-var keepScript = script{sha1: "47590e7cfe208f136e4278d882fcca4737783cad",
-	lua: `local key, call, ends = KEYS[1], redis.call, ARGV[2]
-local now = call('TIME')
-if now[1] + ARGV[3] > tonumber(ends) then ends = string.format('%.0f', now[1] + ARGV[3]) end
+// keep takes a record's key and an index time; "1" if the index is to be tidied; and, if the caller doesn't know the
+// server's time, the seconds for which the entry is needed at least. It makes the entry, or prolongs it, and returns
+// the entry's index time, followed by the server's time, in seconds and microseconds, for who doesn't know it. The
+// index time is another one each time, so that release finds out about it. The answer is one text: an array costs the
+// server more.
+var keepScript = script{sha1: "ffd48b0a6bf0a23a5fa057b37c4d9c0ff42eb97b",
+	lua: `local key, call, ends, told = KEYS[1], redis.call, ARGV[2], ''
+if ARGV[4] then
+  local now = call('TIME')
+  if now[1] + ARGV[4] > tonumber(ends) then ends = string.format('%.0f', now[1] + ARGV[4]) end
+  told = ' ' .. now[1] .. ' ' .. now[2]
+end
 if call('ZADD', key, 'NX', ends, ARGV[1]) == 0 and call('ZADD', key, 'GT', 'CH', ends, ARGV[1]) == 0 then
   ends = call('ZINCRBY', key, '1', ARGV[1])
 end
-if ARGV[4] then
+if ARGV[3] == '1' then
 ` + tidy + `end
 if call('ZREVRANK', key, ARGV[1]) == 0 then call('PEXPIREAT', key, ends .. '000') end
-return now[1] .. ' ' .. now[2] .. ' ' .. ends`}
+return ends .. told`}
 
 // release takes keys of records, each with the index time that it had and a sooner one, or "0" for none. It leaves
 // alone an entry that has been prolonged meanwhile.

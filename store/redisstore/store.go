@@ -115,16 +115,19 @@ func (s *Store) replace(ctx context.Context, rec *store.Record, version uint64) 
 	user, tombstone := rec.Principal != "", rec.Kind != store.Live
 	var kept entry
 	err = s.write(ctx, "replace", func() (answer, error) {
-		left := left(rec.ExpiresAt)
-		var index int64
-		if user {
-			index = max(indexTime(rec.Key, left), kept.ends)
+		began := time.Now()
+		left, index := left(rec.ExpiresAt), kept.ends
+		if user && index == 0 {
+			index = indexTime(rec.Key, left)
 		}
 		head := rueidis.BinaryString(begin(nil, user, version, index))
 		args := []string{strconv.Itoa(len(head) - 1), head, pack(rec, index), milliseconds(left)}
+		now, known := s.clock.now(began)
 		switch { // the usual case has few arguments: each costs the server something
 		case user && (tombstone || kept.ends > 0):
 			args = append(args, lastSecond(index, left), flag(tombstone), flag(kept.ends > 0))
+		case user && left > 0 && known && (now+left)/1000 < index:
+			args[3] = milliseconds(now + left)
 		case user:
 			args = append(args, lastSecond(index, left))
 		case tombstone:
@@ -134,10 +137,16 @@ func (s *Store) replace(ctx context.Context, rec *store.Record, version uint64) 
 		if err != nil {
 			return a, err
 		}
-		if a.code == answerRenew {
+		switch before := indexOf([]byte(a.text(0))); {
+		case a.code == answerRenew:
 			kept, err = s.keep(ctx, rec.Principal, rec.Key, left)
-		} else if before := indexOf([]byte(a.text(0))); user && before > index {
+		case user && before > index:
 			r = released{rec.Key, before, index}
+		case len(a.more) == 2:
+			var server time.Time
+			if server, err = parseTime(a.text(0), a.text(1)); err == nil {
+				s.clock.read(began, server)
+			}
 		}
 		return a, err
 	})
@@ -243,8 +252,10 @@ func (s *Store) Touch(ctx context.Context, key string, version uint64, seen, exp
 	head, times := begin(nil, false, version, 0), appendTime(appendTime(nil, seen), expires)
 	var kept entry
 	return s.write(ctx, "touch", func() (answer, error) {
-		left := left(expires)
-		index := max(indexTime(key, left), kept.ends)
+		left, index := left(expires), kept.ends
+		if index == 0 {
+			index = indexTime(key, left)
+		}
 		a, err := s.run(ctx, &touchScript, s.recordKey(key), string(head[1:]), string(times), milliseconds(left),
 			string(packIndex(index)), lastSecond(index, left), flag(kept.ends > 0))
 		if err == nil && a.code == answerRenew {
