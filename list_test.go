@@ -341,6 +341,42 @@ func TestRevokeAllInAnOutage(t *testing.T) {
 	check(t, "called again", fmt.Sprint(n, err), "2 <nil>")
 }
 
+// lateStore loses the answer of the first Replace and applies that when the next one comes.
+type lateStore struct {
+	store.Store
+	store.Lister
+	late func() error
+}
+
+func (s *lateStore) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	call := func() error { return s.Store.Replace(ctx, rec, version) }
+	if s.late == nil {
+		s.late = call
+		return errDown
+	}
+	if err := s.late(); err != nil {
+		return err
+	}
+	return call()
+}
+
+// A Revoke whose first attempt was applied late has ended the session, though its second attempt met a conflict.
+func TestRevokeArrivesLate(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Revoke", "RevokeAll"} {
+		mem := memstore.New(nil)
+		m := server(t, func(c *session.Config) { c.Store = &lateStore{Store: mem, Lister: mem} })
+		c, handle := device(t, m, "ann", "")
+		if method == "Revoke" {
+			is(t, method, m.Revoke(t.Context(), "ann", handle), nil)
+		} else {
+			n, err := m.RevokeAll(t.Context(), "ann")
+			check(t, method, fmt.Sprint(n, err), "1 <nil>")
+		}
+		c.want([]*session.Manager{m}, method, nothing)
+	}
+}
+
 // A listing that takes longer than tombstones live may have missed a session.
 func TestRevokeAllTakesTooLong(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,9 @@ func anyRecord(*store.Record) bool { return true }
 func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who string, sent uint64,
 	wanted func(*store.Record) bool) (forget, did bool, err error) {
 	key, version := r.Key, sent
+	if version == 0 {
+		version = store.NewVersion()
+	}
 	look := r.Kind != store.Live || sent != 0
 	if r.Kind != store.Live {
 		key = r.MovedTo
@@ -46,7 +49,7 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 		}
 		if !look {
 			t := k.tombstone(&r, store.Ended, "")
-			version = t.Version
+			t.Version = version // each attempt has the same, since an earlier one may have been applied late
 			err := k.store.Replace(ctx, t, r.Version) // rule: CASEnd
 			switch {
 			case err == nil:
