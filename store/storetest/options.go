@@ -32,7 +32,7 @@ const mebibyte = 1 << 20
 
 // clauseLimit is how long one clause may take before it counts as hanging. It only has to be longer than the slowest
 // store on the slowest machine.
-const clauseLimit = 30 * time.Second
+const clauseLimit = 2 * time.Minute
 
 func newConfig(opts []Option) *config {
 	cfg := &config{maxData: mebibyte, except: map[string]string{}, limit: clauseLimit}

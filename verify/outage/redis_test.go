@@ -52,7 +52,7 @@ func tell(t *testing.T, server *servertest.Server, commands ...string) func() st
 	return func() (last string) {
 		t.Helper()
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(servertest.Patience))
 		answers := bufio.NewReader(c)
 		for _, command := range commands {
 			last, err = answers.ReadString('\n')
