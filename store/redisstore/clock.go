@@ -22,11 +22,19 @@ const (
 	clockError = 4 * time.Millisecond
 )
 
-// read is given the server's time from the answer to a call that began then.
-func (c *clock) read(began, server time.Time) {
+// read takes what TIME has answered, seconds and microseconds, in a call that began then, and returns it as a time.
+func (c *clock) read(began time.Time, seconds, micros string) (server time.Time, err error) {
+	var parts [2]int64
+	for i, text := range [...]string{seconds, micros} {
+		if parts[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return server, errUnexpected
+		}
+	}
+	server = time.Unix(parts[0], parts[1]*1000)
 	if took := time.Since(began); took <= clockError {
 		c.last.Store(&reading{began.Add(took / 2), server})
 	}
+	return server, nil
 }
 
 // now returns the server's time at that local time, in milliseconds.
@@ -43,17 +51,4 @@ func (c *clock) now(local time.Time) (ms int64, known bool) {
 // disagree, this machine was suspended, or its clock was set, as the server's may have been.
 func counts(age, byWall time.Duration) bool {
 	return age <= clockAge && (byWall-age).Abs() <= clockError
-}
-
-// parseTime returns what TIME answers: seconds and microseconds.
-func parseTime(seconds, micros string) (time.Time, error) {
-	s, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil {
-		return time.Time{}, errUnexpected
-	}
-	us, err := strconv.ParseInt(micros, 10, 64)
-	if err != nil {
-		return time.Time{}, errUnexpected
-	}
-	return time.Unix(s, us*1000), nil
 }

@@ -33,7 +33,9 @@ func TestClock(t *testing.T) {
 	if _, known := c.now(now); known {
 		t.Error("the server's time is known before it was told")
 	}
-	c.read(now.Add(-2*clockError), server)
+	if got, err := c.read(now.Add(-2*clockError), "1000", "5000"); err != nil || got.UnixMilli() != 1_000_005 {
+		t.Errorf("1000 s and 5000 us: got %v, %v", got, err)
+	}
 	if _, known := c.now(now); known {
 		t.Error("the server's time is known from a call that took long")
 	}

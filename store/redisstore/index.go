@@ -69,11 +69,10 @@ func (s *Store) keep(ctx context.Context, principal, key string, left int64) (e 
 		return e, nil
 	}
 	sec, micros, _ := strings.Cut(told, " ")
-	server, err := parseTime(sec, micros)
+	server, err := s.clock.read(began, sec, micros)
 	if err != nil {
 		return entry{}, err
 	}
-	s.clock.read(began, server)
 	e.now = server.UnixMilli()
 	return e, nil
 }
