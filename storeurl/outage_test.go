@@ -16,8 +16,21 @@ import (
 	"github.com/hipflask/session/storeurl"
 )
 
+// hole is a state in which clients get no response, for a while.
+type hole struct {
+	name   string
+	enter  func(*servertest.Proxy)
+	length time.Duration
+}
+
+var holes = []hole{
+	{"the network drops everything", (*servertest.Proxy).Hold,
+		9 * time.Second}, // longer than any client takes a silent connection for alive
+}
+
 // A network that drops all packets, without a reset, costs a request StoreTimeout and little more, also while the
-// client library makes new connections; and the store works again when the network does.
+// client library makes new connections; and the store works again when the network does. So does a server that accepts
+// no connection.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	for name, server := range map[string]*servertest.Server{
@@ -36,12 +49,7 @@ func TestBlackHole(t *testing.T) {
 }
 
 func blackHole(t *testing.T, server *servertest.Server, url string) {
-	const (
-		clients = 100
-		timeout = 2 * time.Second
-		little  = 1500 * time.Millisecond
-		length  = 9 * time.Second // longer than any client takes a silent connection for alive
-	)
+	const timeout = 2 * time.Second
 	proxy := servertest.NewProxy(t, server.Addr)
 	s, err := storeurl.Open(t.Context(), strings.Replace(url, server.Addr, proxy.Addr, 1))
 	if err != nil {
@@ -53,19 +61,49 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 		visits.Update(session.From(r), func(n int) int { return n + 1 })
 		w.WriteHeader(http.StatusNoContent)
 	}))
+	var clients [100]*http.Request
+	for i := range clients {
+		clients[i] = sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
+			s.Login("ann")
+		})
+	}
+	for _, hole := range holes {
+		took := dropped(t, h, clients[:], func() { hole.enter(proxy) }, hole.length)
+		if len(took) == 0 {
+			t.Fatalf("%s: no request failed", hole.name)
+		}
+		longest := took[len(took)-1]
+		t.Logf("%s: %d requests, p50 %v, p99 %v, longest %v", hole.name, len(took), took[len(took)/2],
+			took[len(took)*99/100], longest)
+		const little = 1500 * time.Millisecond
+		if longest > timeout+little {
+			t.Errorf("%s: a request took %v, StoreTimeout is %v", hole.name, longest, timeout)
+		}
+		proxy.Pass()
+		for began := time.Now(); ; {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, clients[0])
+			if w.Code == http.StatusNoContent {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%s: the store does not work again", hole.name)
+			}
+		}
+	}
+}
+
+// dropped lets clients send requests, calls enter when each has had some responses, and returns how long the requests
+// took that got a 503 within the time after that, the shortest first.
+func dropped(t *testing.T, h http.Handler, clients []*http.Request, enter func(), length time.Duration) (
+	took []time.Duration) {
 	stop := make(chan struct{})
 	var (
 		mu   sync.Mutex
-		took []time.Duration
 		all  sync.WaitGroup
 		warm sync.WaitGroup // until each client has had some responses
-		last [clients]*http.Request
 	)
-	for i := range clients {
-		r := sessiontest.Request(t, m, httptest.NewRequest("GET", "/", nil), func(s *session.Session) {
-			s.Login("ann")
-		})
-		last[i] = r
+	for _, r := range clients {
 		warm.Add(1)
 		all.Go(func() {
 			for n := 0; ; n++ {
@@ -89,30 +127,12 @@ func blackHole(t *testing.T, server *servertest.Server, url string) {
 		})
 	}
 	warm.Wait()
-	proxy.Hold()
+	enter()
 	held, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	<-held.Done()
 	close(stop)
 	all.Wait()
 	slices.Sort(took)
-	if len(took) == 0 {
-		t.Fatal("no request failed")
-	}
-	longest := took[len(took)-1]
-	t.Logf("%d requests, p50 %v, p99 %v, longest %v", len(took), took[len(took)/2], took[len(took)*99/100], longest)
-	if longest > timeout+little {
-		t.Errorf("a request took %v, StoreTimeout is %v", longest, timeout)
-	}
-	proxy.Pass()
-	for began := time.Now(); ; {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, last[0])
-		if w.Code == http.StatusNoContent {
-			break
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatal("the store does not work again")
-		}
-	}
+	return took
 }

@@ -2,7 +2,9 @@ package servertest
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -12,13 +14,15 @@ type Proxy struct {
 	Addr string
 
 	target   string
-	listener net.Listener
+	listener *net.TCPListener
 
 	mu      sync.Mutex
 	changed *sync.Cond
 	refuse  bool
 	hold    bool
 	delay   time.Duration
+	full    func() // ends Full; nil: it accepts connections
+	parked  bool   // accept has stopped, since it is full
 	cut     *cut
 	cuts    int
 	conns   map[net.Conn]bool
@@ -38,7 +42,7 @@ func NewProxy(tb TB, target string) *Proxy {
 	if err != nil {
 		tb.Fatalf("servertest: proxy: %v", err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]bool{}}
+	p := &Proxy{Addr: l.Addr().String(), target: target, listener: l.(*net.TCPListener), conns: map[net.Conn]bool{}}
 	p.changed = sync.NewCond(&p.mu)
 	p.running.Go(p.accept)
 	tb.Cleanup(p.close)
@@ -46,7 +50,20 @@ func NewProxy(tb TB, target string) *Proxy {
 }
 
 // Pass lets everything through again.
-func (p *Proxy) Pass() { p.set(func() { p.refuse, p.hold, p.delay, p.cut = false, false, 0, nil }) }
+func (p *Proxy) Pass() {
+	p.set(func() {
+		p.refuse, p.hold, p.delay, p.cut = false, false, 0, nil
+		p.empty()
+	})
+}
+
+// empty ends Full.
+func (p *Proxy) empty() {
+	if p.full != nil {
+		p.full()
+		p.full = nil
+	}
+}
 
 // Refuse cuts all connections, and each new one at once, as a server that has ended.
 func (p *Proxy) Refuse() {
@@ -103,6 +120,7 @@ func (p *Proxy) cutAll() {
 }
 
 func (p *Proxy) close() {
+	p.set(p.empty)
 	p.listener.Close()
 	p.Refuse()
 	p.set(func() { p.hold = false })
@@ -112,11 +130,27 @@ func (p *Proxy) close() {
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.park()
+			continue
+		}
 		if err != nil {
 			return
 		}
 		p.running.Go(func() { p.serve(client) })
 	}
+}
+
+// park waits while the proxy is full.
+func (p *Proxy) park() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parked = true
+	p.changed.Broadcast()
+	for p.full != nil {
+		p.changed.Wait()
+	}
+	p.parked = false
 }
 
 func (p *Proxy) serve(client net.Conn) {

@@ -165,3 +165,34 @@ func TestProxy(t *testing.T) {
 	p.Delay(10 * time.Millisecond)
 	want("delaying", "a", true)
 }
+
+// A full proxy answers no attempt to connect, and is itself again after Pass.
+func TestProxyFull(t *testing.T) {
+	t.Parallel()
+	p := servertest.NewProxy(t, echo(t))
+	open, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for range 2 {
+		p.Full()
+		for range 3 {
+			c, err := net.DialTimeout("tcp", p.Addr, 300*time.Millisecond)
+			if err == nil {
+				c.Close()
+			}
+			if !os.IsTimeout(err) {
+				t.Errorf("full: got error %v, want a timeout", err)
+			}
+		}
+		p.Pass()
+		if answer, err := ask(t, p.Addr, "a"); err != nil {
+			t.Errorf("passing again: got answer %q, error %v", answer, err)
+		}
+	}
+	if n, err := open.Read(make([]byte, 1)); err == nil {
+		t.Errorf("got %d bytes from a connection that was to be cut", n)
+	}
+	p.Full() // also if the test ends so
+}
