@@ -27,53 +27,45 @@ func sent(w http.ResponseWriter) bool {
 				return true
 			}
 		}
-		v := reflect.ValueOf(w)
-		if wroteHeader(v) {
+		v, has := structOf(reflect.ValueOf(w))
+		if wroteHeader(v, has) {
 			return true
 		}
-		w = inner(w, v)
+		w = inner(w, v, has)
 	}
 	return false
 }
 
-// inner returns the writer that w wraps, or nil if none can be found.
-func inner(w http.ResponseWriter, v reflect.Value) http.ResponseWriter {
+// inner returns the writer that w wraps, or nil if none can be found. v is w's struct, and has says what that has.
+func inner(w http.ResponseWriter, v reflect.Value, has fields) http.ResponseWriter {
 	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
 		return u.Unwrap()
 	}
-	if v, ok := structOf(v); ok {
-		if i := fieldsOf(v.Type()).embedded; i >= 0 {
-			w, _ := v.Field(i).Interface().(http.ResponseWriter)
-			return w
-		}
+	if has.embedded < 0 {
+		return nil
 	}
-	return nil
+	w, _ = v.Field(has.embedded).Interface().(http.ResponseWriter)
+	return w
 }
 
 // wroteHeader reads the field in which the writers of net/http, httptest, chi and echo note that they have sent the
 // header.
-func wroteHeader(v reflect.Value) bool {
-	for {
-		s, ok := structOf(v)
-		if !ok {
-			return false
-		}
-		f := fieldsOf(s.Type())
-		if f.wrote >= 0 {
-			return s.Field(f.wrote).Bool()
-		}
-		if f.only < 0 {
-			return false
-		}
-		v = s.Field(f.only)
+func wroteHeader(v reflect.Value, has fields) bool {
+	for has.wrote < 0 && has.only >= 0 {
+		v, has = structOf(v.Field(has.only))
 	}
+	return has.wrote >= 0 && v.Field(has.wrote).Bool()
 }
 
-func structOf(v reflect.Value) (reflect.Value, bool) {
+// structOf returns the struct that v is or points to, and which fields it has.
+func structOf(v reflect.Value) (reflect.Value, fields) {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
-	return v, v.Kind() == reflect.Struct
+	if v.Kind() != reflect.Struct {
+		return v, none
+	}
+	return v, fieldsOf(v.Type())
 }
 
 // fields are the indexes of a struct's fields; -1: it has none.
@@ -83,6 +75,8 @@ type fields struct {
 	embedded int // an http.ResponseWriter that the struct embeds
 }
 
+var none = fields{-1, -1, -1}
+
 var known sync.Map // of fields, by reflect.Type
 
 var responseWriter = reflect.TypeFor[http.ResponseWriter]()
@@ -91,7 +85,7 @@ func fieldsOf(t reflect.Type) fields {
 	if f, ok := known.Load(t); ok {
 		return f.(fields)
 	}
-	found := fields{-1, -1, -1}
+	found := none
 	for i := range t.NumField() {
 		switch f := t.Field(i); {
 		case f.Type.Kind() == reflect.Bool && (f.Name == "wroteHeader" || f.Name == "Committed"):
