@@ -21,11 +21,10 @@ import (
 type exchange struct {
 	context.Context // of the request around the Handler
 
-	m     *Manager
-	outer *exchange // of the next Handler around this one, which is another Manager's
-	res   respond.Boundary
-	req   *http.Request // as the inner handler gets it
-	vary  [1]string     // room for the header Vary
+	m    *Manager
+	res  respond.Boundary
+	req  *http.Request // as the inner handler gets it
+	vary [1]string     // room for the header Vary
 
 	completed bool // the header, once; it may be completed again after the handler has returned
 
@@ -36,15 +35,21 @@ type exchange struct {
 	ambiguous bool                    // several cookies were live; guarded by mu
 	session   atomic.Pointer[Session] // nil: not opened, or could not be loaded and From was not called
 
-	// mu is held while the session is loaded. It guards interceptors, and err, refused and ambiguous, which don't
-	// change once the session is loaded.
+	// mu is held while the session is loaded. It guards err, refused and ambiguous, which don't change once the session
+	// is loaded, and is held to replace interceptors.
 	mu           sync.Mutex
 	err          error  // why the session could not be loaded
 	refused      Reason // why the cookie gives no session
-	interceptors []Interceptor
+	interceptors atomic.Pointer[[]Interceptor]
 }
 
 type nearest struct{}
+
+// nearestTo returns the exchange of the innermost Handler around ctx; nil: there is none.
+func nearestTo(ctx context.Context) *exchange {
+	x, _ := ctx.Value(nearest{}).(*exchange)
+	return x
+}
 
 func (x *exchange) Value(key any) any {
 	if key == (nearest{}) || key == x.m {
@@ -75,8 +80,7 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 
 func (m *Manager) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
-	outer, _ := ctx.Value(nearest{}).(*exchange)
-	for o := outer; o != nil; o = o.outer {
+	for o := nearestTo(ctx); o != nil; o = nearestTo(o.Context) {
 		if o.m == m {
 			next.ServeHTTP(w, r)
 			return
@@ -91,7 +95,7 @@ func (m *Manager) serve(next http.Handler, w http.ResponseWriter, r *http.Reques
 		request http.Request
 	}
 	x := &one.exchange
-	x.Context, x.m, x.outer, x.req = ctx, m, outer, &one.request
+	x.Context, x.m, x.req = ctx, m, &one.request
 	one.request = *r.WithContext(x)
 	writer := x.res.Start(x, w)
 	defer func() {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/hipflask/session/internal/document"
 	"github.com/hipflask/session/internal/protocol"
@@ -51,7 +52,11 @@ func (m *Manager) Intercept(r *http.Request, i Interceptor) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.interceptors = append(x.interceptors, i)
+	all := []Interceptor{i}
+	if before := x.interceptors.Load(); before != nil {
+		all = append(slices.Clone(*before), i)
+	}
+	x.interceptors.Store(&all)
 	s := x.session.Load()
 	if s != nil && x.err == nil {
 		s.obey(i.Loaded(s, x.refused))
@@ -60,20 +65,28 @@ func (m *Manager) Intercept(r *http.Request, i Interceptor) {
 
 // intercept shows a session to the Interceptors that has just been loaded. The caller holds mu.
 func (x *exchange) intercept(s *Session) {
-	for _, i := range x.interceptors {
+	all := x.interceptors.Load()
+	if all == nil {
+		return
+	}
+	for _, i := range *all {
 		s.obey(i.Loaded(s, x.refused))
 	}
 }
 
 // sending shows the header that is going to be sent to the Interceptors.
 func (x *exchange) sending(s *Session, h http.Header) {
+	all := x.interceptors.Load()
+	if all == nil {
+		return
+	}
 	x.mu.Lock()
-	interceptors, failed := x.interceptors, x.err != nil
+	failed := x.err != nil
 	x.mu.Unlock()
 	if failed {
 		return
 	}
-	for _, i := range interceptors {
+	for _, i := range *all {
 		i.Sending(s, h)
 	}
 }

@@ -84,8 +84,8 @@ type response struct {
 	returned  atomic.Bool // the handler has returned, and nothing has been sent since
 	informed  bool        // a 1xx was sent, which httptest takes for the header
 	hijacked  bool
-	replaced  error // why the response was replaced; the handler's writes are dropped then
 	cut       bool  // the response could not be replaced, since a part of it had been sent
+	replaced  error // why the response was replaced; the handler's writes are dropped then
 }
 
 // field is one name of the header with its values. The slice is not copied: a change of the header puts another slice
