@@ -58,14 +58,21 @@ func (sh *shard) setHints() {
 	if len(sh.queue) > 0 {
 		due = deadlineOf(sh.queue[0])
 	}
-	sh.due.Store(due)
+	setHint(&sh.due, due)
 	// Later classes first, removeOne looks in the other direction: it can't miss a session that becomes a tombstone.
 	for c, l := range slices.Backward(sh.lists[:]) {
 		used := int64(none)
 		if l.oldest != 0 {
 			used = int64(sh.entries.at(l.oldest).used)
 		}
-		sh.oldest[c].Store(used)
+		setHint(&sh.oldest[c], used)
+	}
+}
+
+// setHint is Store, which takes several times as long as a look: most hints stay as they were.
+func setHint(hint *atomic.Int64, value int64) {
+	if hint.Load() != value {
+		hint.Store(value)
 	}
 }
 
