@@ -243,19 +243,20 @@ func (c *Changes) Get(base Document, name string) ([]byte, bool) {
 func (c *Changes) pairs(base Document) iter.Seq2[*Member, *change] {
 	return func(yield func(*Member, *change) bool) {
 		for list := c.list; len(base) > 0 || len(list) > 0; {
+			order := -1 // of the next member and the next change
+			switch {
+			case len(base) == 0:
+				order = 1
+			case len(list) > 0:
+				order = strings.Compare(base[0].Name, list[0].name)
+			}
 			var m *Member
 			var ch *change
-			if len(list) == 0 || len(base) > 0 && base[0].Name <= list[0].name {
-				m = &base[0]
+			if order <= 0 {
+				m, base = &base[0], base[1:]
 			}
-			if len(base) == 0 || len(list) > 0 && list[0].name <= base[0].Name {
-				ch = &list[0]
-			}
-			if m != nil {
-				base = base[1:]
-			}
-			if ch != nil {
-				list = list[1:]
+			if order >= 0 {
+				ch, list = &list[0], list[1:]
 			}
 			if !yield(m, ch) {
 				return

@@ -150,8 +150,17 @@ func sorted(members []Member) Document {
 	return d
 }
 
+// search is slices.BinarySearchFunc without a call for each step: every value that is read is searched for.
 func (d Document) search(name string) (int, bool) {
-	return slices.BinarySearchFunc(d, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })
+	first, end := 0, len(d)
+	for first < end {
+		if middle := (first + end) / 2; d[middle].Name < name {
+			first = middle + 1
+		} else {
+			end = middle
+		}
+	}
+	return first, first < len(d) && d[first].Name == name
 }
 
 // Get returns the encoded value of name.
