@@ -36,13 +36,13 @@ func (k *cookieKeeper) Load(_ context.Context, value string, _ bool, v *protocol
 	if len(value) > maxCookie {
 		return protocol.Reason(ReasonMalformed), nil
 	}
+	var members []Member
 	var err error
-	if v.Record, err = k.codec.Decode(value); err != nil {
-		v.Record = store.Record{}
+	if v.Record, members, err = k.open(value); err != nil {
 		return refusal(err), nil
 	}
 	r := &v.Record
-	d, err := document.Split(k.records.Serializer, r.Data, r.Public)
+	d, err := document.Of(members, r.Public)
 	switch {
 	case err != nil:
 		return protocol.Unreadable, nil
@@ -56,6 +56,27 @@ func (k *cookieKeeper) Load(_ context.Context, value string, _ bool, v *protocol
 	}
 	v.State, v.Document, v.Token = protocol.Live, d, value
 	return "", nil
+}
+
+// splitter is implemented by a Codec that finds the members of a session when it decodes the cookie.
+type splitter interface {
+	DecodeSplit(value string) (store.Record, []Member, error)
+}
+
+// open returns what a cookie holds. Of one that can't be split into its values it returns the rest.
+func (k *cookieKeeper) open(value string) (store.Record, []Member, error) {
+	if c, ok := k.codec.(splitter); ok {
+		return c.DecodeSplit(value)
+	}
+	r, err := k.codec.Decode(value)
+	if err != nil {
+		return store.Record{}, nil, err
+	}
+	members, err := k.records.Serializer.Split(r.Data)
+	if err != nil {
+		err = ReasonUndecodable
+	}
+	return r, members, err
 }
 
 // refusal returns the Reason in the error of a Codec or an IDFormat.

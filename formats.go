@@ -118,7 +118,8 @@ type CookieCodec func(keys []string, cookieName string) (Codec, error)
 // Codec keeps a whole session in a cookie. Implementations must be safe for concurrent use, and must not panic,
 // whatever the text. A Codec that is a [Policy] too follows the rules of another framework. A Codec may have a method
 // Refresh(value string) (string, error). If the expiry of an unchanged session is refreshed, Refresh is called in place
-// of Encode, with the value that was decoded.
+// of Encode, with the value that was decoded. A Codec may have a method DecodeSplit(value string) (store.Record,
+// []Member, error). It is called in place of Decode and of the Serializer's Split, and returns what both return.
 type Codec interface {
 	// Serializer returns the Serializer of the session's values.
 	Serializer() Serializer

@@ -1,7 +1,6 @@
 package flask
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"hash"
@@ -106,8 +105,30 @@ func (c *codec) Refresh(value string) (string, error) {
 	return c.signer.resign(value, time.Now())
 }
 
-func (c *codec) Decode(value string) (store.Record, error) { return c.decode(value, time.Now()) }
+func (c *codec) Decode(value string) (store.Record, error) {
+	r, err := c.decode(value, time.Now())
+	if err == nil {
+		members, _ := c.serializer.Split(r.Data) // whether it is a session is found out when it is split
+		r.Principal = c.user(members)
+	}
+	return r, err
+}
 
+// DecodeSplit is Decode and Split: the user and the session are found in one pass.
+func (c *codec) DecodeSplit(value string) (store.Record, []session.Member, error) {
+	r, err := c.decode(value, time.Now())
+	if err != nil {
+		return r, nil, err
+	}
+	members, err := c.serializer.Split(r.Data)
+	if err != nil {
+		return r, nil, session.ReasonUndecodable
+	}
+	r.Principal = c.user(members)
+	return r, members, nil
+}
+
+// decode returns the record without the user.
 func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 	payload, at, err := c.signer.Unsign(value)
 	if err != nil {
@@ -121,28 +142,17 @@ func (c *codec) decode(value string, now time.Time) (store.Record, error) {
 	case age > c.lifetime.Truncate(time.Second):
 		return store.Record{}, session.ReasonLifetime
 	}
-	r := store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}
-	r.Principal = c.user(payload)
-	return r, nil
+	return store.Record{CreatedAt: at, LastSeenAt: at, ExpiresAt: at.Add(c.lifetime + time.Second), Data: payload}, nil
 }
 
-// user returns the user, if the document is JSON. Whether it is a session is found out when it is split.
-func (c *codec) user(document []byte) (user string) {
-	if bytes.IndexByte(document, '\\') < 0 && !bytes.Contains(document, []byte(c.userKey)) { // the key may have escapes
-		return ""
-	}
-	var room [16]member // on the stack, for a session of the usual size
-	p := parser{data: document, plain: true, lone: true}
-	found, err := p.split(room[:0])
-	if err != nil {
-		return ""
-	}
-	for _, m := range found {
-		if string(m.key(document)) == c.userKey {
-			user = c.Principal(func(_ string, pointer any) bool {
-				return c.serializer.Unmarshal(document[m.value:m.end], pointer) == nil
-			})
+// user returns the user of a session. Of several members with one name the last one counts.
+func (c *codec) user(members []session.Member) string {
+	return c.Principal(func(key string, pointer any) (ok bool) {
+		for _, m := range members {
+			if m.Name == key {
+				ok = c.serializer.Unmarshal(m.Value, pointer) == nil
+			}
 		}
-	}
-	return user
+		return ok
+	})
 }

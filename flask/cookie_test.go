@@ -19,6 +19,7 @@ import (
 
 	"github.com/hipflask/session"
 	"github.com/hipflask/session/flask"
+	"github.com/hipflask/session/store"
 	"github.com/hipflask/session/store/memstore"
 )
 
@@ -431,7 +432,8 @@ func TestNoTake(t *testing.T) {
 	})
 }
 
-// TestDecodeNamesTheUser: who moves sessions on reads cookies by the codec alone.
+// TestDecodeNamesTheUser: who moves sessions on reads cookies by the codec alone. A request takes user and members at
+// once.
 func TestDecodeNamesTheUser(t *testing.T) {
 	t.Parallel()
 	codec, err := flask.Cookie([]string{secret}, "session")
@@ -439,9 +441,27 @@ func TestDecodeNamesTheUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for document, want := range map[string]string{`{"_user_id":"ann"}`: "ann", `{"a":"_user_id"}`: "",
-		`{"_user_id":7}`: "7", `{"_user\u005fid":"ann"}`: "ann", `{"_user_id":"a","_user_id":"b"}`: "b"} {
-		if r, err := codec.Decode(signer(t).Sign([]byte(document), time.Now())); err != nil || r.Principal != want {
+		`{"_user_id":7}`: "7", `{"_user\u005fid":"ann"}`: "ann", `{"_user_id":"a","_user_id":"b"}`: "b",
+		`{"_user_id":"a","_user_id":7}`: "7", `{"_user_id":7,"_user_id":"b"}`: "b", `{"a":{"_user_id":"ann"}}`: "",
+		`{"_user_id":"\u0061"}`: "a", `{"_user_id":null}`: "", `{"_user_id":{" m":"ann"}}`: "ann",
+		`{" di":{"_user_id__":"ann"}}`: "ann", `{"_user_id":"ann","a":"\ud83d"}`: "ann",
+		`{"_user_id":"ann"} x`: "", `{"_user_id":"ann"`: "", `{" t":["_user_id"]}`: ""} {
+		cookie := signer(t).Sign([]byte(document), time.Now())
+		r, err := codec.Decode(cookie)
+		if err != nil || r.Principal != want {
 			t.Errorf("%s: got principal %q, %v; want %q", document, r.Principal, err, want)
+		}
+		wantMembers, splitErr := codec.Serializer().Split(r.Data)
+		var wantErr error
+		if splitErr != nil {
+			wantErr = session.ReasonUndecodable
+		}
+		again, members, err := codec.(interface {
+			DecodeSplit(string) (store.Record, []session.Member, error)
+		}).DecodeSplit(cookie)
+		if err != wantErr || again.Principal != want || !reflect.DeepEqual(members, wantMembers) {
+			t.Errorf("%s: DecodeSplit gave principal %q, %q, %v; want %q, %q, %v",
+				document, again.Principal, members, err, want, wantMembers, wantErr)
 		}
 	}
 }

@@ -37,26 +37,6 @@ func splitTwice(s *taggedJSON, document []byte) (members []session.Member, known
 	return inner, true
 }
 
-// userOf is user by way of session.JSON.
-func userOf(c *codec, document []byte) string {
-	members, err := session.JSON.Split(document)
-	if err != nil {
-		return ""
-	}
-	return c.Principal(func(key string, pointer any) (ok bool) {
-		for _, m := range members {
-			if m.Name == key {
-				var value any
-				if err := c.serializer.Unmarshal(m.Value, &value); err != nil {
-					return false
-				}
-				ok = assign(value, pointer) == nil
-			}
-		}
-		return ok
-	})
-}
-
 var splitDocuments = []string{
 	``, ` `, `{}`, ` { } `, `{} x`, `[]`, `1`, `"a"`, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,}`, `{,}`,
 	`{"a" 1}`, `{"a":1 "b":2}`, `{a:1}`, "{\"a\xff\":1}", "{\"a\n\":1}",
@@ -111,10 +91,6 @@ func compareSplit(t *testing.T, document []byte) {
 				t.Errorf("%.200s: who appends to %s overwrites what follows", document, m.Name)
 			}
 		}
-		c := &codec{serializer: s, policy: (&Options{}).policy()}
-		if user, wantUser := c.user(document), userOf(c, document); known && user != wantUser {
-			t.Errorf("%.200s: user %q, want %q", document, user, wantUser)
-		}
 	}
 }
 
@@ -125,7 +101,7 @@ func TestSplitInOnePass(t *testing.T) {
 	}
 }
 
-// FuzzSplit: one pass finds what two found, and user what a whole Split found.
+// FuzzSplit: one pass finds what two found.
 func FuzzSplit(f *testing.F) {
 	for _, document := range splitDocuments {
 		f.Add([]byte(document))

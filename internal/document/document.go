@@ -77,6 +77,11 @@ func Split(s Serializer, data, public []byte) (Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Of(members, public)
+}
+
+// Of is [Split] for Data that is split already.
+func Of(members []Member, public []byte) (Document, error) {
 	if len(public) > 0 {
 		shown, err := JSON{}.Split(public)
 		if err != nil {
