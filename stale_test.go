@@ -24,6 +24,7 @@ type frozenStore struct {
 	old     map[string]store.Record
 	strict  int  // calls of Load
 	without bool // LoadStale is not supported
+	asked   int  // calls of LoadStale
 }
 
 func (f *frozenStore) Unwrap() store.Store { return f.Store }
@@ -38,6 +39,7 @@ func (f *frozenStore) Load(ctx context.Context, key string) (store.Record, error
 func (f *frozenStore) LoadStale(ctx context.Context, key string) (store.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
 	if f.without {
 		return store.Record{}, errors.ErrUnsupported
 	}
@@ -121,6 +123,10 @@ func TestPlainReadsMayBeStale(t *testing.T) {
 	x.store.without = true
 	if got := x.c.sees(x.stale); got != x.c.sees(x.fresh) || x.store.loads() != 1 {
 		t.Errorf("got %q from a store without LoadStale, want a strict load", got)
+	}
+	x.store.asked = 0
+	if x.c.sees(x.stale); x.store.asked != 0 || x.store.loads() != 1 {
+		t.Errorf("got %d calls of LoadStale, which is not supported, want none", x.store.asked)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hipflask/session/internal/document"
@@ -36,15 +37,16 @@ type Options struct {
 // Engine keeps sessions in a store.Store. It is safe for concurrent use.
 type Engine struct {
 	Options
-	store store.Store
-	stale store.StaleLoader // nil: the store has no cache
-	turns *turns
+	store   store.Store
+	stale   store.StaleLoader // nil: the store has no cache
+	noCache atomic.Bool       // stale has said so
+	turns   *turns
 }
 
 // New returns an Engine.
 func New(o Options) *Engine {
 	stale, _ := store.As[store.StaleLoader](o.Store)
-	return &Engine{o, o.Store, stale, newTurns()}
+	return &Engine{Options: o, store: o.Store, stale: stale, turns: newTurns()}
 }
 
 var _ Keeper = (*Engine)(nil)
@@ -101,7 +103,7 @@ func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (
 	ctx := &timeout{}
 	ctx.forLoad(parent, v.At.Add(k.StoreTimeout))
 	defer ctx.cancel()
-	if stale && k.stale != nil && k.findStale(ctx, key, v) {
+	if stale && k.stale != nil && !k.noCache.Load() && k.findStale(ctx, key, v) {
 		return "", nil
 	}
 	for range maxHops + 1 {
@@ -142,6 +144,9 @@ func (k *Engine) find(parent context.Context, key string, stale bool, v *View) (
 func (k *Engine) findStale(ctx context.Context, key string, v *View) bool {
 	r, err := k.stale.LoadStale(ctx, key)
 	if err != nil || r.Kind != store.Live {
+		if errors.Is(err, errors.ErrUnsupported) {
+			k.noCache.Store(true)
+		}
 		return false
 	}
 	v.Record = r
