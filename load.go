@@ -19,15 +19,9 @@ var (
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
 // record can't be decoded. stale: it may come from a cache.
 func (m *Manager) load(ctx context.Context, token string, stale bool, v *protocol.View) (Reason, error) {
-	var reason protocol.Reason
-	var err error
-	if m.config.Trace == nil {
-		reason, err = m.keeper.Load(ctx, token, stale, v)
-	} else {
-		reason, err = m.traceLoad(ctx, v, func(ctx context.Context) (protocol.Reason, error) {
-			return m.keeper.Load(ctx, token, stale, v)
-		})
-	}
+	traced := m.loadStarts(ctx)
+	reason, err := m.keeper.Load(traced, token, stale, v)
+	m.loadDone(traced, v, reason, err)
 	m.noteMissing(ctx, token, reason, v)
 	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
 		*v = protocol.View{At: v.At} // of a realm that this Manager had before
@@ -142,12 +136,9 @@ func (s *Session) reload(ctx context.Context) error {
 }
 
 func (m *Manager) reload(ctx context.Context, v, now *protocol.View) error {
-	if m.config.Trace == nil {
-		return m.keeper.Reload(ctx, v, now)
-	}
-	_, err := m.traceLoad(ctx, now, func(ctx context.Context) (protocol.Reason, error) {
-		return "", m.keeper.Reload(ctx, v, now)
-	})
+	ctx = m.loadStarts(ctx)
+	err := m.keeper.Reload(ctx, v, now)
+	m.loadDone(ctx, now, "", err)
 	return err
 }
 

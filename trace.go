@@ -32,7 +32,7 @@ type Trace struct {
 
 // LoadFigures say what a load did. A request usually does one.
 type LoadFigures struct {
-	Duration time.Duration
+	Duration time.Duration // 0 for a refused signature
 	// calls of the store: 0 for a refused signature, and with a CookieCodec; more than 1 if the session was renewed
 	// meanwhile
 	Attempts int
@@ -102,20 +102,25 @@ func failure(ctx context.Context, err error) Outcome {
 	return OutcomeFailed
 }
 
-// traceLoad runs a load.
-func (m *Manager) traceLoad(ctx context.Context, v *protocol.View,
-	load func(context.Context) (protocol.Reason, error)) (protocol.Reason, error) {
+// loadStarts returns the context for a load that begins.
+func (m *Manager) loadStarts(ctx context.Context) context.Context {
+	if t := m.config.Trace; t != nil && t.LoadStart != nil {
+		return t.LoadStart(ctx)
+	}
+	return ctx
+}
+
+// loadDone tells of a load that has ended. ctx is the one of loadStarts. The load itself took the time when it began,
+// unless it refused the token: one look at the clock less.
+func (m *Manager) loadDone(ctx context.Context, v *protocol.View, reason protocol.Reason, err error) {
 	t := m.config.Trace
-	if t.LoadStart != nil {
-		ctx = t.LoadStart(ctx)
+	if t == nil || t.LoadDone == nil {
+		return
 	}
-	began := time.Now()
-	reason, err := load(ctx)
-	if t.LoadDone == nil {
-		return reason, err
+	f := LoadFigures{Attempts: int(v.Loads), Bytes: len(v.Record.Data), Outcome: OutcomeFound, Reason: Reason(reason)}
+	if !v.At.IsZero() {
+		f.Duration = time.Since(v.At)
 	}
-	f := LoadFigures{Duration: time.Since(began), Attempts: int(v.Loads), Bytes: len(v.Record.Data),
-		Outcome: OutcomeFound, Reason: Reason(reason)}
 	switch {
 	case err != nil:
 		f.Outcome, f.Reason = failure(ctx, err), ""
@@ -123,7 +128,6 @@ func (m *Manager) traceLoad(ctx context.Context, v *protocol.View,
 		f.Outcome, f.Bytes = OutcomeNone, 0
 	}
 	t.LoadDone(ctx, f)
-	return reason, err
 }
 
 // keep saves c.

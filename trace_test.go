@@ -82,6 +82,30 @@ func (l *traced) took(t *testing.T) []string {
 	return list
 }
 
+// slowLoads takes its time to load.
+type slowLoads struct{ store.Store }
+
+func (s slowLoads) Load(ctx context.Context, key string) (store.Record, error) {
+	time.Sleep(10 * time.Millisecond)
+	return s.Store.Load(ctx, key)
+}
+
+func TestLoadDuration(t *testing.T) {
+	t.Parallel()
+	var l traced
+	bubble(t, func(c *session.Config) { c.Store, c.Trace = slowLoads{c.Store}, l.trace(t) },
+		func(t *testing.T, b *bench, c *visitor) {
+			c.do(b.Manager, fill)
+			c.do(b.Manager, read)
+			forged := *c.cookie
+			forged.Value = "forged"
+			(&visitor{t: t, cookie: &forged}).do(b.Manager, read)
+			if len(l.loads) != 2 || l.loads[0].Duration != 10*time.Millisecond || l.loads[1].Duration != 0 {
+				t.Errorf("got %+v, want one load of 10 ms, and one of a forged cookie", l.loads)
+			}
+		})
+}
+
 // Each load and each save has its figures. A request that doesn't look at its session has none, and one that changes
 // nothing has a load alone.
 func TestTrace(t *testing.T) {
