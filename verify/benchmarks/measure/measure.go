@@ -12,8 +12,9 @@ import (
 
 // Subject is a piece of code. Run does its work n times.
 type Subject struct {
-	Name string
-	Run  func(n int)
+	Name  string
+	Run   func(n int)
+	Clock func() time.Duration // for a subject that works in another process; nil: the Plan's
 }
 
 // Plan says how long to measure.
@@ -56,7 +57,11 @@ func Run(p Plan, subjects ...Subject) []Samples {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for range p.Rounds {
 		for _, i := range rnd.Perm(len(subjects)) {
-			result[i].turn(now, subjects[i].Run, counts[i])
+			clock := now
+			if subjects[i].Clock != nil {
+				clock = subjects[i].Clock
+			}
+			result[i].turn(clock, subjects[i].Run, counts[i])
 		}
 	}
 	runtime.KeepAlive(ballast)
