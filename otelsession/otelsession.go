@@ -19,9 +19,10 @@
 //     session.store.outcome and, where it failed, error.type.
 //   - session.store.operation.duration: the same of any other store, by session.store.operation and
 //     session.store.outcome.
-//   - session.load.duration and session.save.duration: of each load and save with all its steps, by session.outcome,
-//     and of a save by session.save.kind. The values are those of [session.Outcome] and [session.SaveKind].
-//   - session.load.size and session.save.size, in bytes: the encoded values of a session that was loaded, or stored.
+//   - session.loads: counts loads by session.outcome, whose values are those of [session.Outcome].
+//   - session.save.duration: of each save with all its steps, by session.outcome and session.save.kind, whose values
+//     are those of [session.SaveKind].
+//   - session.save.size, in bytes: the encoded values of a session that was stored.
 //   - session.save.attempts and session.save.conflicts: count how often saves were sent, and how often another server's
 //     came first.
 //   - session.save.wait.duration: of saves that waited for others of the same session in this process.
@@ -44,6 +45,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -103,8 +105,9 @@ func Instrument(config *session.Config, opts *Options) error {
 		return errors.New("otelsession: Config.Store is nil: open the store, with filestore.Open for " +
 			"example, and set it")
 	}
+	var spans atomic.Bool
 	if config.Store != nil {
-		measured, err := Store(config.Store, opts)
+		measured, err := measure(config.Store, opts, &spans)
 		if err != nil {
 			return err
 		}
@@ -114,7 +117,7 @@ func Instrument(config *session.Config, opts *Options) error {
 	if err != nil {
 		return err
 	}
-	t, err := newTracer(opts.meter(), opts.tracer())
+	t, err := newTracer(opts.meter(), opts.tracer(), &spans)
 	if err != nil {
 		return err
 	}
@@ -132,16 +135,14 @@ func Instrument(config *session.Config, opts *Options) error {
 // Store returns s measured, for programs that use a store without a [session.Manager]. What [store.As] finds in s, it
 // finds in the result. opts may be nil.
 func Store(s store.Store, opts *Options) (store.Store, error) {
-	swept, err := opts.meter().Int64Counter("session.store.swept", metric.WithUnit("{record}"),
-		metric.WithDescription("Expired records removed from the session store"))
-	if err != nil {
-		return nil, err
-	}
-	m, err := newOperationMeter(opts.meter(), opts.system())
-	if err != nil {
-		return nil, err
-	}
-	return m.wrap(s, swept), nil
+	var spans atomic.Bool
+	spans.Store(true)
+	return measure(s, opts, &spans)
+}
+
+// measure returns s measured. spans is set once a request has a span: until then nobody needs to look for one.
+func measure(s store.Store, opts *Options, spans *atomic.Bool) (store.Store, error) {
+	return wrap(s, opts.meter(), opts.system(), spans)
 }
 
 // maxEvents bounds the number of time series of events: the kinds with their reasons are about 30, but an IDFormat may

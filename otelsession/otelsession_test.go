@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -23,9 +26,9 @@ var secret = "3d4f6a0c9be8172f5a60c4d8e3b19f07a5528c6b1e9d40f7"
 
 // meters returns options that record metrics, and a function that returns what was recorded: the number of records, or
 // the sum of a counter, by the name of the metric and its attributes.
-func meters(t testing.TB, system string) (*otelsession.Options, func() map[string]int64) {
+func meters(t testing.TB, system string, more ...sdkmetric.Option) (*otelsession.Options, func() map[string]int64) {
 	reader := sdkmetric.NewManualReader()
-	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	provider := sdkmetric.NewMeterProvider(append(more, sdkmetric.WithReader(reader))...)
 	t.Cleanup(func() { provider.Shutdown(context.Background()) })
 	return &otelsession.Options{System: system, MeterProvider: provider}, func() map[string]int64 {
 		t.Helper()
@@ -152,11 +155,10 @@ func TestInstrument(t *testing.T) {
 		"session.store.operation.duration session.store.operation=load,session.store.outcome=ok":    2,
 		"session.store.operation.duration session.store.operation=create,session.store.outcome=ok":  1,
 		"session.store.operation.duration session.store.operation=replace,session.store.outcome=ok": 1,
-		"session.load.duration session.outcome=found":                                               2,
-		"session.load.duration session.outcome=none":                                                1,
-		"session.load.size ": 2,
-		"session.save.duration session.outcome=stored,session.save.kind=create": 1,
-		"session.save.duration session.outcome=stored,session.save.kind=change": 1,
+		"session.loads session.outcome=found":                                                       2,
+		"session.loads session.outcome=none":                                                        1,
+		"session.save.duration session.outcome=stored,session.save.kind=create":                     1,
+		"session.save.duration session.outcome=stored,session.save.kind=change":                     1,
 		"session.save.size ":                      2,
 		"session.save.attempts ":                  2,
 		"session.events session.event.kind=login": 1,
@@ -224,6 +226,88 @@ func TestAlarmsFromTheBeginning(t *testing.T) {
 	expect(t, recorded(), map[string]int64{"session.events session.event.kind=login": 1})
 }
 
+func events(found map[string]int64) (n int) {
+	for name := range found {
+		if strings.HasPrefix(name, "session.events ") {
+			n++
+		}
+	}
+	return n
+}
+
+// TestBatches: no measurement is lost or counted twice, whoever collects meanwhile.
+func TestBatches(t *testing.T) {
+	opts, recorded := meters(t, "redis")
+	s, err := otelsession.Store(memstore.New(nil), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const loads = "db.client.operation.duration db.operation.name=load,db.system.name=redis," +
+		"session.store.outcome=not_found"
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 1000 {
+				s.Load(t.Context(), "absent")
+			}
+		})
+	}
+	for range 10 {
+		recorded()
+	}
+	all.Wait()
+	expect(t, recorded(), map[string]int64{loads: 4000})
+	s.Load(t.Context(), "absent")
+	expect(t, recorded(), map[string]int64{loads: 4001})
+}
+
+// TestBatchesWithoutCallback: if a View drops the instrument whose callback passes batches on, they are at most a
+// second old when the next measurement comes.
+func TestBatchesWithoutCallback(t *testing.T) {
+	drop := sdkmetric.NewView(sdkmetric.Instrument{Name: "session.store.swept"},
+		sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}})
+	opts, recorded := meters(t, "", sdkmetric.WithView(drop))
+	synctest.Test(t, func(t *testing.T) {
+		s, err := otelsession.Store(memstore.New(nil), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const loads = "session.store.operation.duration session.store.operation=load," +
+			"session.store.outcome=not_found"
+		s.Load(t.Context(), "absent")
+		expect(t, recorded(), map[string]int64{loads: 0})
+		time.Sleep(2 * time.Second)
+		s.Load(t.Context(), "absent")
+		expect(t, recorded(), map[string]int64{loads: 2})
+	})
+}
+
+// TestTwoManagers: what two Managers of one process count is added up.
+func TestTwoManagers(t *testing.T) {
+	opts, recorded := meters(t, "")
+	for range 2 {
+		config := session.Config{Store: memstore.New(nil), SecretKey: secret}
+		if err := otelsession.Instrument(&config, opts); err != nil {
+			t.Fatal(err)
+		}
+		sessions, err := session.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sessions.Close()
+		h := sessions.Handler(application())
+		request(h, "/read", request(h, "/login", ""))
+	}
+	for range 2 { // what has been read is not forgotten
+		expect(t, recorded(), map[string]int64{
+			"session.loads session.outcome=found": 2,
+			"session.save.attempts ":              2,
+			"session.save.conflicts ":             0,
+			"session.store.operation.duration session.store.operation=load,session.store.outcome=ok": 2,
+		})
+	}
+}
+
 // TestReasonsAreBounded: an IDFormat that makes up a reason for each request fills no memory.
 func TestReasonsAreBounded(t *testing.T) {
 	opts, recorded := meters(t, "")
@@ -231,14 +315,14 @@ func TestReasonsAreBounded(t *testing.T) {
 	if err := otelsession.Instrument(&config, opts); err != nil {
 		t.Fatal(err)
 	}
-	before := len(recorded())
+	before := events(recorded())
 	for i := range 1000 {
 		config.OnEvent(t.Context(), session.Event{Kind: session.EventRejected,
 			Reason: session.Reason(strings.Repeat("x", i)),
 			Err:    errors.New("refused")})
 	}
 	found := recorded()
-	if n := len(found); n > 65 {
+	if n := events(found); n > 65 {
 		t.Errorf("%d time series", n)
 	}
 	if n := found["session.events session.event.kind=other"]; n != int64(1000-64+before) {

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hipflask/session/store"
 )
 
 // operation is a method of a store.
-type operation int
+type operation uint8
 
 const (
 	load operation = iota
@@ -31,7 +34,7 @@ const (
 var operationNames = [operations]string{"load", "load_stale", "create", "replace", "touch", "delete", "list", "sweep"}
 
 // outcome says how an operation ended. The first four are answers of a healthy store.
-type outcome int
+type outcome uint8
 
 const (
 	ok outcome = iota
@@ -66,13 +69,37 @@ func outcomeOf(err error) outcome {
 
 // operationMeter records how long the operations of a store take. Its attribute sets are made once: recording allocates
 // nothing.
+//
+// It passes measurements on to the SDK in batches. One call of the SDK runs through so much code that a request loses
+// more time by what that drives out of the processor's caches than by the call itself; of many calls in a row, only the
+// first does it. A batch is passed on when it is full, when it is a second old and another measurement comes, and
+// before the SDK collects.
 type operationMeter struct {
+	spans    *atomic.Bool // a request may have a span
 	duration metric.Float64Histogram
 	attrs    [operations][outcomes][]metric.RecordOption
+	batches  [8]batch // so that two processors seldom want the same one
+	swept    atomic.Int64
 }
 
-func newOperationMeter(meter metric.Meter, system string) (*operationMeter, error) {
-	m := &operationMeter{}
+// batch are measurements on their way to the SDK.
+type batch struct {
+	mu    sync.Mutex
+	since time.Duration // of the first one
+	n     int
+	took  [64]measurement
+}
+
+type measurement struct {
+	took time.Duration
+	op   operation
+	out  outcome
+}
+
+// newOperationMeter returns a meter for a store, which sweeps or not.
+func newOperationMeter(meter metric.Meter, system string, sweeps bool,
+	spans *atomic.Bool) (*operationMeter, error) {
+	m := &operationMeter{spans: spans}
 	var err error
 	if system == "" {
 		// A file or a map in memory answers in microseconds.
@@ -103,101 +130,157 @@ func newOperationMeter(meter metric.Meter, system string) (*operationMeter, erro
 			m.attrs[op][out] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attrs...))}
 		}
 	}
-	return m, nil
+	swept, err := meter.Int64ObservableCounter("session.store.swept", metric.WithUnit("{record}"),
+		metric.WithDescription("Expired records removed from the session store"))
+	if err != nil {
+		return nil, err
+	}
+	_, err = meter.RegisterCallback(func(_ context.Context, to metric.Observer) error {
+		m.pass()
+		if sweeps {
+			to.ObserveInt64(swept, m.swept.Load())
+		}
+		return nil
+	}, swept)
+	return m, err
 }
 
-func (m *operationMeter) record(ctx context.Context, op operation, took time.Duration, err error) {
-	m.duration.Record(ctx, took.Seconds(), m.attrs[op][outcomeOf(err)]...)
+// record records an operation that ends now.
+func (m *operationMeter) record(ctx context.Context, op operation, begun time.Duration, err error) {
+	now := clock()
+	r := measurement{now - begun, op, outcomeOf(err)}
+	if m.spans.Load() && trace.SpanContextFromContext(ctx).IsSampled() {
+		m.send(ctx, r) // with the context, so that an exemplar leads to the trace
+		return
+	}
+	b := &m.batches[uint(now)/32%uint(len(m.batches))] // any one
+	b.mu.Lock()
+	if b.n == 0 {
+		b.since = now
+	}
+	b.took[b.n] = r
+	b.n++
+	if b.n == len(b.took) || now-b.since > time.Second {
+		m.empty(b)
+	}
+	b.mu.Unlock()
 }
 
-// wrap returns s measured. It can list and sweep if s can.
-func (m *operationMeter) wrap(s store.Store, swept metric.Int64Counter) store.Store {
-	base := measured{s, m}
+func (m *operationMeter) send(ctx context.Context, r measurement) {
+	m.duration.Record(ctx, r.took.Seconds(), m.attrs[r.op][r.out]...)
+}
+
+// empty passes a batch on. The caller holds its mu.
+func (m *operationMeter) empty(b *batch) {
+	for _, r := range b.took[:b.n] {
+		m.send(context.Background(), r)
+	}
+	b.n = 0
+}
+
+// pass passes all batches on.
+func (m *operationMeter) pass() {
+	for i := range m.batches {
+		b := &m.batches[i]
+		b.mu.Lock()
+		m.empty(b)
+		b.mu.Unlock()
+	}
+}
+
+// wrap returns s measured. What s can do besides, store.As finds behind it.
+func wrap(s store.Store, meter metric.Meter, system string, spans *atomic.Bool) (store.Store, error) {
 	lister, lists := store.As[store.Lister](s)
 	sweeper, sweeps := store.As[store.Sweeper](s)
-	l, w := listing{lister, m}, sweeping{sweeper, m, swept}
-	switch {
-	case lists && sweeps:
-		return struct {
-			measured
-			listing
-			sweeping
-		}{base, l, w}
-	case lists:
-		return struct {
-			measured
-			listing
-		}{base, l}
-	case sweeps:
-		return struct {
-			measured
-			sweeping
-		}{base, w}
+	m, err := newOperationMeter(meter, system, sweeps, spans)
+	if err != nil {
+		return nil, err
 	}
-	return base
+	behind := s
+	if lists {
+		behind = listing{behind, lister, m}
+	}
+	if sweeps {
+		behind = sweeping{behind, sweeper, m}
+	}
+	stale, _ := store.As[store.StaleLoader](s)
+	return &measured{s, m, stale, behind}, nil
 }
 
+// measured is a store whose calls are measured. It is a Lister or Sweeper only by those that Unwrap leads to: a type
+// for each combination, with the methods of measured promoted, would copy each record once more.
 type measured struct {
 	store.Store
-	meter *operationMeter
+	meter  *operationMeter
+	stale  store.StaleLoader // nil: there is no cache
+	behind store.Store
 }
 
-// Unwrap returns the store that is measured, for [store.As].
-func (s measured) Unwrap() store.Store { return s.Store }
+// epoch is when clock began.
+var epoch = time.Now()
 
-func (s measured) Load(ctx context.Context, key string) (store.Record, error) {
-	begun := time.Now()
-	r, err := s.Store.Load(ctx, key)
-	s.meter.record(ctx, load, time.Since(begun), err)
+// clock reads the monotonic clock alone: [time.Now] reads two.
+func clock() time.Duration { return time.Since(epoch) }
+
+// Unwrap is for [store.As].
+func (s *measured) Unwrap() store.Store { return s.behind }
+
+func (s *measured) Load(ctx context.Context, key string) (r store.Record, err error) {
+	begun := clock()
+	r, err = s.Store.Load(ctx, key)
+	s.meter.record(ctx, load, begun, err)
 	return r, err
 }
 
 // LoadStale implements [store.StaleLoader], if the store that is measured does.
-func (s measured) LoadStale(ctx context.Context, key string) (store.Record, error) {
-	l, ok := store.As[store.StaleLoader](s.Store)
-	if !ok {
+func (s *measured) LoadStale(ctx context.Context, key string) (store.Record, error) {
+	if s.stale == nil {
 		return store.Record{}, errors.ErrUnsupported
 	}
-	begun := time.Now()
-	r, err := l.LoadStale(ctx, key)
+	begun := clock()
+	r, err := s.stale.LoadStale(ctx, key)
 	if !errors.Is(err, errors.ErrUnsupported) {
-		s.meter.record(ctx, loadStale, time.Since(begun), err)
+		s.meter.record(ctx, loadStale, begun, err)
 	}
 	return r, err
 }
 
-func (s measured) Create(ctx context.Context, rec store.Record) error {
-	begun := time.Now()
+func (s *measured) Create(ctx context.Context, rec store.Record) error {
+	begun := clock()
 	err := s.Store.Create(ctx, rec)
-	s.meter.record(ctx, create, time.Since(begun), err)
+	s.meter.record(ctx, create, begun, err)
 	return err
 }
 
-func (s measured) Replace(ctx context.Context, rec store.Record, version uint64) error {
-	begun := time.Now()
+func (s *measured) Replace(ctx context.Context, rec store.Record, version uint64) error {
+	begun := clock()
 	err := s.Store.Replace(ctx, rec, version)
-	s.meter.record(ctx, replace, time.Since(begun), err)
+	s.meter.record(ctx, replace, begun, err)
 	return err
 }
 
-func (s measured) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
-	begun := time.Now()
+func (s *measured) Touch(ctx context.Context, key string, version uint64, seen, expires time.Time) error {
+	begun := clock()
 	err := s.Store.Touch(ctx, key, version, seen, expires)
-	s.meter.record(ctx, touch, time.Since(begun), err)
+	s.meter.record(ctx, touch, begun, err)
 	return err
 }
 
-func (s measured) Delete(ctx context.Context, key string) error {
-	begun := time.Now()
+func (s *measured) Delete(ctx context.Context, key string) error {
+	begun := clock()
 	err := s.Store.Delete(ctx, key)
-	s.meter.record(ctx, remove, time.Since(begun), err)
+	s.meter.record(ctx, remove, begun, err)
 	return err
 }
 
+// listing lists for a measured store.
 type listing struct {
+	store.Store
 	lister store.Lister
 	meter  *operationMeter
 }
+
+func (l listing) Unwrap() store.Store { return l.Store }
 
 func (l listing) Principal(ctx context.Context, principal string) iter.Seq2[store.Record, error] {
 	return l.meter.list(ctx, l.lister.Principal(ctx, principal))
@@ -212,30 +295,33 @@ func (m *operationMeter) list(ctx context.Context, seq iter.Seq2[store.Record, e
 	return func(yield func(store.Record, error) bool) {
 		var took time.Duration
 		var failed error
-		begun := time.Now()
+		begun := clock()
 		seq(func(r store.Record, err error) bool {
-			took += time.Since(begun)
+			took += clock() - begun
 			if err != nil {
 				failed = err
 			}
 			more := yield(r, err)
-			begun = time.Now()
+			begun = clock()
 			return more
 		})
-		m.record(ctx, list, took+time.Since(begun), failed)
+		m.record(ctx, list, begun-took, failed)
 	}
 }
 
+// sweeping sweeps for a measured store.
 type sweeping struct {
+	store.Store
 	sweeper store.Sweeper
 	meter   *operationMeter
-	swept   metric.Int64Counter
 }
 
+func (s sweeping) Unwrap() store.Store { return s.Store }
+
 func (s sweeping) Sweep(ctx context.Context, limit int) (int, error) {
-	begun := time.Now()
+	begun := clock()
 	n, err := s.sweeper.Sweep(ctx, limit)
-	s.meter.record(ctx, sweep, time.Since(begun), err)
-	s.swept.Add(ctx, int64(n))
+	s.meter.record(ctx, sweep, begun, err)
+	s.meter.swept.Add(int64(n))
 	return n, err
 }

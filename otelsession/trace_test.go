@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/codes"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -110,6 +112,36 @@ func (s failingStore) Load(ctx context.Context, key string) (store.Record, error
 		return store.Record{}, errors.New("down")
 	}
 	return s.Store.Load(ctx, key)
+}
+
+// TestExemplars: a call of the store in a sampled request leads to the request's trace.
+func TestExemplars(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	metrics := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	spans := sdktrace.NewTracerProvider()
+	t.Cleanup(func() { metrics.Shutdown(context.Background()); spans.Shutdown(context.Background()) })
+	s, err := otelsession.Store(memstore.New(nil), &otelsession.Options{MeterProvider: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, span := spans.Tracer("requests").Start(t.Context(), "request")
+	defer span.End()
+	s.Load(ctx, "absent")
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &data); err != nil {
+		t.Fatal(err)
+	}
+	want := span.SpanContext().TraceID()
+	for _, m := range data.ScopeMetrics[0].Metrics {
+		if h, ok := m.Data.(metricdata.Histogram[float64]); ok {
+			for _, e := range h.DataPoints[0].Exemplars {
+				if string(e.TraceID) == string(want[:]) {
+					return
+				}
+			}
+		}
+	}
+	t.Errorf("got %+v, want an exemplar of trace %s", data.ScopeMetrics, want)
 }
 
 // The application's own Trace is called as well, around ours.
