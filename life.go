@@ -144,7 +144,7 @@ func (s *Session) logout() {
 	if s.view.State == protocol.Failed {
 		return
 	}
-	if s.view.State == protocol.Live {
+	if s.view.State == protocol.Live || s.view.State == protocol.Spent {
 		ending := s.view
 		s.ending = &ending
 	}

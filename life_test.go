@@ -635,3 +635,31 @@ func TestExpiryDuringARequest(t *testing.T) {
 		})
 	}
 }
+
+// A Logout ends the session also if another request has retired its ID since, and an earlier save of this request has
+// followed the session there.
+func TestLogoutAfterCrossing(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*session.Session){
+		"Logout":         (*session.Session).Logout,
+		"Login, Logout":  func(s *session.Session) { s.Login("ann"); s.Logout() },
+		"of nobody else": func(s *session.Session) {},
+	} {
+		ms := servers(t, 2)
+		c := newVisitor(t)
+		c.do(ms[0], func(s *session.Session) { s.Login("ann") })
+		c.copy().do(ms[0], func(s *session.Session) {
+			s.Set("a", 1)
+			c.do(ms[1], func(s *session.Session) {
+				s.Elevate(session.Auth{Level: 2, Until: time.Now().Add(time.Hour)})
+			})
+			is(t, name+": Save", s.Save(t.Context()), nil)
+			end(s)
+		})
+		want := nothing
+		if name == "of nobody else" {
+			want = "ann: [a=1]"
+		}
+		c.want(ms, name, want)
+	}
+}

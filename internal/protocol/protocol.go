@@ -52,7 +52,8 @@ const (
 	Live               // the record is stored
 	// the ID was retired by a login or an end: the session reads empty and takes no changes; only Login works
 	Late
-	Spent  // saved across a concurrent move that retired the ID: keeps its view, takes no changes
+	// saved across a concurrent move that retired the ID: keeps its view, takes no changes; Login and Logout work
+	Spent
 	Failed // could not be read: reads empty, takes no changes
 )
 
