@@ -49,7 +49,8 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 		}
 		if !look {
 			t := k.tombstone(&r, store.Ended, "")
-			t.Version = version                       // each attempt has the same, since an earlier one may have been applied late
+			// Each attempt has the same version, since an earlier attempt may have been applied late.
+			t.Version = version
 			err := k.store.Replace(ctx, t, r.Version) // rule: CASEnd
 			switch {
 			case err == nil:
