@@ -19,9 +19,14 @@ var (
 // load loads the session of a token into v. It returns a reason if the session is not live, and emits an event if its
 // record can't be decoded. stale: it may come from a cache.
 func (m *Manager) load(ctx context.Context, token string, stale bool, v *protocol.View) (Reason, error) {
-	traced := m.loadStarts(ctx)
+	traced := ctx
+	if m.config.Trace != nil {
+		traced = m.config.Trace.loadStarts(ctx)
+	}
 	reason, err := m.keeper.Load(traced, token, stale, v)
-	m.loadDone(traced, v, reason, err)
+	if m.config.Trace != nil {
+		m.config.Trace.loadDone(traced, v, reason, err)
+	}
 	m.noteMissing(ctx, token, reason, v)
 	if m.realm == "" && strings.HasPrefix(v.Record.Principal, realmMark) {
 		*v = protocol.View{At: v.At} // of a realm that this Manager had before
@@ -136,9 +141,12 @@ func (s *Session) reload(ctx context.Context) error {
 }
 
 func (m *Manager) reload(ctx context.Context, v, now *protocol.View) error {
-	ctx = m.loadStarts(ctx)
+	if m.config.Trace == nil {
+		return m.keeper.Reload(ctx, v, now)
+	}
+	ctx = m.config.Trace.loadStarts(ctx)
 	err := m.keeper.Reload(ctx, v, now)
-	m.loadDone(ctx, now, "", err)
+	m.config.Trace.loadDone(ctx, now, "", err)
 	return err
 }
 

@@ -103,18 +103,17 @@ func failure(ctx context.Context, err error) Outcome {
 }
 
 // loadStarts returns the context for a load that begins.
-func (m *Manager) loadStarts(ctx context.Context) context.Context {
-	if t := m.config.Trace; t != nil && t.LoadStart != nil {
-		return t.LoadStart(ctx)
+func (t *Trace) loadStarts(ctx context.Context) context.Context {
+	if t.LoadStart == nil {
+		return ctx
 	}
-	return ctx
+	return t.LoadStart(ctx)
 }
 
 // loadDone tells of a load that has ended. ctx is the one of loadStarts. The load itself took the time when it began,
 // unless it refused the token: one look at the clock less.
-func (m *Manager) loadDone(ctx context.Context, v *protocol.View, reason protocol.Reason, err error) {
-	t := m.config.Trace
-	if t == nil || t.LoadDone == nil {
+func (t *Trace) loadDone(ctx context.Context, v *protocol.View, reason protocol.Reason, err error) {
+	if t.LoadDone == nil {
 		return
 	}
 	f := LoadFigures{Attempts: int(v.Loads), Bytes: len(v.Record.Data), Outcome: OutcomeFound, Reason: Reason(reason)}
