@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -128,7 +129,7 @@ func TestP9AlwaysOvertaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		mem := memstore.New(nil)
-		m := server(t, func(c *session.Config) { c.Store = &overtaking{Store: mem} })
+		m := server(t, func(c *session.Config) { c.Store = &overtaking{mem, math.MaxInt} })
 		c := newVisitor(t)
 		c.do(m, func(s *session.Session) { s.Set("a", 1) })
 		v := c.start(m, func(v *visit, s *session.Session) {
@@ -141,9 +142,16 @@ func TestP9AlwaysOvertaken(t *testing.T) {
 }
 
 // overtaking is a store in which somebody else writes just before each Replace.
-type overtaking struct{ store.Store }
+type overtaking struct {
+	store.Store
+	left int // how often it does so
+}
 
 func (o *overtaking) Replace(ctx context.Context, r store.Record, version uint64) error {
+	if o.left == 0 {
+		return o.Store.Replace(ctx, r, version)
+	}
+	o.left--
 	now, err := o.Load(ctx, r.Key)
 	if err == nil {
 		was := now.Version

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,30 +17,41 @@ import (
 	"github.com/hipflask/session/store/memstore"
 )
 
-// slow is a store on a server: each call takes time, and any number of them overlap.
+// slowServer is a store on a server: each call takes time, a little more or less each time, and any number of them
+// overlap.
 type slowServer struct {
 	store.Store
 	read, write time.Duration
 }
 
 func (s slowServer) Load(ctx context.Context, key string) (store.Record, error) {
-	time.Sleep(s.read) // fake time
-	return s.Store.Load(ctx, key)
+	about(s.read / 2) // fake time
+	r, err := s.Store.Load(ctx, key)
+	about(s.read / 2)
+	return r, err
 }
 
 func (s slowServer) Replace(ctx context.Context, r store.Record, version uint64) error {
-	time.Sleep(s.write)
-	return s.Store.Replace(ctx, r, version)
+	about(s.write / 2)
+	err := s.Store.Replace(ctx, r, version)
+	about(s.write / 2)
+	return err
 }
 
-// contended lets clients of several servers add to one session at once, and returns how many requests each client made.
-func contended(t *testing.T, s store.Store, servers, clients, requests int) (each []int, slowest time.Duration) {
+// about sleeps for d, give or take 2 %.
+func about(d time.Duration) { time.Sleep(d + time.Duration((rand.Float64()-0.5)/25*float64(d))) }
+
+// contended lets clients of several servers, each with its store, add to one session at once as long as more says so.
+// It returns how many requests each client made.
+func contended(t *testing.T, stores []store.Store, clients int, more func(made int) bool) (
+	each []int, slowest time.Duration) {
 	t.Helper()
+	servers := len(stores)
 	var handlers []http.Handler
 	var managers []*session.Manager
 	var events eventLog
 	count := session.Key[int]("count")
-	for range servers {
+	for _, s := range stores {
 		m, err := session.New(session.Config{SecretKey: secret, Store: s, SweepInterval: -1, OnEvent: events.add})
 		if err != nil {
 			t.Fatal(err)
@@ -57,12 +69,12 @@ func contended(t *testing.T, s store.Store, servers, clients, requests int) (eac
 		t.Fatal(err)
 	}
 	events.took()
-	each = make([]int, servers*clients)
+	each = make([]int, clients)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for c := range each {
 		wg.Go(func() {
-			for range requests {
+			for made := 0; more(made); made++ {
 				r := httptest.NewRequest("GET", "/", nil)
 				r.AddCookie(&http.Cookie{Name: hostCookie, Value: one.Token()})
 				w := httptest.NewRecorder()
@@ -85,8 +97,12 @@ func contended(t *testing.T, s store.Store, servers, clients, requests int) (eac
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := count.Get(got); n != servers*clients*requests {
-		t.Errorf("got a count of %d, want %d", n, servers*clients*requests)
+	want := 0
+	for _, n := range each {
+		want += n
+	}
+	if n, _ := count.Get(got); n != want {
+		t.Errorf("got a count of %d, want %d", n, want)
 	}
 	if e := events.took(); len(e) > 0 {
 		slices.Sort(e)
@@ -100,7 +116,8 @@ func TestP11Contention(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ servers, clients, requests int }{{1, 200, 20}, {2, 2, 300}, {4, 50, 10}, {8, 1, 100}} {
 		began := time.Now()
-		_, slowest := contended(t, memstore.New(nil), c.servers, c.clients, c.requests)
+		stores := slices.Repeat([]store.Store{memstore.New(nil)}, c.servers)
+		_, slowest := contended(t, stores, c.servers*c.clients, func(made int) bool { return made < c.requests })
 		t.Logf("%d servers, %d clients each: %v, slowest %v", c.servers, c.clients, time.Since(began), slowest)
 	}
 }
@@ -111,13 +128,62 @@ func TestP11SlowStore(t *testing.T) {
 	for _, servers := range []int{1, 2, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			s := slowServer{memstore.New(nil), 2 * time.Millisecond, 5 * time.Millisecond}
-			_, slowest := contended(t, s, servers, 1000/servers, 2)
+			_, slowest := contended(t, slices.Repeat([]store.Store{s}, servers), 1000,
+				func(made int) bool { return made < 2 })
 			t.Logf("%d servers: slowest %v", servers, slowest)
 			if slowest > time.Second {
 				t.Errorf("%d servers: the slowest took %v, want at most a second", servers, slowest)
 			}
 		})
 	}
+}
+
+// P11: the slowest client makes at least half as many requests as the fastest, whichever servers they are on: also if
+// each sends its next request at once, so that nothing but the servers' rules brings them out of step, and if half of
+// the servers are further from the store.
+func TestP11Fair(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ servers, clients, slower int }{
+		{2, 2, 0}, {2, 3, 0}, {2, 10, 0}, {2, 50, 0}, {4, 4, 0}, {4, 10, 0}, {4, 50, 0},
+		{2, 2, 20}, {2, 3, 20}, {2, 10, 20}, {2, 50, 20},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			mem := memstore.New(nil)
+			var stores []store.Store
+			for i := range c.servers {
+				took := time.Millisecond + time.Duration(i%2*c.slower)*10*time.Microsecond
+				stores = append(stores, slowServer{mem, took, took})
+			}
+			began := time.Now()
+			each, _ := contended(t, stores, c.clients, func(int) bool { return time.Since(began) < 4*time.Second })
+			slices.Sort(each)
+			least, most := each[0], each[len(each)-1]
+			t.Logf("%d servers, %d clients, half of the servers slower by %d %%: %d to %d requests",
+				c.servers, c.clients, c.slower, least, most)
+			if 2*least < most {
+				t.Errorf("%d servers, %d clients: one made %d requests, another one %d",
+					c.servers, c.clients, least, most)
+			}
+		})
+	}
+}
+
+// P11: a save that loses against other servers retries at once. A pause would give them the next turn as well.
+func TestP11LoserRetriesAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &overtaking{memstore.New(nil), 0}
+		m := server(t, func(c *session.Config) { c.Store = s })
+		c := newVisitor(t)
+		c.do(m, func(s *session.Session) { s.Set("a", 1) })
+		s.left = 200
+		began := time.Now()
+		c.do(m, func(s *session.Session) { s.Set("a", 2) })
+		if took := time.Since(began); took > 0 || s.left > 0 {
+			t.Errorf("after %d attempts that came too late the change took %v, want no time", 200-s.left, took)
+		}
+		c.want([]*session.Manager{m}, "afterwards", ": [a=2]")
+	})
 }
 
 // P11: each of the concurrent requests gets its own result: no two count to the same number.

@@ -45,7 +45,7 @@ type LoadFigures struct {
 type SaveFigures struct {
 	Kind     SaveKind
 	Duration time.Duration
-	Waited   time.Duration // for other saves of the same session in this process
+	Waited   time.Duration // for other saves of the same session, in this process and in others
 	// how often changes were sent or the session was loaded again; 0 if another request's save stored the changes
 	Attempts  int
 	Conflicts int     // how often another server's save came first

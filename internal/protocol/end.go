@@ -19,7 +19,7 @@ func (k *Engine) End(ctx context.Context, v *View) (forget bool, err error) {
 	if _, _, err := k.turns.enter(bounded, v.Record.Key, nil); err != nil {
 		return false, (&saving{}).bound(err)
 	}
-	defer k.turns.leave(v.Record.Key, 0)
+	defer k.turns.leave(v.Record.Key, write{})
 	forget, _, err = k.end(bounded, v.Record, v.stored(), v.Record.Principal, 0, anyRecord)
 	return forget, err
 }
@@ -69,6 +69,9 @@ func (k *Engine) end(ctx context.Context, r store.Record, seen time.Time, who st
 		case next.Kind == store.Live && (next.Principal != who || !wanted(&next)): // rule: HopEnd
 			return false, false, nil
 		case next.Kind == store.Live:
+			if next.Version != r.Version {
+				s.conflicts++
+			}
 			r = next
 		case next.Kind == store.Renewed && next.Principal == who, next.Kind == store.Replaced && who != "" &&
 			next.Principal == who:

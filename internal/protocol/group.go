@@ -44,15 +44,6 @@ func (s *saving) serve(stored bool) {
 	s.group = nil
 }
 
-// giveWay is how long the next save of this process lets those of other processes go first: none, unless this one has
-// met some. Else the process that wrote last would win again and again.
-func (s *saving) giveWay() time.Duration {
-	if s.attempts < 2 {
-		return 0
-	}
-	return jitter(2 * s.took)
-}
-
 // due reports whether the time of the last activity has to be stored.
 func (s *saving) due() bool {
 	active := s.c.Active

@@ -86,7 +86,7 @@ const maxRises = 3
 // limitLogin applies the limit after a Login was stored. It gets a copy of s, since limit moves its saving to the heap,
 // and other saves need not pay for that.
 func limitLogin(ctx context.Context, s saving) View {
-	s.attempts, s.took = 0, 0
+	s.attempts, s.conflicts, s.took = 0, 0, 0
 	if err := s.limit(ctx); err != nil {
 		s.c.Excess = Uncertain("end the sessions beyond MaxSessions", err)
 	}

@@ -123,6 +123,7 @@ func (s *saving) retire(ctx context.Context, t store.Record) (oldID, error) {
 			return 0, s.fence(ctx) // rule: Fence
 		case r.Kind == store.Live && s.follow(ctx, r):
 			s.unsure = false // a late t would meet a conflict
+			s.conflicts++
 			return newer, nil
 		case r.Kind == store.Renewed:
 			return renewed, nil

@@ -9,8 +9,13 @@ import (
 	"github.com/hipflask/session/store"
 )
 
-// maxAttempts bounds how often one save sends its write, or follows a session that moves, against other writers.
-const maxAttempts = 64
+// maxAttempts bounds how often one save sends its write, or follows a session that moves, not counting the attempts
+// that another write came before. maxConflicts bounds those: of n processes that write a session, each loses n-1
+// attempts for every one that it wins.
+const (
+	maxAttempts  = 64
+	maxConflicts = 1000
+)
 
 // saving is one run of [Engine.Save].
 type saving struct {
@@ -24,15 +29,17 @@ type saving struct {
 
 	move      Move
 	attempts  int
+	conflicts int           // attempts that another write came before
 	took      time.Duration // by the last write that did not succeed
-	turn      string        // the key whose turn this save has
-	group     []*waiter     // saves of other requests that wait for that turn: this one does them as well
-	now       time.Time     // when this attempt began
-	unsure    bool          // a write failed without an answer: it may have been applied, or be in flight
-	stale     bool          // base may have changed or ended since it was loaded
-	moved     bool          // followed a tombstone of Renew
-	ahead     bool          // base came with times in the future: the corrected ones have to be stored
-	crossed   bool          // followed one of a move that retired the ID
+	wrote     write
+	turn      string    // the key whose turn this save has
+	group     []*waiter // saves of other requests that wait for that turn: this one does them as well
+	now       time.Time // when this attempt began
+	unsure    bool      // a write failed without an answer: it may have been applied, or be in flight
+	stale     bool      // base may have changed or ended since it was loaded
+	moved     bool      // followed a tombstone of Renew
+	ahead     bool      // base came with times in the future: the corrected ones have to be stored
+	crossed   bool      // followed one of a move that retired the ID
 	stored    bool
 	created   bool // under c.Next
 	overtaken bool // newer logins have ended the session that this one made
@@ -50,7 +57,7 @@ func (k *Engine) Save(ctx context.Context, c *Change) (View, error) {
 		move: c.Move, now: now, stale: c.Base.Stale, moved: c.Base.Moved, ahead: c.Base.Ahead,
 	}
 	err := s.run(bounded)
-	c.Figures.Attempts = min(s.attempts, maxAttempts) // the one beyond was not made
+	c.Figures.Attempts = s.attempts
 	if err != nil {
 		return View{}, err
 	}
@@ -83,23 +90,22 @@ func (s *saving) run(ctx context.Context) error {
 	}
 	defer func() { // also if a function of an Update panics
 		s.k.turns.putBack(s.turn, s.group)
-		s.k.turns.leave(s.turn, s.giveWay())
+		s.k.turns.leave(s.turn, s.wrote)
 	}()
 	if s.move != Stay {
 		s.now = time.Now()
 		return s.moveID(ctx)
 	}
 	if w != nil {
-		// The one before has changed the record, most likely, and whoever waits now has loaded an older one.
+		// Another save has changed the record meanwhile, most likely.
 		sleep(ctx, w.pause)
+		s.c.Figures.Waited = time.Since(w.came)
 		if err := s.reload(ctx); err != nil || s.dropped {
 			return err
 		}
 	}
 	return s.change(ctx)
 }
-
-const longestPause = 20 * time.Millisecond
 
 // jitter returns a random duration of up to most.
 func jitter(most time.Duration) time.Duration {
@@ -144,18 +150,25 @@ func (s *saving) note(n Note) { s.c.Notes = append(s.c.Notes, n) }
 
 // again counts an attempt.
 func (s *saving) again(ctx context.Context) error {
-	s.attempts++
-	if s.attempts > maxAttempts || s.attempts > 1 && ctx.Err() != nil {
+	err := ctx.Err()
+	if s.attempts > 0 && err != nil || s.failed() >= maxAttempts || s.conflicts >= maxConflicts {
 		return errBusy // so far the store has answered
 	}
-	return ctx.Err()
+	s.attempts++
+	return err
 }
 
-// load reads the record under key. After the first attempts it lets other writers go first, and always before it loads:
-// a pause between a load and the write that depends on it would only make the record older.
+// failed counts the attempts that made no progress, and that no other write came before either.
+func (s *saving) failed() int { return s.attempts - s.conflicts }
+
+// load reads the record under key. After a failure it pauses before it loads: a pause between a load and the write that
+// depends on it would only make the record older. After a conflict it loads at once (see rivals), but for a random
+// moment, which grows with the conflicts: else it could stay in step with a process that is always a little earlier.
 func (s *saving) load(ctx context.Context, key string) (store.Record, error) {
-	if s.attempts > 1 {
-		sleep(ctx, jitter(max(s.took, time.Microsecond)<<min(s.attempts-1, 20)))
+	if n := s.failed(); n > 1 {
+		sleep(ctx, jitter(max(s.took, time.Microsecond)<<min(n-1, 20)))
+	} else {
+		sleep(ctx, jitter(s.took*time.Duration(s.conflicts)/16))
 	}
 	s.now = time.Now()
 	return s.k.store.Load(ctx, key)
@@ -263,6 +276,7 @@ func (s *saving) change(ctx context.Context) error {
 			return err
 		}
 		if done {
+			s.wrote = write{r.Version, s.base.Version, s.now, s.conflicts > 0}
 			s.base, s.document, s.stored = own, d, true
 			if len(s.group) > 0 {
 				s.base.Version = store.NewVersion() // what is stored has the changes of the group as well
@@ -296,6 +310,9 @@ func (s *saving) write(ctx context.Context, r store.Record) (done bool, err erro
 		s.took = time.Since(at)
 		again, done, err := s.look(ctx, r.Version)
 		if !again {
+			if !done {
+				s.conflicts++
+			}
 			return done, err
 		}
 	}

@@ -21,6 +21,7 @@ type turnShard struct {
 	mu     sync.Mutex
 	held   map[string][]*waiter // those who wait for a key's turn, in the order in which they came
 	passed int                  // turns that have ended
+	rivals rivals
 }
 
 // waiter is a save that waits. Its turn comes, or the save that has the turn serves it.
@@ -28,7 +29,7 @@ type waiter struct {
 	c     *Change // what another save may do for it; nil: it needs the turn itself
 	came  time.Time
 	turn  chan struct{} // closed in either case
-	pause time.Duration // with the turn: to let other processes go first
+	pause time.Duration // with the turn: other processes go first
 
 	// Guarded by the shard's mu.
 	taken bool // by the save that has the turn
@@ -46,7 +47,7 @@ type waiter struct {
 func newTurns() *turns {
 	t := &turns{seed: maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].held = map[string][]*waiter{}
+		t.shards[i].held, t.shards[i].rivals = map[string][]*waiter{}, rivals{}
 	}
 	return t
 }
@@ -55,7 +56,8 @@ func (t *turns) shard(key string) *turnShard {
 	return &t.shards[maphash.String(t.seed, key)%uint64(len(t.shards))]
 }
 
-// enter waits for key's turn, or until c has been saved by the one who had it: w.served. Without a wait w is nil.
+// enter waits for key's turn, or until c has been saved by the one who had it: w.served. Without a wait or a pause w is
+// nil.
 //
 // An error means that ctx has ended: errBusy, or errNoTurn if nothing has moved during the whole wait. sent: c may have
 // been saved all the same, or may yet be.
@@ -65,8 +67,11 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 	waiting, held := s.held[key]
 	if !held {
 		s.held[key] = nil
+		if pause := s.rivals.pause(key); pause > 0 {
+			w = &waiter{came: time.Now(), pause: pause}
+		}
 		s.mu.Unlock()
-		return nil, false, nil
+		return w, false, nil
 	}
 	w = &waiter{c: c, came: time.Now(), turn: make(chan struct{})}
 	s.held[key] = append(waiting, w)
@@ -87,7 +92,7 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 	case w.taken:
 		w.left = true
 	default:
-		s.next(key, 0) // the turn came all the same
+		s.next(key) // the turn came all the same
 		return w, false, errBusy
 	}
 	if s.passed == passed {
@@ -96,23 +101,24 @@ func (t *turns) enter(ctx context.Context, key string, c *Change) (w *waiter, se
 	return w, w.sent, errBusy
 }
 
-// leave gives the turn on. Whoever gets it lets other processes go first, for the given time.
-func (t *turns) leave(key string, pause time.Duration) {
+// leave gives the turn on. wrote is what the save that had it has written, if anything.
+func (t *turns) leave(key string, wrote write) {
 	s := t.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next(key, pause)
+	s.rivals.note(key, wrote)
+	s.next(key)
 }
 
 // next gives the turn on. The caller holds mu.
-func (s *turnShard) next(key string, pause time.Duration) {
+func (s *turnShard) next(key string) {
 	s.passed++
 	waiting := s.held[key]
 	if len(waiting) == 0 {
 		delete(s.held, key)
 		return
 	}
-	waiting[0].pause = pause
+	waiting[0].pause = s.rivals.pause(key)
 	close(waiting[0].turn)
 	s.held[key] = waiting[1:]
 }

@@ -27,8 +27,8 @@ func TestTurnOfOneWhoGaveUp(t *testing.T) {
 		if _, _, err := l.enter(t.Context(), "key", nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := l.enter(lateContext{ended, func() { l.leave("key", 0) }}, "key", nil); err == nil {
-			l.leave("key", 0)
+		if _, _, err := l.enter(lateContext{ended, func() { l.leave("key", write{}) }}, "key", nil); err == nil {
+			l.leave("key", write{})
 		} else {
 			gaveUp++
 		}
@@ -69,7 +69,7 @@ func TestGiveUpWithinAGroup(t *testing.T) {
 			t.Errorf("sent %v: %d are left in the group", sent, len(group))
 		}
 		l.putBack("key", group)
-		l.leave("key", 0)
+		l.leave("key", write{})
 		if len(l.shard("key").held) > 0 {
 			t.Errorf("sent %v: nobody has the turn, yet it is taken", sent)
 		}

@@ -24,6 +24,7 @@ const (
 	grace        = 2 * time.Minute
 	storeTimeout = 30 * time.Second
 	pause        = 25 * time.Millisecond // longer than any pause of the save protocol
+	forgotten    = 2 * time.Second       // after this a Manager knows nothing of others that wrote a session
 )
 
 // options vary a scenario.
@@ -167,6 +168,7 @@ func (w *world) reset() {
 	w.pending, w.sender, w.waiting = nil, nil, w.waiting[:0]
 	w.jar, w.jarBy = noCookie, -1
 	w.faults, w.crashes = w.scenario.faults, w.scenario.crashes
+	w.pass(forgotten) // the run before
 	w.start = time.Now()
 	w.epoch, w.open, w.lastSent = 0, true, -1
 	w.trail, w.found = w.trail[:0], w.found[:0]
