@@ -43,7 +43,7 @@ func (v *visit) conclude(what string, a *attempt, err error) {
 	v.returned(a.op)
 	v.log("%s: %v, token K%d", what, err, v.run.token(v.s.Token()))
 	if err != nil && !v.hopeless && err == a.had && err != session.ErrEnded && !v.happened(a, session.EventUncertain) &&
-		!v.happened(a, session.EventUnavailable) {
+		!v.happened(a, session.EventUnavailable) && !v.happened(a, session.EventContention) {
 		err = nil // what failed before, and not now
 	}
 	if v.hopeless {
