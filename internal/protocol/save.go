@@ -14,7 +14,7 @@ import (
 // attempts for every one that it wins.
 const (
 	maxAttempts  = 64
-	maxConflicts = 1000
+	maxConflicts = 256
 )
 
 // saving is one run of [Engine.Save].
@@ -351,6 +351,9 @@ func (s *saving) read(ctx context.Context, key string) (r store.Record, found bo
 	s.gather(key)
 	r, err = s.load(ctx, key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if s.conflicts > maxAttempts && ctx.Err() != nil {
+			return r, false, s.bound(errBusy) // the time went to other writers
+		}
 		return r, false, Uncertain("save", err) // also after a plain conflict; rule: Uncertain
 	}
 	return r, err == nil, nil

@@ -175,7 +175,7 @@ func (n *night) strange(small *session.Manager) {
 		s.rival.on.Store(true)
 		defer s.rival.on.Store(false)
 	}
-	n.Visitors[5].Visit()
+	All(n.Visitors[5:8], (*Visitor).Visit)
 	for range 3 {
 		sessionOf(n.t, small) // there is room for two
 	}

@@ -96,7 +96,7 @@ func Calls(s Store, rec store.Record) map[string]func(context.Context) error {
 	}
 }
 
-// MigrateAtOnce: ten servers of one application are started at the same moment. missing is in the text of the error
+// MigrateAtOnce starts ten servers of one application at the same moment. missing is in the text of the error
 // that a missing table would give.
 func MigrateAtOnce[S Store](t *testing.T, open func() (S, error), missing string) {
 	t.Helper()
@@ -121,8 +121,8 @@ func MigrateAtOnce[S Store](t *testing.T, open func() (S, error), missing string
 	wg.Wait()
 }
 
-// ReadOnly: the writes of a Store that may only read are errors that say so, and never an answer about rec, which it
-// has.
+// ReadOnly checks that the writes of a Store that may only read are errors that say so, and never an answer about rec,
+// which it has.
 func ReadOnly(t *testing.T, s Store, rec store.Record) {
 	t.Helper()
 	if err := s.Migrate(t.Context()); err != nil {
@@ -141,7 +141,8 @@ func ReadOnly(t *testing.T, s Store, rec store.Record) {
 	}
 }
 
-// Hangs: a server that swallows everything keeps no call longer than the context. proxy is the Store's way to it.
+// Hangs checks that a server that swallows everything keeps no call longer than the context. proxy is the Store's way
+// to it.
 func Hangs(t *testing.T, s Store, proxy *servertest.Proxy) {
 	t.Helper()
 	rec := Create(t, s, NewRecord("ann"))
@@ -165,8 +166,8 @@ func Hangs(t *testing.T, s Store, proxy *servertest.Proxy) {
 	}
 }
 
-// Killed: connections that end in the middle are errors; what was answered is there, and the Store goes on. kill ends
-// the connections of s.
+// Killed checks that connections that end in the middle are errors, that what was answered is there, and that the Store
+// goes on. kill ends the connections of s.
 func Killed(t *testing.T, s Store, kill func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -253,8 +254,8 @@ func Floor(b *testing.B, s store.Store, rec store.Record, load, replace func() e
 	}
 }
 
-// Full: a full disk is an error; the records that were stored stay, and can be read and changed when there is room
-// again, which free makes. text is in the server's error.
+// Full checks that a full disk is an error, and that the records that were stored stay, and can be read and changed
+// when there is room again, which free makes. text is in the server's error.
 func Full(t *testing.T, s store.Store, text string, free func()) {
 	t.Helper()
 	var kept []store.Record
