@@ -36,12 +36,19 @@ const longestPause = 20 * time.Millisecond
 // note is told what the process has written. If others have written since it last did, they go first now. The pause is
 // random within bounds: processes of equal speed would else come in the same order for ever.
 func (r rivals) note(key string, w write) {
-	last, known := r[key]
-	if w.version == 0 || !known && !w.lost {
+	if w.version == 0 {
 		return
 	}
 	now := time.Now()
 	forgotten := func(_ string, old rival) bool { return now.Sub(old.until) > rivalry }
+	last, known := r[key]
+	if known && forgotten(key, last) {
+		delete(r, key)
+		known = false
+	}
+	if !known && !w.lost {
+		return
+	}
 	if !known && len(r) >= mostRivals {
 		maps.DeleteFunc(r, forgotten)
 		if len(r) >= mostRivals {
@@ -49,7 +56,7 @@ func (r rivals) note(key string, w write) {
 		}
 	}
 	pause := time.Duration(0)
-	if w.lost || last.version != w.over && !forgotten(key, last) {
+	if w.lost || last.version != w.over {
 		attempt := now.Sub(w.began)
 		pause = min(attempt-attempt/4+jitter(attempt/2), longestPause)
 	}
