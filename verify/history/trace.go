@@ -50,7 +50,9 @@ func (t *traced) Load(ctx context.Context, key string) (store.Record, error) {
 	t.note(ctx, "Load", key, began, err)
 	if v := visitOf(ctx); v != nil && err == nil {
 		v.mu.Lock()
-		v.loads++
+		if rec.Kind == store.Live { // at a tombstone a load goes on
+			v.loads++
+		}
 		v.cached = v.cached && v.s != nil // else this is the load of From, which did not trust the cache
 		v.met = v.met || rec.Kind == store.Replaced
 		v.crossed = v.met && rec.Kind == store.Live

@@ -29,7 +29,7 @@ type visit struct {
 	met      bool    // the current save has loaded a record that was replaced
 	created  string  // the key of the newest record that the request has sent
 	crossed  bool    // and then the live one that took its place
-	loads    int     // that went well since the current save began
+	loads    int     // that found a live record since the current save began
 	writes   int     // sent since the current save began
 	unsure   int     // those of them that failed without an answer
 	before   int64   // writes of the whole server that had failed so, when the current save began
