@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	mrand "math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,7 +157,8 @@ func TestRandomKeys(t *testing.T) {
 			seed := [32]byte{byte(worker)}
 			source := mrand.NewChaCha8(seed)
 			var room [32]byte
-			for how, render := range renders {
+			for _, how := range slices.Sorted(maps.Keys(renders)) {
+				render := renders[how]
 				for i := range each {
 					b := room[:16]
 					if i%4 == 3 {
